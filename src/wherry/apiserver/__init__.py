@@ -1,0 +1,1 @@
+"""The API server: one request is one pass from parsing to encoding, each step a file."""

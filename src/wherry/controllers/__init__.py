@@ -1,0 +1,1 @@
+"""What kube-controller-manager does: one file a controller, pure plans under level-based reconcilers."""

@@ -1,0 +1,1 @@
+"""What kube-proxy does: programs Services into nftables; the kernel carries the traffic."""

@@ -1,0 +1,247 @@
+"""What a container runtime is, after the Container Runtime Interface (k8s.io/cri-api)."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+CREATED, RUNNING, EXITED = "created", "running", "exited"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxConfig:
+    """What the containers of one pod share. Paths are absolute on the host.
+
+    `network_namespace` is the file of a network namespace made by `wherry.network`; None: the host's.
+    `cgroup_parent` is a cgroup path that every container of the pod goes below (``/wherry/NAME/burstable/podUID``).
+    """
+
+    id: str
+    hostname: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    network_namespace: str | None = None
+    host_pid: bool = False
+    host_ipc: bool = False
+    share_process_namespace: bool = False
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    cgroup_parent: str = ""
+    log_directory: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """`propagation` is ``private``, ``rslave`` or ``rshared``; `options` are further mount options (``noexec`` …).
+
+    `source` is a host path to bind, or with `type` other than ``bind`` a filesystem's source (``tmpfs``).
+    """
+
+    source: str
+    destination: str
+    type: str = "bind"
+    read_only: bool = False
+    recursive_read_only: bool = False
+    propagation: str = "private"
+    options: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """cgroup limits: CPU quota and period in microseconds, memory in bytes; None leaves the limit off."""
+
+    cpu_shares: int | None = None
+    cpu_quota: int | None = None
+    cpu_period: int | None = None
+    cpuset_cpus: str = ""
+    memory_limit: int | None = None
+    pids_limit: int | None = None
+    hugepage_limits: Mapping[str, int] = field(default_factory=dict)
+    oom_score_adj: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    host_path: str
+    container_path: str
+    permissions: str = "rwm"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerConfig:
+    """One container. `rootfs` is a mounted, writable root made by ``wherry.images``; `args` is the full argv.
+
+    `log_path` is where the log goes in the CRI format. `capabilities` is the final set; `seccomp` an OCI seccomp
+    object or None for unconfined.
+    """
+
+    id: str
+    name: str
+    rootfs: str
+    args: Sequence[str]
+    env: Sequence[tuple[str, str]] = ()
+    cwd: str = "/"
+    log_path: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    mounts: Sequence[Mount] = ()
+    devices: Sequence[Device] = ()
+    uid: int = 0
+    gid: int = 0
+    additional_gids: Sequence[int] = ()
+    capabilities: Sequence[str] = ()
+    privileged: bool = False
+    read_only_rootfs: bool = False
+    no_new_privileges: bool = False
+    masked_paths: Sequence[str] = ()
+    read_only_paths: Sequence[str] = ()
+    seccomp: Mapping[str, object] | None = None
+    apparmor_profile: str = ""
+    resources: Resources = field(default_factory=Resources)
+    tty: bool = False
+    stdin: bool = False
+    stdin_once: bool = False
+    stop_signal: str = "SIGTERM"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerStatus:
+    """`started_at`, `finished_at`: seconds since the epoch, 0 when not yet. `reason`: "", Completed, Error, OOMKilled,
+    ContainerCannotRun. `signal` is the signal that ended it, 0 for none."""
+
+    id: str
+    sandbox_id: str
+    name: str
+    state: str
+    pid: int
+    labels: Mapping[str, str]
+    created_at: float
+    started_at: float
+    finished_at: float
+    exit_code: int = 0
+    signal: int = 0
+    reason: str = ""
+    message: str = ""
+    log_path: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxStatus:
+    """`ready` is false once it was stopped or its namespaces are gone (a reboot)."""
+
+    id: str
+    ready: bool
+    labels: Mapping[str, str]
+    created_at: float
+    network_namespace: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeEvent:
+    """A container of a sandbox changed its state (`state` is the new one)."""
+
+    sandbox_id: str
+    container_id: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExecResult:
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """cgroup counters of one container: CPU nanoseconds, bytes of memory (usage and working set), processes."""
+
+    cpu_usage: int
+    memory_usage: int
+    memory_working_set: int
+    pids: int
+
+
+class ContainerError(Exception):
+    """The runtime refused or failed; the message is fit for an event. `reason` as a container's waiting reason
+    (CreateContainerError, RunContainerError, ContainerCannotRun)."""
+
+    def __init__(self, message: str, *, reason: str = "RunContainerError") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Session(Protocol):
+    """A running exec or attach: byte streams both ways. With a terminal, `stderr` is None and stdout carries both."""
+
+    stdout: asyncio.StreamReader
+    stderr: asyncio.StreamReader | None
+
+    async def write_stdin(self, data: bytes) -> None: ...
+
+    async def close_stdin(self) -> None: ...
+
+    async def resize(self, width: int, height: int) -> None: ...
+
+    async def wait(self) -> int:
+        """Return the exit code (attach: 0 when the container ended or the streams closed)."""
+        ...
+
+    async def close(self) -> None:
+        """End it; an exec's process is killed."""
+        ...
+
+
+class Runtime(Protocol):
+    """All methods are idempotent where CRI's are: stopping or removing what is gone succeeds."""
+
+    async def version(self) -> str:
+        """For ``nodeInfo.containerRuntimeVersion``: ``crun://1.8.1``."""
+        ...
+
+    async def run_sandbox(self, config: SandboxConfig) -> None: ...
+
+    async def stop_sandbox(self, sandbox_id: str) -> None:
+        """Kill what still runs in it and release its namespaces (not the network namespace)."""
+        ...
+
+    async def remove_sandbox(self, sandbox_id: str) -> None: ...
+
+    async def list_sandboxes(self) -> list[SandboxStatus]: ...
+
+    async def create_container(self, sandbox_id: str, config: ContainerConfig) -> None: ...
+
+    async def start_container(self, container_id: str) -> None: ...
+
+    async def stop_container(self, container_id: str, timeout: float) -> None:
+        """Send the stop signal, after `timeout` seconds SIGKILL; return when it has exited."""
+        ...
+
+    async def remove_container(self, container_id: str) -> None:
+        """Forget a container that is not running; its log files stay."""
+        ...
+
+    async def list_containers(self) -> list[ContainerStatus]: ...
+
+    async def container_status(self, container_id: str) -> ContainerStatus | None: ...
+
+    async def update_resources(self, container_id: str, resources: Resources) -> None: ...
+
+    async def exec_sync(self, container_id: str, args: Sequence[str], timeout: float | None) -> ExecResult:
+        """Run a command and return its output. Raises TimeoutError, and kills the command, after `timeout` seconds."""
+        ...
+
+    async def exec(self, container_id: str, args: Sequence[str], *, stdin: bool, tty: bool) -> Session: ...
+
+    async def attach(self, container_id: str) -> Session: ...
+
+    async def reopen_log(self, container_id: str) -> None:
+        """Open the log file anew after a rotation."""
+        ...
+
+    async def stats(self, container_id: str) -> Stats | None: ...
+
+    def events(self) -> AsyncIterator[RuntimeEvent]:
+        """Iterate over state changes from now on, also of containers started by an earlier process."""
+        ...
+
+    async def close(self) -> None:
+        """Stop watching; containers run on."""
+        ...

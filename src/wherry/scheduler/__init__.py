@@ -1,0 +1,1 @@
+"""What kube-scheduler does: filter and score plugins, a priority queue, preemption."""
