@@ -1,0 +1,53 @@
+"""What an admission plugin is (apiserver ``admission.Interface``)."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from wherry.api.resources import Resource
+from wherry.apiserver.attributes import UserInfo
+
+CREATE, UPDATE, DELETE, CONNECT = "CREATE", "UPDATE", "DELETE", "CONNECT"
+
+
+@dataclass(slots=True)
+class Operation:
+    """One object on its way in. `obj` is None for DELETE, `old` for CREATE; a mutating plugin changes `obj` in place.
+
+    `warnings` are sent to the client as ``Warning`` headers; `options` is the CreateOptions, UpdateOptions … object;
+    `annotations` go to the audit event.
+    """
+
+    operation: str
+    resource: Resource
+    subresource: str
+    namespace: str
+    name: str
+    user: UserInfo
+    obj: dict[str, Any] | None = None
+    old: dict[str, Any] | None = None
+    dry_run: bool = False
+    options: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    annotations: dict[str, str] = field(default_factory=dict)
+
+    def concerns(self, *resources: Resource, subresource: str = "") -> bool:
+        """Tell whether this is about one of `resources` (any version of them) and the given subresource."""
+        return self.subresource == subresource and any(
+            self.resource.group == r.group and self.resource.plural == r.plural for r in resources
+        )
+
+
+class Plugin:
+    """A plugin overrides what it takes part in. Both raise StatusError (mostly Forbidden) to refuse."""
+
+    name = ""
+
+    async def admit(self, operation: Operation) -> None:
+        """Change ``operation.obj`` (mutating phase; objects are not defaulted by then beyond their schema's defaults)."""
+
+    async def validate(self, operation: Operation) -> None:
+        """Refuse what may not be (validating phase)."""
+
+    def handles(self, operation: Operation) -> bool:
+        """Tell quickly whether the plugin has anything to do with this operation."""
+        return True
