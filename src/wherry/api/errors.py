@@ -24,7 +24,9 @@ class StatusError(Exception):
     code: ClassVar[int] = 500
     reason: ClassVar[str] = "InternalError"
 
-    def __init__(self, message: str, details: dict[str, Any] | None = None, *, headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, message: str, details: dict[str, Any] | None = None, *, headers: dict[str, str] | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.details = details
@@ -35,7 +37,11 @@ class StatusError(Exception):
     def to_status(self) -> dict[str, Any]:
         """Return the Status object of the wire."""
         status: dict[str, Any] = {
-            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": self.message,
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": self.message,
         }
         if self.status_reason:
             status["reason"] = self.status_reason
@@ -77,7 +83,11 @@ class NotFound(StatusError):
 class MethodNotAllowed(StatusError):
     code, reason = 405, "MethodNotAllowed"
 
-    def __init__(self, message: str = "the server does not allow this method on the requested resource", details: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        message: str = "the server does not allow this method on the requested resource",
+        details: dict[str, Any] | None = None,
+    ) -> None:
         super().__init__(message, details)
 
 
@@ -90,12 +100,20 @@ class Conflict(StatusError):
 
     @classmethod
     def of(cls, resource: str, name: str, why: str, group: str = "") -> Self:
-        return cls(f'Operation cannot be fulfilled on {_qualified(resource, group)} "{name}": {why}', _details(name, group, resource))
+        return cls(
+            f'Operation cannot be fulfilled on {_qualified(resource, group)} "{name}": {why}',
+            _details(name, group, resource),
+        )
 
     @classmethod
     def modified(cls, resource: str, name: str, group: str = "") -> Self:
         """The optimistic lock failed."""
-        return cls.of(resource, name, "the object has been modified; please apply your changes to the latest version and try again", group)
+        return cls.of(
+            resource,
+            name,
+            "the object has been modified; please apply your changes to the latest version and try again",
+            group,
+        )
 
 
 class AlreadyExists(Conflict):
@@ -172,7 +190,9 @@ def _subclasses(cls: type[StatusError]) -> list[type[StatusError]]:
 
 
 BY_REASON: dict[str, type[StatusError]] = {c.reason: c for c in reversed(_subclasses(StatusError))}
-_BY_CODE: dict[int, type[StatusError]] = {c.code: c for c in reversed(_subclasses(StatusError)) if c not in (Expired, AlreadyExists, ServerTimeout)}
+_BY_CODE: dict[int, type[StatusError]] = {
+    c.code: c for c in reversed(_subclasses(StatusError)) if c not in (Expired, AlreadyExists, ServerTimeout)
+}
 
 
 def from_status(status: dict[str, Any]) -> StatusError:

@@ -124,8 +124,15 @@ def _load() -> ResourceTable:
         if "/" not in plural:
             table.add(
                 Resource(
-                    group, version, plural, singular, kind, namespaced == "true", frozenset(verbs.split(",")),
-                    tuple(short.split(",")) if short else (), tuple(categories.split(",")) if categories else (),
+                    group,
+                    version,
+                    plural,
+                    singular,
+                    kind,
+                    namespaced == "true",
+                    frozenset(verbs.split(",")),
+                    tuple(short.split(",")) if short else (),
+                    tuple(categories.split(",")) if categories else (),
                     subresources.get((group, version, plural), {}),
                 )
             )

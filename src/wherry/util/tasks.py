@@ -31,7 +31,9 @@ class Scope:
         self._owner = asyncio.current_task()
         return self
 
-    def spawn(self, work: Coroutine[Any, Any, Any], *, name: str | None = None, guard: bool = False) -> asyncio.Task[Any]:
+    def spawn(
+        self, work: Coroutine[Any, Any, Any], *, name: str | None = None, guard: bool = False
+    ) -> asyncio.Task[Any]:
         """Start `work` in this scope and return its task. Raises RuntimeError when the scope is closing."""
         if self._closing:
             work.close()

@@ -1,0 +1,159 @@
+"""One cluster's settings and where its files are. The settings are kept as ``cluster.json`` in its state directory."""
+
+import dataclasses
+import ipaddress
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+STATE_ROOT = Path("/var/lib/wherry")
+RUN_ROOT = Path("/run/wherry")
+LOG_ROOT = Path("/var/log/wherry")
+
+NAME_PATTERN = re.compile(r"[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?")
+SUPPORTED_VERSIONS = ("1.36",)
+
+
+class ClusterError(Exception):
+    """Something a person can mend: the message is one sentence with the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The directories of one cluster: `state` survives a reboot, `run` does not."""
+
+    name: str
+
+    @property
+    def state(self) -> Path:
+        return STATE_ROOT / self.name
+
+    @property
+    def run(self) -> Path:
+        return RUN_ROOT / self.name
+
+    @property
+    def logs(self) -> Path:
+        return LOG_ROOT / self.name
+
+    @property
+    def config(self) -> Path:
+        return self.state / "cluster.json"
+
+    @property
+    def pki(self) -> Path:
+        return self.state / "pki"
+
+    @property
+    def server(self) -> Path:
+        return self.state / "server"
+
+    @property
+    def admin_kubeconfig(self) -> Path:
+        return self.state / "admin.kubeconfig"
+
+    @property
+    def kubelet_kubeconfig(self) -> Path:
+        return self.state / "kubelet.kubeconfig"
+
+    @property
+    def node_socket(self) -> Path:
+        """The Unix socket on which the node process takes ``wherry image`` commands."""
+        return self.run / "node.sock"
+
+    def pid_file(self, process: str) -> Path:
+        return self.run / f"{process}.pid"
+
+    def log_file(self, process: str) -> Path:
+        return self.logs / f"{process}.log"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterConfig:
+    """What makes one cluster; chosen at the first ``wherry up`` and kept from then on.
+
+    `index` numbers the clusters of this machine: it picks address ranges and default ports that do not collide.
+    `node_address` is the address that the node reports and that the API server's certificate names.
+    """
+
+    name: str
+    index: int
+    kubernetes_version: str
+    api_port: int
+    kubelet_port: int
+    node_name: str
+    node_address: str
+    pod_cidr: str
+    service_cidr: str
+    cluster_domain: str = "cluster.local"
+    fake_nodes: int = 0
+
+    @property
+    def paths(self) -> Paths:
+        return Paths(self.name)
+
+    @property
+    def server_url(self) -> str:
+        return f"https://127.0.0.1:{self.api_port}"
+
+    @property
+    def kubernetes_service_ip(self) -> str:
+        """The first address of the Service range, as upstream gives it to ``default/kubernetes``."""
+        return str(ipaddress.ip_network(self.service_cidr)[1])
+
+    @property
+    def dns_service_ip(self) -> str:
+        """The tenth address of the Service range, where clusters have their DNS by convention."""
+        return str(ipaddress.ip_network(self.service_cidr)[10])
+
+    @property
+    def context(self) -> str:
+        """The kubeconfig context: ``wherry``, of another cluster ``wherry-NAME``."""
+        return "wherry" if self.name == "wherry" else f"wherry-{self.name}"
+
+    def save(self) -> None:
+        """Write ``cluster.json`` atomically."""
+        self.paths.state.mkdir(parents=True, exist_ok=True, mode=0o711)
+        partial = self.paths.config.with_suffix(".partial")
+        partial.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+        os.replace(partial, self.paths.config)
+
+
+def load(name: str) -> ClusterConfig | None:
+    """Return the saved settings of a cluster, None when it was never created.
+
+    Raises ClusterError when the file cannot be understood.
+    """
+    path = Paths(name).config
+    try:
+        return ClusterConfig(**json.loads(path.read_text()))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError) as error:
+        raise ClusterError(
+            f"{path} is damaged ({error}); remove the cluster with 'wherry delete --name {name}'"
+        ) from error
+
+
+def existing() -> list[ClusterConfig]:
+    """Return the settings of every cluster of this machine, by name."""
+    if not STATE_ROOT.is_dir():
+        return []
+    found = (load(path.name) for path in sorted(STATE_ROOT.iterdir()) if path.is_dir())
+    return [config for config in found if config is not None]
+
+
+def check_name(name: str) -> None:
+    """Raise ClusterError unless `name` can name a cluster."""
+    if not NAME_PATTERN.fullmatch(name):
+        raise ClusterError(
+            f"the cluster name {name!r} is not allowed: use at most 20 lower-case letters, digits and '-', "
+            "beginning and ending with a letter or digit"
+        )
+
+
+def ranges(index: int) -> tuple[str, str]:
+    """Return the pod and the Service range of the cluster with number `index` on this machine."""
+    return f"10.{244 - index}.0.0/16", f"10.{96 + index}.0.0/16"
