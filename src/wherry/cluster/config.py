@@ -88,7 +88,6 @@ class ClusterConfig:
     pod_cidr: str
     service_cidr: str
     cluster_domain: str = "cluster.local"
-    fake_nodes: int = 0
 
     @property
     def paths(self) -> Paths:

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from wherry.cluster.config import ClusterConfig, ClusterError
-from wherry.cluster.pki import KeyPair, write_private
+from wherry.cluster.files import KeyPair, write_private
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)

@@ -5,9 +5,7 @@ it has less than 30 days left.
 """
 
 import ipaddress
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,19 +14,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from wherry.cluster.files import KeyPair, write_private, write_public
 from wherry.util import clock
 
 _CA_LIFE = timedelta(days=3650)
 _LEAF_LIFE = timedelta(days=365)
 _RENEW_BEFORE = timedelta(days=30)
-
-
-@dataclass(frozen=True, slots=True)
-class KeyPair:
-    """The files of a certificate and its private key (PEM)."""
-
-    certificate: Path
-    key: Path
 
 
 class Authority:
@@ -124,22 +115,6 @@ def load_key(path: Path) -> ec.EllipticCurvePrivateKey:
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise ValueError(f"{path} is not an ECDSA key")
     return key
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Write a file that only its owner may read, atomically."""
-    partial = path.with_name(path.name + ".partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-    os.replace(partial, path)
-
-
-def write_public(path: Path, data: bytes) -> None:
-    """Write a file atomically."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(data)
-    os.replace(partial, path)
 
 
 def _builder(

@@ -26,9 +26,7 @@ def check_machine() -> None:
         names = " ".join(missing)
         raise ClusterError(f"{names} not found: install with 'apt-get install {names}' (script/up does it)")
     if not _filesystem("overlay") and not _load_module("overlay"):
-        raise ClusterError(
-            "this kernel has no overlayfs: run 'modprobe overlay', or boot a kernel that has it"
-        )
+        raise ClusterError("this kernel has no overlayfs: run 'modprobe overlay', or boot a kernel that has it")
     if not Path("/proc/self/ns/net").exists():
         raise ClusterError("this kernel has no network namespaces: boot one with CONFIG_NET_NS")
     if not _cgroups_mounted():

@@ -35,6 +35,11 @@ async def sleep(delay: float) -> None:
     await asyncio.sleep(delay)
 
 
+def block(delay: float) -> None:
+    """Block this thread for `delay` seconds: for commands that have no event loop."""
+    time.sleep(delay)
+
+
 def timestamp(at: datetime | None = None) -> str:
     """Format as metav1.Time: whole seconds, ``2026-01-02T03:04:05Z``."""
     return (at or now()).strftime("%Y-%m-%dT%H:%M:%SZ")

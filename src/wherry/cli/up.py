@@ -1,0 +1,42 @@
+"""``wherry up``"""
+
+import click
+
+from wherry.cli.main import name_option
+from wherry.cluster import kubeconfig
+from wherry.cluster.up import Options, up
+from wherry.util import clock
+
+
+@click.command("up")
+@name_option
+@click.option("--kubernetes-version", metavar="VERSION", help="The Kubernetes release to serve (default 1.36).")
+@click.option(
+    "--api-port", type=click.IntRange(1, 65535), metavar="PORT", help="Port of the API server (default 6443)."
+)
+@click.option(
+    "--kubelet-port", type=click.IntRange(1, 65535), metavar="PORT", help="Port of the kubelet (default 10250)."
+)
+@click.option("--node-name", metavar="NODE", help="Name of this machine as a node (default: the cluster's name).")
+def command(
+    name: str,
+    kubernetes_version: str | None,
+    api_port: int | None,
+    kubelet_port: int | None,
+    node_name: str | None,
+) -> None:
+    """Start a cluster, or say that it runs.
+
+    Returns when the node is Ready. The kubeconfig of the user gets a context 'wherry' ('wherry-NAME' for another name)
+    and it becomes the current one. After 'wherry down', a crash or a reboot the cluster goes on from its saved state.
+    """
+    began = clock.monotonic()
+    options = Options(
+        kubernetes_version=kubernetes_version, api_port=api_port, kubelet_port=kubelet_port, node_name=node_name
+    )
+    config, started = up(name, options, lambda step, seconds: click.echo(f"  {step:<14} {seconds:6.2f} s"))
+    if started:
+        click.echo(f"Cluster {name!r} is ready after {clock.monotonic() - began:.2f} s: {config.server_url}")
+    else:
+        click.echo(f"Cluster {name!r} is running: {config.server_url}")
+    click.echo(f"Context {config.context!r} is the current one in {kubeconfig.user_path()}; try: kubectl get nodes")

@@ -1,0 +1,177 @@
+"""``wherry up``: bring a cluster to the point where it can be used, showing each step with its time.
+
+Idempotent: what runs already is left alone; what is missing is started from the saved state.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from wherry.cluster import config as configs
+from wherry.cluster import kubeconfig, preflight, process
+from wherry.cluster.apiprobe import ApiProbe
+from wherry.cluster.config import ClusterConfig, ClusterError, Paths
+from wherry.cluster.files import KeyPair
+from wherry.util import clock
+
+Report = Callable[[str, float], None]
+"""Called with each finished step and the seconds that it took."""
+
+_SERVER_PATIENCE = 60.0
+_NODE_PATIENCE = 120.0
+_POLL = 0.01
+_API_PORT, _KUBELET_PORT = 6443, 10250
+
+
+class Options:
+    """What a person may choose; None takes the saved value, or a default at the first start."""
+
+    def __init__(
+        self,
+        *,
+        kubernetes_version: str | None = None,
+        api_port: int | None = None,
+        kubelet_port: int | None = None,
+        node_name: str | None = None,
+    ) -> None:
+        self.kubernetes_version = kubernetes_version
+        self.api_port = api_port
+        self.kubelet_port = kubelet_port
+        self.node_name = node_name
+
+
+def up(name: str, options: Options, report: Report) -> tuple[ClusterConfig, bool]:
+    """Start the cluster `name` and return its settings and whether anything had to be started.
+
+    Returns when the node is Ready and namespace ``default`` has its service account. Raises ClusterError.
+    """
+    configs.check_name(name)
+    preflight.check_root()
+    with process.exclusive(Paths(name)):
+        found = configs.load(name)
+        config = _settled(found, name, options)
+        running = {p for p in (process.SERVER, process.NODE) if process.find(p, config.paths)}
+        if len(running) == 2 and _usable(config):
+            _merge_kubeconfig(config)
+            return config, False
+        _start(config, running, report)
+        return config, True
+
+
+def _settled(found: ClusterConfig | None, name: str, options: Options) -> ClusterConfig:
+    if found is None:
+        config = _first(name, options)
+        preflight.check_machine()
+        preflight.check_ports(config)
+        config.save()
+        return config
+    chosen: dict[str, Any] = {
+        field: value for field, value in vars(options).items() if value is not None and value != getattr(found, field)
+    }
+    if chosen:
+        words = ", ".join(f"{field.replace('_', ' ')} {getattr(found, field)}" for field in chosen)
+        raise ClusterError(
+            f"cluster {name!r} exists with {words}, which is settled at its first start: "
+            f"remove it first with 'wherry delete --name {name}'"
+        )
+    return found
+
+
+def _first(name: str, options: Options) -> ClusterConfig:
+    others = configs.existing()
+    index = next(i for i in range(100) if all(c.index != i for c in others))
+    pod_cidr, service_cidr = configs.ranges(index)
+    version = options.kubernetes_version or configs.SUPPORTED_VERSIONS[-1]
+    if version not in configs.SUPPORTED_VERSIONS:
+        raise ClusterError(
+            f"Kubernetes version {version!r} is not supported: choose one of {', '.join(configs.SUPPORTED_VERSIONS)}"
+        )
+    gateway = pod_cidr.replace(".0.0/16", ".0.1")
+    return ClusterConfig(
+        name=name,
+        index=index,
+        kubernetes_version=version,
+        api_port=options.api_port or _free_port(_API_PORT, {c.api_port for c in others}, first=not others),
+        kubelet_port=options.kubelet_port
+        or _free_port(_KUBELET_PORT, {c.kubelet_port for c in others}, first=not others),
+        node_name=options.node_name or name,
+        node_address=preflight.node_address(gateway),
+        pod_cidr=pod_cidr,
+        service_cidr=service_cidr,
+    )
+
+
+def _free_port(wanted: int, taken: set[int], *, first: bool) -> int:
+    """Return `wanted`, beside other clusters the next port above it that is free."""
+    if first:
+        return wanted
+    return next(p for p in range(wanted, wanted + 1000) if p not in taken and preflight.port_is_free(p))
+
+
+def _start(config: ClusterConfig, running: set[str], report: Report) -> None:
+    if process.SERVER not in running:
+        preflight.check_machine()
+        preflight.check_port(config.api_port, "the API server", "--api-port")
+    arguments = ["--name", config.name]
+    with _step("API server", report):
+        started = {
+            name: process.start(name, config.paths, arguments)
+            for name in (process.SERVER, process.NODE)
+            if name not in running
+        }
+        if process.SERVER in started:
+            started[process.SERVER].wait_ready(_SERVER_PATIENCE)
+    with _step("kubeconfig", report):
+        _merge_kubeconfig(config)
+    with _step("node process", report):
+        if process.NODE in started:
+            started[process.NODE].wait_ready(_NODE_PATIENCE)
+    with _step("node Ready", report):
+        _wait_usable(config)
+
+
+def _merge_kubeconfig(config: ClusterConfig) -> None:
+    pki = config.paths.pki
+    entries = kubeconfig.entries(config, pki / "ca.crt", KeyPair(pki / "admin.crt", pki / "admin.key"))
+    kubeconfig.merge(kubeconfig.user_path(), entries)
+
+
+def _wait_usable(config: ClusterConfig) -> None:
+    probe = ApiProbe(config)
+    deadline = clock.monotonic() + _NODE_PATIENCE
+    try:
+        while not _node_ready(probe, config) or not _account_exists(probe):
+            if clock.monotonic() > deadline:
+                log = config.paths.log_file(process.NODE)
+                raise ClusterError(f"the node did not become Ready in {_NODE_PATIENCE:.0f} s; see {log}")
+            clock.block(_POLL)
+    finally:
+        probe.close()
+
+
+def _usable(config: ClusterConfig) -> bool:
+    probe = ApiProbe(config)
+    try:
+        return _node_ready(probe, config) and _account_exists(probe)
+    finally:
+        probe.close()
+
+
+def _node_ready(probe: ApiProbe, config: ClusterConfig) -> bool:
+    """Tell whether the node is Ready as reported by the node process that runs now."""
+    node = probe.get(f"/api/v1/nodes/{config.node_name}")
+    if node is None:
+        return False
+    conditions = node.get("status", {}).get("conditions") or []
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+def _account_exists(probe: ApiProbe) -> bool:
+    return probe.get("/api/v1/namespaces/default/serviceaccounts/default") is not None
+
+
+@contextlib.contextmanager
+def _step(name: str, report: Report) -> Iterator[None]:
+    began = clock.monotonic()
+    yield
+    report(name, clock.monotonic() - began)
