@@ -50,8 +50,9 @@ def type_invalid(path: str, value: Any, detail: str) -> FieldError:
     return FieldError("FieldValueTypeInvalid", path, _with(text, detail))
 
 
-def not_supported(path: str, value: Any, valid: Iterable[str]) -> FieldError:
-    values = ", ".join(json.dumps(v) for v in sorted(valid))
+def not_supported(path: str, value: Any, valid: Iterable[str], *, ordered: bool = False) -> FieldError:
+    """`ordered` keeps the order of `valid`, as the few rules of Kubernetes do that name a list and not a set."""
+    values = ", ".join(json.dumps(v) for v in (valid if ordered else sorted(valid)))
     detail = f"supported values: {values}" if values else ""
     return FieldError("FieldValueNotSupported", path, _with(f"Unsupported value: {show(value)}", detail))
 

@@ -1,0 +1,34 @@
+"""What Kubernetes fills in when a field is absent (the ``SetDefaults_*`` functions of each version).
+
+Promises: `default` changes the object in place, needs no other object and no clock, and does the same again when it is
+called again. It allocates nothing (cluster IPs, node ports) and knows no admission.
+
+One module per group (or family) holds a table ``DEFAULTS`` of (group, plural) to function; a new module is found by
+being here. A module without a table holds what several groups share.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any
+
+from wherry.api.resources import Resource
+
+Defaulter = Callable[[dict[str, Any]], None]
+
+
+def _collect() -> dict[tuple[str, str], Defaulter]:
+    table: dict[tuple[str, str], Defaulter] = {}
+    for module in iter_modules(__path__):
+        table.update(getattr(import_module(f"{__name__}.{module.name}"), "DEFAULTS", {}))
+    return table
+
+
+_TABLE = _collect()
+
+
+def default(resource: Resource, obj: dict[str, Any]) -> None:
+    """Fill in the absent fields of `obj` in place; it must have been decoded and pruned by its schema before."""
+    apply = _TABLE.get((resource.group, resource.plural))
+    if apply is not None:
+        apply(obj)
