@@ -9,11 +9,27 @@ CREATED, RUNNING, EXITED = "created", "running", "exited"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """cgroup limits: CPU quota and period in microseconds, memory in bytes; None leaves the limit off."""
+
+    cpu_shares: int | None = None
+    cpu_quota: int | None = None
+    cpu_period: int | None = None
+    cpuset_cpus: str = ""
+    memory_limit: int | None = None
+    pids_limit: int | None = None
+    hugepage_limits: Mapping[str, int] = field(default_factory=dict)
+    oom_score_adj: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxConfig:
     """What the containers of one pod share. Paths are absolute on the host.
 
     `network_namespace` is the file of a network namespace made by `wherry.network`; None: the host's.
-    `cgroup_parent` is a cgroup path that every container of the pod goes below (``/wherry/NAME/burstable/podUID``).
+    Without one the host's UTS namespace is used too. `cgroup_parent` is a cgroup path that every container of the pod
+    goes below (``/wherry/NAME/burstable/podUID``); it is made with the limits of `resources` and removed with the
+    sandbox. `sysctls` are written in the sandbox's namespaces. `shm_size` is that of the shared ``/dev/shm``.
     """
 
     id: str
@@ -26,6 +42,8 @@ class SandboxConfig:
     sysctls: Mapping[str, str] = field(default_factory=dict)
     cgroup_parent: str = ""
     log_directory: str = ""
+    resources: Resources = field(default_factory=Resources)
+    shm_size: int = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,20 +60,6 @@ class Mount:
     recursive_read_only: bool = False
     propagation: str = "private"
     options: Sequence[str] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resources:
-    """cgroup limits: CPU quota and period in microseconds, memory in bytes; None leaves the limit off."""
-
-    cpu_shares: int | None = None
-    cpu_quota: int | None = None
-    cpu_period: int | None = None
-    cpuset_cpus: str = ""
-    memory_limit: int | None = None
-    pids_limit: int | None = None
-    hugepage_limits: Mapping[str, int] = field(default_factory=dict)
-    oom_score_adj: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +108,8 @@ class ContainerConfig:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerStatus:
     """`started_at`, `finished_at`: seconds since the epoch, 0 when not yet. `reason`: "", Completed, Error, OOMKilled,
-    ContainerCannotRun. `signal` is the signal that ended it, 0 for none."""
+    StartError (it could not be started: exit code 128, `message` says why) or Unknown (it ended unseen, in a reboot:
+    exit code 255). A signal shows as exit code 128 + n; `signal` stays 0 where only that is known."""
 
     id: str
     sandbox_id: str
@@ -161,7 +166,7 @@ class Stats:
 
 class ContainerError(Exception):
     """The runtime refused or failed; the message is fit for an event. `reason` as a container's waiting reason
-    (CreateContainerError, RunContainerError, ContainerCannotRun)."""
+    (CreateContainerError, RunContainerError)."""
 
     def __init__(self, message: str, *, reason: str = "RunContainerError") -> None:
         super().__init__(message)
@@ -192,6 +197,10 @@ class Session(Protocol):
 class Runtime(Protocol):
     """All methods are idempotent where CRI's are: stopping or removing what is gone succeeds."""
 
+    async def start(self) -> None:
+        """Adopt what an earlier process left; any other method does it first where it was not called."""
+        ...
+
     async def version(self) -> str:
         """For ``nodeInfo.containerRuntimeVersion``: ``crun://1.8.1``."""
         ...
@@ -206,9 +215,13 @@ class Runtime(Protocol):
 
     async def list_sandboxes(self) -> list[SandboxStatus]: ...
 
-    async def create_container(self, sandbox_id: str, config: ContainerConfig) -> None: ...
+    async def create_container(self, sandbox_id: str, config: ContainerConfig) -> None:
+        """Record a container; nothing runs yet. Raises ContainerError(CreateContainerError)."""
+        ...
 
-    async def start_container(self, container_id: str) -> None: ...
+    async def start_container(self, container_id: str) -> None:
+        """Run it. Raises ContainerError(RunContainerError); it has then exited with code 128 and reason StartError."""
+        ...
 
     async def stop_container(self, container_id: str, timeout: float) -> None:
         """Send the stop signal, after `timeout` seconds SIGKILL; return when it has exited."""
@@ -237,6 +250,14 @@ class Runtime(Protocol):
         ...
 
     async def stats(self, container_id: str) -> Stats | None: ...
+
+    async def sandbox_stats(self, sandbox_id: str) -> Stats | None:
+        """Return the counters of a sandbox's `cgroup_parent`; None when it has none."""
+        ...
+
+    async def set_cgroup_limits(self, path: str, resources: Resources) -> None:
+        """Make the cgroup `path` where it is missing and set its limits (QoS classes, resized pods)."""
+        ...
 
     def events(self) -> AsyncIterator[RuntimeEvent]:
         """Iterate over state changes from now on, also of containers started by an earlier process."""

@@ -1,0 +1,89 @@
+"""The system calls that Python 3.11 does not offer: mounts and namespaces. Each raises OSError."""
+
+import ctypes
+import fcntl
+import os
+
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
+MS_BIND, MS_MOVE, MS_REC = 4096, 8192, 16384
+MS_PRIVATE, MS_SLAVE, MS_SHARED = 1 << 18, 1 << 19, 1 << 20
+MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
+
+CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC = 0x20000, 0x2000000, 0x4000000, 0x8000000
+CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
+
+CAP_SYS_ADMIN, CAP_SYS_RESOURCE = 21, 24
+
+_NS_GET_NSTYPE = 0xB703
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
+
+
+def _check(result: int, subject: str = "") -> None:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), subject or None)
+
+
+def mount(source: str, target: str, *, kind: str | None = None, flags: int = 0, data: str = "") -> None:
+    """Call mount(2); `kind` is the filesystem type, `data` its options (at most a page)."""
+    encoded = kind.encode() if kind else None
+    _check(_libc.mount(os.fsencode(source), os.fsencode(target), encoded, flags, data.encode() or None), target)
+
+
+def umount(target: str, flags: int = 0) -> None:
+    """Call umount2(2)."""
+    _check(_libc.umount2(os.fsencode(target), flags), target)
+
+
+def unmount_if_mounted(target: str) -> bool:
+    """Detach the topmost mount at `target`; return whether there was one."""
+    try:
+        umount(target, MNT_DETACH | UMOUNT_NOFOLLOW)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        if error.errno == 22:  # EINVAL: not a mount point
+            return False
+        raise
+    return True
+
+
+def unshare(flags: int) -> None:
+    """Give the calling thread namespaces of its own (CLONE_NEW…)."""
+    _check(_libc.unshare(flags))
+
+
+def setns(descriptor: int, kind: int = 0) -> None:
+    """Move the calling thread into the namespace that `descriptor` refers to."""
+    _check(_libc.setns(descriptor, kind))
+
+
+def sethostname(name: str) -> None:
+    """Set the host name of the calling thread's UTS namespace."""
+    encoded = name.encode()
+    _check(_libc.sethostname(encoded, len(encoded)))
+
+
+def namespace_kind(descriptor: int) -> int:
+    """Return the CLONE_NEW… flag of the namespace that `descriptor` refers to, 0 when it is no namespace."""
+    try:
+        return fcntl.ioctl(descriptor, _NS_GET_NSTYPE)
+    except OSError:
+        return 0
+
+
+def has_capability(number: int) -> bool:
+    """Return whether this process has a capability in effect."""
+    with open("/proc/self/status") as status:
+        for line in status:
+            if line.startswith("CapEff:"):
+                return bool(int(line.split()[1], 16) >> number & 1)
+    return False
+
+
+def boot_id() -> str:
+    """Return what identifies this boot of the kernel."""
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
