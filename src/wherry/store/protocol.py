@@ -87,8 +87,9 @@ class Subscription(Protocol):
 
 
 class Store(Protocol):
-    """Keys are paths (``/registry/pods/default/web``); the part up to the second slash after ``/registry`` names the
-    collection, and prefixes that are listed or watched are at least a collection (``/registry/pods/``)."""
+    """Keys are paths (``/registry/core/pods/default/web``); prefixes that are listed, counted or watched end in a slash
+    (``/registry/core/pods/``, ``/registry/core/pods/default/``). A watch may
+    also name one whole key."""
 
     @property
     def revision(self) -> int:
@@ -97,7 +98,7 @@ class Store(Protocol):
 
     @property
     def compacted(self) -> int:
-        """Revisions below or at this one can no longer be listed or watched from."""
+        """Revisions below this one can no longer be listed or watched from (itself it can, as in etcd)."""
         ...
 
     def get(self, key: str) -> Record | None:
@@ -134,8 +135,9 @@ class Store(Protocol):
     async def watch(self, prefix: str, revision: int, sink: Callable[[Sequence[Event]], None]) -> Subscription:
         """Call `sink` with every event below `prefix` after `revision`, in order, in batches as they are committed.
 
-        Events of the past come first; none is lost between them and the live ones. `sink` runs on the event loop,
-        must be quick and must not raise. Raises Compacted, FutureRevision is not raised: a later revision waits.
+        Events of the past come first, before this returns; none is lost between them and the live ones. `sink` runs
+        on the event loop, must be quick and must not raise or change the batch, which it shares with other watchers.
+        Raises Compacted; FutureRevision is not raised: events up to a later revision are left out.
         """
         ...
 
@@ -144,7 +146,7 @@ class Store(Protocol):
         ...
 
     async def compact(self, revision: int) -> None:
-        """Forget what is needed only to look at revisions up to `revision`."""
+        """Forget what is needed only to look at revisions below `revision` (at most the current one)."""
         ...
 
     async def close(self) -> None:

@@ -1,0 +1,57 @@
+"""A store that forgets everything at the end of the process: for tests and simulation. Never leaves the event loop."""
+
+from collections.abc import Sequence
+from itertools import islice
+
+from wherry.store.log import Loaded, Page
+from wherry.store.logged import LoggedStore
+from wherry.store.protocol import PUT, Event, Record
+
+
+class MemoryLog:
+    """A `log.Log` in a dict by revision, which Python keeps in order."""
+
+    def __init__(self) -> None:
+        self._events: dict[int, Event] = {}
+        self._base: dict[str, Record] = {}  # the state at the compaction revision
+
+    def load(self) -> Loaded:
+        return Loaded(1, 0, ())
+
+    def append(self, events: Sequence[Event]) -> None:
+        self._events.update((event.record.revision, event) for event in events)
+
+    def events(self, prefix: str, after: int, until: int, limit: int) -> Sequence[Event]:
+        wanted = (e for r, e in self._events.items() if after < r <= until and e.record.key.startswith(prefix))
+        return list(islice(wanted, limit))
+
+    def page(self, prefix: str, revision: int, after: str, limit: int) -> Page:
+        state = dict(self._base)
+        for event in self._events.values():
+            if event.record.revision <= revision:
+                _apply(state, event)
+        keys = sorted(key for key in state if key.startswith(prefix) and key > after)
+        chosen = keys[: limit or None]
+        return Page([state[key] for key in chosen], len(keys) - len(chosen))
+
+    def compact(self, after: int, until: int) -> None:
+        for revision in [r for r in self._events if r <= until]:
+            _apply(self._base, self._events.pop(revision))
+
+    def close(self) -> None:
+        self._events.clear()
+        self._base.clear()
+
+
+class MemoryStore(LoggedStore):
+    """A `protocol.Store` whose writes are acknowledged in the next turn of the event loop."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryLog())
+
+
+def _apply(state: dict[str, Record], event: Event) -> None:
+    if event.type == PUT:
+        state[event.record.key] = event.record
+    else:
+        state.pop(event.record.key, None)

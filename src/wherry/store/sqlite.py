@@ -1,0 +1,171 @@
+"""The store on disk: a log of revisions in one SQLite file.
+
+The file is in WAL mode with ``synchronous=FULL``: a commit is one append to the write-ahead log and one fsync, and
+survives ``kill -9`` and power loss. A row is one revision; it names the revision that it replaced, so that replaying
+and compacting follow row numbers and never search.
+"""
+
+import errno
+import sqlite3
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache
+from itertools import chain
+from pathlib import Path
+
+from wherry.store.log import Loaded, Page, end_of
+from wherry.store.logged import LoggedStore
+from wherry.store.protocol import DELETE, PUT, Event, Record
+
+_FORMAT = 1
+_SCHEMA = """
+CREATE TABLE log (
+    revision INTEGER PRIMARY KEY,
+    key TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    previous INTEGER NOT NULL,
+    deleted INTEGER NOT NULL,
+    value BLOB NOT NULL
+);
+CREATE INDEX log_key ON log (key, revision);
+CREATE TABLE compaction (revision INTEGER NOT NULL);
+INSERT INTO compaction VALUES (0);
+"""
+_COLUMNS = 6
+_MAX_ROWS = 32766 // _COLUMNS  # SQLite's limit of parameters of one statement
+
+_LOAD = """
+SELECT key, value, revision, created FROM log
+WHERE revision IN (SELECT max(revision) FROM log GROUP BY key) AND NOT deleted
+"""
+_EVENTS = """
+SELECT l.key, l.value, l.revision, l.created, l.deleted, p.value, p.revision, p.created
+FROM log l LEFT JOIN log p ON p.revision = l.previous
+WHERE l.revision > ? AND l.revision <= ? AND l.key >= ? AND l.key < ? ORDER BY l.revision LIMIT ?
+"""
+_AT = """
+FROM log WHERE NOT deleted AND revision IN
+(SELECT max(revision) FROM log WHERE key > ? AND key >= ? AND key < ? AND revision <= ? GROUP BY key)
+"""
+
+
+class SQLiteLog:
+    """A `log.Log` in the SQLite file at `path`, which is made when it does not exist."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with _as_oserror():
+            self._writer = self._connect()
+            self._reader = self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, cached_statements=256)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA wal_autocheckpoint=4000")
+        connection.execute("PRAGMA journal_size_limit=67108864")
+        return connection
+
+    def load(self) -> Loaded:
+        with _as_oserror():
+            found = self._writer.execute("PRAGMA user_version").fetchone()[0]
+            if found == 0:
+                self._writer.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={_FORMAT}; COMMIT;")
+            elif found != _FORMAT:
+                raise OSError(errno.EINVAL, f"{self._path} has format {found}, this version of Wherry reads {_FORMAT}")
+            compacted = self._writer.execute("SELECT revision FROM compaction").fetchone()[0]
+            last = self._writer.execute("SELECT max(revision) FROM log").fetchone()[0] or 0
+            rows = self._writer.execute(_LOAD).fetchall()
+        return Loaded(max(1, last, compacted), compacted, (Record(*row) for row in rows))
+
+    def append(self, events: Sequence[Event]) -> None:
+        # One statement a batch: it commits by itself, and the interpreter lock is taken back once, not once a row,
+        # each of which could wait for a whole switch interval of a busy event loop.
+        with _as_oserror():
+            if len(events) <= _MAX_ROWS:
+                self._insert(events)
+                return
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                for start in range(0, len(events), _MAX_ROWS):
+                    self._insert(events[start : start + _MAX_ROWS])
+                self._writer.execute("COMMIT")
+            except BaseException:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                raise
+
+    def _insert(self, events: Sequence[Event]) -> None:
+        rows = [
+            (e.record.revision, e.record.key, e.record.created, e.previous.revision if e.previous else 0,
+             e.type == DELETE, e.record.value)
+            for e in events
+        ]  # fmt: skip
+        self._writer.execute(_insert_statement(len(rows)), tuple(chain.from_iterable(rows)))
+
+    def events(self, prefix: str, after: int, until: int, limit: int) -> Sequence[Event]:
+        with _as_oserror():
+            rows = self._reader.execute(_EVENTS, (after, until, prefix, end_of(prefix), limit)).fetchall()
+        return [
+            Event(
+                DELETE if deleted else PUT,
+                Record(key, value, revision, created),
+                Record(key, old, old_revision, old_created) if old is not None else None,
+            )
+            for key, value, revision, created, deleted, old, old_revision, old_created in rows
+        ]
+
+    def page(self, prefix: str, revision: int, after: str, limit: int) -> Page:
+        within = (after, prefix, end_of(prefix), revision)
+        with _as_oserror():
+            self._reader.execute("BEGIN")
+            try:
+                select = f"SELECT key, value, revision, created {_AT} ORDER BY key LIMIT ?"
+                rows = self._reader.execute(select, (*within, limit or -1)).fetchall()
+                total = len(rows)
+                if limit and total == limit:
+                    total = self._reader.execute(f"SELECT count(*) {_AT}", within).fetchone()[0]
+            finally:
+                self._reader.execute("COMMIT")
+        return Page([Record(*row) for row in rows], total - len(rows))
+
+    def compact(self, after: int, until: int) -> None:
+        span = (after, until)
+        replaced = "SELECT previous FROM log WHERE revision > ? AND revision <= ? AND previous > 0"
+        with _as_oserror(), self._writer:
+            self._writer.execute("BEGIN IMMEDIATE")
+            self._writer.execute(f"DELETE FROM log WHERE revision IN ({replaced})", span)
+            self._writer.execute("DELETE FROM log WHERE revision > ? AND revision <= ? AND deleted", span)
+            self._writer.execute("UPDATE compaction SET revision = ?", (until,))
+
+    def close(self) -> None:
+        with _as_oserror():
+            self._reader.close()
+            self._writer.close()
+
+
+class SQLiteStore(LoggedStore):
+    """A `protocol.Store` in the file at `path`. Opening reads all live records (and blocks for that long)."""
+
+    def __init__(self, path: Path | str) -> None:
+        super().__init__(
+            SQLiteLog(Path(path)),
+            writer=ThreadPoolExecutor(1, "store-writer"),
+            reader=ThreadPoolExecutor(1, "store-reader"),
+        )
+
+
+@lru_cache(maxsize=512)
+def _insert_statement(rows: int) -> str:
+    values = ",".join(["(?,?,?,?,?,?)"] * rows)
+    return f"INSERT INTO log (revision, key, created, previous, deleted, value) VALUES {values}"
+
+
+@contextmanager
+def _as_oserror() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        full = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+        raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error
