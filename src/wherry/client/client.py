@@ -23,7 +23,15 @@ class Client:
         self.transport = transport
         self._manager = field_manager
 
-    async def get(self, resource: Resource, name: str, namespace: str | None = None, *, subresource: str | None = None, **params: str) -> dict[str, Any]:
+    async def get(
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str | None = None,
+        *,
+        subresource: str | None = None,
+        **params: str,
+    ) -> dict[str, Any]:
         """Return one object."""
         return await self.transport.call(Call("get", resource, namespace, name, subresource, params))
 
@@ -35,32 +43,66 @@ class Client:
         """Iterate over changes from ``resourceVersion`` on."""
         return self.transport.watch(Call("watch", resource, namespace, params=params))
 
-    async def create(self, resource: Resource, obj: dict[str, Any], namespace: str | None = None, *, name: str | None = None, subresource: str | None = None, **params: str) -> dict[str, Any]:
+    async def create(
+        self,
+        resource: Resource,
+        obj: dict[str, Any],
+        namespace: str | None = None,
+        *,
+        name: str | None = None,
+        subresource: str | None = None,
+        **params: str,
+    ) -> dict[str, Any]:
         """Create `obj` (or post to a subresource of `name`) and return it as stored."""
         namespace = namespace or obj.get("metadata", {}).get("namespace")
-        return await self.transport.call(Call("create", resource, namespace, name, subresource, self._managed(params), obj))
+        return await self.transport.call(
+            Call("create", resource, namespace, name, subresource, self._managed(params), obj)
+        )
 
-    async def update(self, resource: Resource, obj: dict[str, Any], *, subresource: str | None = None, **params: str) -> dict[str, Any]:
+    async def update(
+        self, resource: Resource, obj: dict[str, Any], *, subresource: str | None = None, **params: str
+    ) -> dict[str, Any]:
         """Replace the object of the same name; its ``resourceVersion``, where set, must be the current one."""
         meta = obj["metadata"]
-        return await self.transport.call(Call("update", resource, meta.get("namespace"), meta["name"], subresource, self._managed(params), obj))
+        return await self.transport.call(
+            Call("update", resource, meta.get("namespace"), meta["name"], subresource, self._managed(params), obj)
+        )
 
     async def update_status(self, resource: Resource, obj: dict[str, Any], **params: str) -> dict[str, Any]:
         """Replace the status of the object."""
         return await self.update(resource, obj, subresource="status", **params)
 
     async def patch(
-        self, resource: Resource, name: str, patch: Any, namespace: str | None = None, *,
-        content_type: str = MERGE_PATCH, subresource: str | None = None, **params: str,
+        self,
+        resource: Resource,
+        name: str,
+        patch: Any,
+        namespace: str | None = None,
+        *,
+        content_type: str = MERGE_PATCH,
+        subresource: str | None = None,
+        **params: str,
     ) -> dict[str, Any]:
         """Patch one object; `content_type` is one of the four patch types."""
-        return await self.transport.call(Call("patch", resource, namespace, name, subresource, self._managed(params), patch, content_type))
+        return await self.transport.call(
+            Call("patch", resource, namespace, name, subresource, self._managed(params), patch, content_type)
+        )
 
-    async def delete(self, resource: Resource, name: str, namespace: str | None = None, *, options: dict[str, Any] | None = None, **params: str) -> dict[str, Any]:
+    async def delete(
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str | None = None,
+        *,
+        options: dict[str, Any] | None = None,
+        **params: str,
+    ) -> dict[str, Any]:
         """Delete one object; `options` is a DeleteOptions body (preconditions, gracePeriodSeconds …)."""
         return await self.transport.call(Call("delete", resource, namespace, name, None, params, options))
 
-    async def delete_collection(self, resource: Resource, namespace: str | None = None, *, options: dict[str, Any] | None = None, **params: str) -> dict[str, Any]:
+    async def delete_collection(
+        self, resource: Resource, namespace: str | None = None, *, options: dict[str, Any] | None = None, **params: str
+    ) -> dict[str, Any]:
         """Delete the objects that the selectors in `params` choose."""
         return await self.transport.call(Call("deletecollection", resource, namespace, None, None, params, options))
 

@@ -1,4 +1,4 @@
-"""What carries a client's calls: HTTPS (``client.http``) or the API server in the same process (``apiserver.inprocess``)."""
+"""What carries a client's calls: HTTPS (``client.http``) or the API server in process (``apiserver.inprocess``)."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -12,8 +12,8 @@ class Call:
     """One API request in terms of the API.
 
     `verb` is get, list, watch, create, update, patch, delete or deletecollection. `params` are query parameters as on
-    the wire (``labelSelector``, ``fieldManager``, ``dryRun`` …). `body` is an object (or a JSON patch's list); it must not
-    be changed after the call.
+    the wire (``labelSelector``, ``fieldManager``, ``dryRun`` …). `body` is an object (or a JSON patch's list); it must
+    not be changed after the call.
     """
 
     verb: str
