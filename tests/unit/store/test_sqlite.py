@@ -1,0 +1,111 @@
+"""What only a store on disk can do: be opened again, and fail."""
+
+import asyncio
+import errno
+import sqlite3
+
+import pytest
+
+from wherry.store import logged
+from wherry.store.protocol import Event, Mismatch
+from wherry.store.sqlite import SQLiteStore
+
+PODS = "/registry/core/pods/"
+
+
+def stamped(text: str):
+    return lambda revision: f"{text}@{revision}".encode()
+
+
+async def put(store: SQLiteStore, key: str, text: str = "v"):
+    latest = store.latest(key)
+    return await store.write(key, stamped(text), expected=latest.revision if latest else 0)
+
+
+async def delete(store: SQLiteStore, key: str):
+    return await store.write(key, stamped("last"), expected=store.latest(key).revision, delete=True)
+
+
+async def test_an_opened_store_goes_on_where_it_was_closed(tmp_path):
+    store = SQLiteStore(tmp_path / "store.db")
+    for n in range(5):
+        await put(store, PODS + f"a/{n}")
+    await put(store, PODS + "a/3", "w")
+    await delete(store, PODS + "a/4")
+    before = [(r.key, r.value, r.revision, r.created) for r in store.list(PODS).records]
+    await store.close()
+    store = SQLiteStore(tmp_path / "store.db")
+    assert [(r.key, r.value, r.revision, r.created) for r in store.list(PODS).records] == before
+    assert store.revision == 8 and store.count(PODS) == 4
+    assert [r.key[-1] for r in (await store.list_at(PODS, 6)).records] == ["0", "1", "2", "3", "4"]
+    seen: list[Event] = []
+    await store.watch(PODS, 6, seen.extend)
+    assert [(e.type, e.record.value, e.previous.value) for e in seen] == [
+        ("PUT", b"w@7", b"v@5"), ("DELETE", b"last@8", b"v@6")
+    ]  # fmt: skip
+    assert (await put(store, PODS + "a/5")).revision == 9
+    await store.close()
+
+
+async def test_the_revision_does_not_go_back_when_the_last_one_was_a_compacted_deletion(tmp_path, monkeypatch):
+    monkeypatch.setattr(logged, "COMPACT_REVISIONS", 2)
+    store = SQLiteStore(tmp_path / "store.db")
+    for _ in range(3):
+        await put(store, PODS + "a/x")
+        await delete(store, PODS + "a/x")
+    revision = store.revision
+    await store.compact(revision)
+    await store.close()
+    with sqlite3.connect(tmp_path / "store.db") as raw:
+        assert raw.execute("SELECT count(*) FROM log").fetchone() == (0,)
+    raw.close()
+    store = SQLiteStore(tmp_path / "store.db")
+    assert (store.revision, store.compacted, store.count("/registry/")) == (revision, revision, 0)
+    await store.close()
+
+
+async def test_a_full_disk_undoes_the_batch_and_what_was_built_on_it_and_the_store_goes_on(tmp_path):
+    store = SQLiteStore(tmp_path / "store.db")
+    first = await put(store, PODS + "a/x")
+    seen: list[Event] = []
+    await store.watch(PODS, store.revision, seen.extend)
+    writer = store._log._writer
+    pages = writer.execute("PRAGMA page_count").fetchone()[0]
+    writer.execute(f"PRAGMA max_page_count={pages + 2}")
+    big = "x" * 100_000
+    lost = [asyncio.ensure_future(put(store, PODS + "a/x", big))]
+    await asyncio.sleep(0)
+    pending = store.latest(PODS + "a/x")
+    await asyncio.sleep(0)  # the batch is on its way; what follows gathers for the next one
+    lost.append(asyncio.ensure_future(store.write(PODS + "a/x", stamped("on top"), expected=pending.revision)))
+    lost.append(asyncio.ensure_future(put(store, PODS + "a/y", "behind")))
+    errors = await asyncio.gather(*lost, return_exceptions=True)
+    assert [type(error) for error in errors] == [OSError] * 3
+    assert {error.errno for error in errors} == {errno.ENOSPC}
+    assert store.get(PODS + "a/x") is first is store.latest(PODS + "a/x") and not seen
+    writer.execute("PRAGMA max_page_count=1000000")
+    with pytest.raises(Mismatch):
+        await store.write(PODS + "a/x", stamped("stale"), expected=pending.revision)
+    again = await store.write(PODS + "a/x", stamped("again"), expected=first.revision)
+    assert [e.record for e in seen] == [again]
+    await store.close()
+    store = SQLiteStore(tmp_path / "store.db")
+    assert [(r.key, r.value) for r in store.list(PODS).records] == [(again.key, again.value)]
+    await store.close()
+
+
+async def test_a_batch_beyond_the_parameters_of_one_statement_is_still_one_commit(tmp_path):
+    store = SQLiteStore(tmp_path / "store.db")
+    batches: list[int] = []
+    await store.watch(PODS, 1, lambda events: batches.append(len(events)))
+    await asyncio.gather(*(put(store, PODS + f"a/{n}") for n in range(6000)))
+    assert batches == [6000]
+    await store.close()
+
+
+async def test_a_file_of_another_format_is_refused(tmp_path):
+    with sqlite3.connect(tmp_path / "store.db") as raw:
+        raw.execute("PRAGMA user_version=99")
+    raw.close()
+    with pytest.raises(OSError, match="format 99"):
+        SQLiteStore(tmp_path / "store.db")
