@@ -1,0 +1,3 @@
+CREATE TABLE forms (id INT PRIMARY KEY AUTO_INCREMENT, title VARCHAR(80) NOT NULL);
+INSERT INTO forms (title) VALUES ('order'), ('invoice'), ('receipt');
+CREATE TABLE visits (id INT PRIMARY KEY AUTO_INCREMENT, pod VARCHAR(80) NOT NULL);

@@ -1,0 +1,4 @@
+from dabaweb.views import index
+from django.urls import path
+
+urlpatterns = [path("", index)]
