@@ -1,4 +1,5 @@
-from dabaweb.views import index
 from django.urls import path
+
+from dabaweb.views import index
 
 urlpatterns = [path("", index)]
