@@ -68,6 +68,6 @@ def change(table: str, verb: str, ports: Sequence[HostPort]) -> str:
             lines.append(f"{verb} element ip {table} host-ports {{ {key} : {value} }}")
         elif ":" not in mapping.host_ip:
             lines.append(f"{verb} element ip {table} host-address-ports {{ {mapping.host_ip} . {key} : {value} }}")
-    for address in sorted({port.address for port in ports}):
-        lines.append(f"{verb} element ip {table} hairpin {{ {address} . {address} }}")
+    pods = sorted({port.address for port in ports})
+    lines += [f"{verb} element ip {table} hairpin {{ {pod} . {pod} }}" for pod in pods]
     return "\n".join(lines)
