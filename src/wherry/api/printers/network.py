@@ -1,0 +1,67 @@
+"""Cells of the networking and discovery groups."""
+
+from typing import Any
+
+from wherry.api.meta import Object
+from wherry.api.printers.text import NONE, UNSET, age, few, label_selector, name, spec, status
+
+
+def ingress_class(obj: Object) -> list[Any]:
+    parameters, shown = spec(obj).get("parameters"), NONE
+    if parameters:
+        group = parameters.get("apiGroup")
+        kind = f"{parameters['kind']}.{group}" if group else parameters["kind"]
+        shown = f"{kind}/{parameters['name']}"
+    return [name(obj), spec(obj).get("controller", ""), shown, age(obj)]
+
+
+def ingress(obj: Object) -> list[Any]:
+    hosts = [r["host"] for r in spec(obj).get("rules") or () if r.get("host")]
+    shown = f"{','.join(hosts[:3])} + {len(hosts) - 3} more..." if len(hosts) > 3 else ",".join(hosts) or "*"
+    addresses = (status(obj).get("loadBalancer") or {}).get("ingress") or ()
+    return [
+        name(obj),
+        spec(obj).get("ingressClassName") or NONE,
+        shown,
+        ",".join(sorted({a.get("ip") or a.get("hostname") or "" for a in addresses} - {""})),
+        "80, 443" if spec(obj).get("tls") else "80",
+        age(obj),
+    ]
+
+
+def ip_address(obj: Object) -> list[Any]:
+    ref = spec(obj).get("parentRef")
+    if not ref:
+        return [name(obj), NONE]
+    resource = f"{ref['resource']}.{ref['group']}" if ref.get("group") else ref.get("resource", "")
+    return [name(obj), "/".join(part for part in (resource, ref.get("namespace"), ref.get("name")) if part)]
+
+
+def network_policy(obj: Object) -> list[Any]:
+    return [name(obj), label_selector(spec(obj).get("podSelector")), age(obj)]
+
+
+def service_cidr(obj: Object) -> list[Any]:
+    return [name(obj), ",".join(spec(obj).get("cidrs") or ()), age(obj)]
+
+
+def endpoint_slice(obj: Object) -> list[Any]:
+    ports = [str(p["port"]) if p.get("port") is not None else "*" for p in obj.get("ports") or ()]
+    addresses = [a for e in obj.get("endpoints") or () for a in e.get("addresses") or ()]
+    return [
+        name(obj),
+        obj.get("addressType", ""),
+        few(ports) if ports else UNSET,
+        few(addresses) if addresses else UNSET,
+        age(obj),
+    ]
+
+
+CELLS = {
+    ("networking.k8s.io", "ingressclasses"): ingress_class,
+    ("networking.k8s.io", "ingresses"): ingress,
+    ("networking.k8s.io", "ipaddresses"): ip_address,
+    ("networking.k8s.io", "networkpolicies"): network_policy,
+    ("networking.k8s.io", "servicecidrs"): service_cidr,
+    ("discovery.k8s.io", "endpointslices"): endpoint_slice,
+}
