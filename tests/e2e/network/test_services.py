@@ -99,7 +99,7 @@ async def network(tmp_path: Path) -> AsyncIterator[RoutedNetwork]:
     yield network
     await network.destroy()
     assert not [link for link in os.listdir("/sys/class/net") if link.startswith(network.prefix)]
-    assert not [line for line in Path("/proc/mounts").read_text().splitlines() if str(tmp_path) in line]
+    assert not _mounts(tmp_path)
     nft = Nft()
     assert not [name for _, name in await nft.list_tables() if CLUSTER in name]
     await nft.close()
@@ -125,7 +125,7 @@ class Services:
 
     async def wait_until(self, condition: Any) -> None:
         async with asyncio.timeout(5):
-            while not await condition():
+            while not await condition():  # noqa: ASYNC110 - the condition is in the kernel, which tells nobody
                 await asyncio.sleep(0.01)
 
 
@@ -246,6 +246,10 @@ async def _answers(source: Attachment) -> bool:
     except OSError:
         return False
     return True
+
+
+def _mounts(below: Path) -> list[str]:
+    return [line for line in Path("/proc/mounts").read_text().splitlines() if str(below) in line]
 
 
 def _host_address() -> str:

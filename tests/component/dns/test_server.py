@@ -1,0 +1,126 @@
+"""The server on real sockets of this machine, before a resolver of our own."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dnslib import QTYPE, RCODE, RR, TXT, A, DNSRecord
+
+from wherry.api.resources import ENDPOINTSLICES, NAMESPACES, SERVICES
+from wherry.client.client import Client
+from wherry.client.fake import FakeTransport
+from wherry.client.informer import InformerFactory
+from wherry.dns.forward import Forwarder, Upstreams
+from wherry.dns.names import ClusterNames
+from wherry.dns.server import DnsServer
+from wherry.util.tasks import Scope
+
+ADDRESS, PORT, RESOLVER_PORT = "127.0.0.1", 17753, 17754
+
+
+class Resolver(asyncio.DatagramProtocol):
+    """Knows example.org; its other names do not exist. Counts what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport: Any = transport
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        self.transport.sendto(self.respond(data, truncate=True), addr)
+
+    def respond(self, data: bytes, *, truncate: bool) -> bytes:
+        query = DNSRecord.parse(data)
+        self.asked.append(str(query.q.qname))
+        response = query.reply()
+        if query.q.qname == "example.org":
+            response.add_answer(RR("example.org", QTYPE.A, rdata=A("192.0.2.80"), ttl=60))
+        elif query.q.qname == "long.example.org":
+            for number in range(40):
+                text = TXT(f"{number:03}" * 30)
+                response.add_answer(RR("long.example.org", QTYPE.TXT, rdata=text, ttl=60))
+            if truncate:
+                response = response.truncate()
+        else:
+            response.header.rcode = RCODE.NXDOMAIN
+        return bytes(response.pack())
+
+    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        data = await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
+        packet = self.respond(data, truncate=False)
+        writer.write(len(packet).to_bytes(2, "big") + packet)
+        await writer.drain()
+        writer.close()
+
+
+@pytest.fixture
+async def resolver(tmp_path: Path) -> AsyncIterator[Resolver]:
+    resolver = Resolver()
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(lambda: resolver, (ADDRESS, RESOLVER_PORT))
+    listener = await asyncio.start_server(resolver.connected, ADDRESS, RESOLVER_PORT)
+    (tmp_path / "resolv.conf").write_text(f"# a comment\nnameserver {ADDRESS}\noptions edns0\n")
+    yield resolver
+    transport.close()
+    listener.close()
+
+
+@pytest.fixture
+async def server(resolver: Resolver, tmp_path: Path) -> AsyncIterator[DnsServer]:
+    api = FakeTransport()
+    api.put({"metadata": {"name": "ns"}}, NAMESPACES)
+    spec = {"type": "ExternalName", "externalName": "example.org"}
+    api.put({"metadata": {"name": "out", "namespace": "ns"}, "spec": spec}, SERVICES)
+    api.put({"metadata": {"name": "many", "namespace": "ns"}, "spec": {"clusterIP": "None"}}, SERVICES)
+    endpoints = [{"addresses": [f"10.244.0.{n}"], "conditions": {"ready": True}} for n in range(2, 202)]
+    api.put(
+        {
+            "metadata": {"name": "many-x", "namespace": "ns", "labels": {"kubernetes.io/service-name": "many"}},
+            "addressType": "IPv4", "ports": [], "endpoints": endpoints,
+        },
+        ENDPOINTSLICES,
+    )  # fmt: skip
+    async with InformerFactory(Client(api)) as factory, Scope() as scope:
+        names = ClusterNames(factory, server_address=ADDRESS)
+        server = DnsServer(names, Forwarder(Upstreams(tmp_path / "resolv.conf"), port=RESOLVER_PORT))
+        scope.spawn(server.run(ADDRESS, PORT))
+        await server.started.wait()
+        yield server
+
+
+async def ask(name: str, kind: str = "A", *, tcp: bool = False) -> DNSRecord:
+    query = DNSRecord.question(name, kind)
+    loop = asyncio.get_running_loop()
+    packet: bytes = await loop.run_in_executor(None, lambda: query.send(ADDRESS, PORT, tcp=tcp, timeout=5))
+    return DNSRecord.parse(packet)
+
+
+async def test_forwards_other_names_and_remembers_the_answer(server: DnsServer, resolver: Resolver) -> None:
+    for _ in range(2):
+        response = await ask("example.org")
+        assert [str(record.rdata) for record in response.rr] == ["192.0.2.80"]
+    assert resolver.asked == ["example.org."]
+    assert (await ask("absent.example.org")).header.rcode == RCODE.NXDOMAIN
+
+
+async def test_an_external_name_brings_the_address_that_it_leads_to(server: DnsServer) -> None:
+    response = await ask("out.ns.svc.cluster.local")
+    assert [str(record.rdata) for record in response.rr] == ["example.org.", "192.0.2.80"]
+
+
+async def test_a_long_answer_is_cut_over_udp_and_whole_over_tcp(server: DnsServer, resolver: Resolver) -> None:
+    for name, kind, count in (("many.ns.svc.cluster.local", "A", 200), ("long.example.org", "TXT", 40)):
+        cut = await ask(name, kind)
+        assert (cut.header.tc, cut.rr) == (1, [])
+        assert len((await ask(name, kind, tcp=True)).rr) == count
+    # The resolver's own truncated answer was fetched over TCP, once.
+    assert resolver.asked.count("long.example.org.") == 2
+
+
+async def test_without_a_resolver_other_names_fail_and_own_names_do_not(server: DnsServer, tmp_path: Path) -> None:
+    (tmp_path / "resolv.conf").unlink()
+    assert (await ask("example.org")).header.rcode == RCODE.SERVFAIL
+    assert (await ask("absent.ns.svc.cluster.local")).header.rcode == RCODE.NXDOMAIN
