@@ -267,7 +267,10 @@ class FakeTransport:
         if call.subresource == "scale":
             new = {**old, "spec": {**old["spec"], "replicas": new["spec"]["replicas"]}}
         elif call.subresource == "status":
-            new = {**old, "status": new.get("status")}
+            metadata = {**old["metadata"], "annotations": new["metadata"].get("annotations")}
+            if not metadata["annotations"]:
+                del metadata["annotations"]
+            new = {**old, "metadata": metadata, "status": new.get("status")}
         elif call.subresource != "finalize" and "status" in call.resource.subresources:
             new = {**new, "status": old.get("status")}
         if new.get("status") is None:

@@ -40,8 +40,8 @@ class SharedInformer:
       one ``on_add``.
 
     Not guaranteed: that every state is seen, that ``on_delete`` gets the very last state, that two informers agree
-    with each other at any moment, or that a write is in the cache when it returns. Objects are shared: never change
-    them. Handlers must be quick (enqueue a key); one that raises is logged and the others go on.
+    with each other at any moment, or that a write is in the cache when it returns (`wait_revision`). Objects are
+    shared: never change them. Handlers must be quick (enqueue a key); one that raises is logged, the others go on.
     """
 
     def __init__(
@@ -58,6 +58,8 @@ class SharedInformer:
         self._indexer = Indexer()
         self._handlers: list[_Handler] = []
         self._synced = asyncio.Event()
+        self._reached = 0
+        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._metadata_only = metadata_only
         self._reflector = Reflector(
             client, resource, self, namespace=namespace, label_selector=label_selector, field_selector=field_selector
@@ -76,6 +78,16 @@ class SharedInformer:
     async def wait_synced(self) -> None:
         """Wait until `synced`."""
         await self._synced.wait()
+
+    async def wait_revision(self, revision: int) -> None:
+        """Wait until the cache has all changes up to `revision`, such as one's own write.
+
+        `revision` must be of a write to the resource that the informer sees; of another resource it may never come.
+        """
+        if self._reached < revision:
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append((revision, waiter))
+            await waiter
 
     def add_index(self, name: str, function: IndexFunc) -> None:
         """Add an index for ``lister.by_index``; the same name again is ignored, so a name must mean one function."""
@@ -116,6 +128,16 @@ class SharedInformer:
         elif key in self._indexer:
             self._indexer.put(self._reduced(obj))
             self._remove(key)
+
+    def reached(self, revision: str) -> None:
+        """Take the revision that the cache is of (the reflector's sink)."""
+        self._reached = int(revision)
+        if self._waiters:
+            due = [waiter for wanted, waiter in self._waiters if wanted <= self._reached]
+            self._waiters = [entry for entry in self._waiters if entry[0] > self._reached and not entry[1].done()]
+            for waiter in due:
+                if not waiter.done():
+                    waiter.set_result(None)
 
     def _put(self, obj: Object) -> None:
         key = meta.key_of(obj)

@@ -27,6 +27,10 @@ class Sink(Protocol):
         """`event` is ADDED, MODIFIED or DELETED (then `obj` is the last state)."""
         ...
 
+    def reached(self, revision: str) -> None:
+        """All changes up to `revision` have been told."""
+        ...
+
 
 class Reflector:
     """Keeps a sink equal to what the server has.
@@ -93,7 +97,8 @@ class Reflector:
         # The members of a list carry neither kind nor apiVersion on the wire.
         of_type = {"kind": self._resource.kind, "apiVersion": self._resource.api_version}
         self._sink.replace([{**of_type, **item} for item in found.get("items") or ()])
-        self._revision, self._exact = found["metadata"]["resourceVersion"], False
+        self._exact = False
+        self._reach(found["metadata"]["resourceVersion"])
 
     async def _watch(self) -> None:
         params = {
@@ -108,4 +113,8 @@ class Reflector:
             if event != "BOOKMARK":
                 self._sink.apply(event, obj)
                 self._backoff.reset()
-            self._revision = obj["metadata"]["resourceVersion"]
+            self._reach(obj["metadata"]["resourceVersion"])
+
+    def _reach(self, revision: str) -> None:
+        self._revision = revision
+        self._sink.reached(revision)

@@ -7,6 +7,8 @@ from typing import Any
 from wherry.api import meta
 from wherry.api.meta import Object
 
+_OPERATORS = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "absent"}
+
 Selects = Callable[[Object], bool]
 
 _REQUIREMENT = re.compile(
@@ -23,6 +25,27 @@ def matcher(label_selector: str = "", field_selector: str = "") -> Selects:
     """
     labels, fields = _requirements(label_selector), _requirements(field_selector)
     return lambda obj: all(_label(meta.labels(obj), *r) for r in labels) and all(_field(obj, *r) for r in fields)
+
+
+def label_selector(selector: Object | None) -> Callable[[dict[str, str]], bool]:
+    """Return a function that tells whether labels match a LabelSelector object.
+
+    None matches nothing and an empty selector everything, as ``metav1.LabelSelectorAsSelector`` has it. Raises
+    ValueError for an unknown operator.
+    """
+    if selector is None:
+        return lambda labels: False
+    equal = tuple((selector.get("matchLabels") or {}).items())
+    requirements = []
+    for expression in selector.get("matchExpressions") or ():
+        operator = _OPERATORS.get(expression["operator"])
+        if operator is None:
+            raise ValueError(f'"{expression["operator"]}" is not a valid label selector operator')
+        requirements.append((expression["key"], operator, frozenset(expression.get("values") or ())))
+    return lambda labels: (
+        all(labels.get(key) == value for key, value in equal)
+        and all(_label(labels, *requirement) for requirement in requirements)
+    )
 
 
 def _requirements(selector: str) -> list[tuple[str, str, frozenset[str]]]:

@@ -72,7 +72,7 @@ async def test_an_expired_revision_leads_to_a_new_list_and_only_differences_are_
         await asyncio.sleep(60)
         assert log.lines == []
         down = False
-        await asyncio.sleep(60)
+        await asyncio.sleep(120)
         assert sorted(log.lines) == ["add c", "delete a", "delete c", "update b {'x': '1'}"]
 
 

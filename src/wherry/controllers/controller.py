@@ -1,0 +1,244 @@
+"""What a controller is: sources that enqueue keys, a work queue, workers that reconcile.
+
+A controller is one file with one subclass of `Controller`; its class goes into the list in ``manager``.
+"""
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from wherry.api import errors, meta
+from wherry.api.meta import Key, Object
+from wherry.api.resources import Resource
+from wherry.client.client import Client
+from wherry.client.events import EventRecorder
+from wherry.client.informer import InformerFactory, SharedInformer
+from wherry.client.workqueue import ShutDown, Workqueue
+
+log = logging.getLogger(__name__)
+
+Keys = Callable[[Object], Iterable[str]]
+
+_OWN_WRITE_TIMEOUT = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the controllers of a cluster are configured with.
+
+    `root_ca` is the PEM that pods verify the API server with; `signing_cert` and `signing_key` are the PEM of the
+    authority that signs certificate requests. Durations are in seconds, named as kube-controller-manager's flags.
+    """
+
+    root_ca: str = ""
+    signing_cert: str = ""
+    signing_key: str = ""
+    cluster_signing_duration: float = 365 * 24 * 3600.0
+    node_monitor_grace_period: float = 50.0
+    terminated_pod_gc_threshold: int = 12500
+    hpa_sync_period: float = 15.0
+    hpa_downscale_stabilization: float = 300.0
+    hpa_tolerance: float = 0.1
+    service_account_issuer: str = ""
+    feature_gates: dict[str, bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a controller is made from. `client` writes as the controller's user; `recorder` is for its events."""
+
+    client: Client
+    informers: InformerFactory
+    recorder: EventRecorder
+    settings: Settings = field(default_factory=Settings)
+
+
+class Controller(ABC):
+    """Drives objects of one kind towards their spec.
+
+    `reconcile` is level-based: it gets a key, never a change, reads the caches and writes what is missing. It is called
+    for one key at a time, after the caches hold all that it wrote for that key before (see `wrote`), so it never acts
+    twice on one reason. It returns None, or the seconds after which it wants to be called again. What it raises is
+    logged and it is called again after a back-off of 5 ms doubling up to 1,000 s.
+    """
+
+    name: ClassVar[str]
+    """The name of the controller: of its work queue and of the service account that it acts as."""
+
+    component: ClassVar[str] = ""
+    """The component that its events name; empty: `name`."""
+
+    workers: ClassVar[int] = 5
+
+    def __init__(self, context: Context) -> None:
+        self.client = context.client
+        self.informers = context.informers
+        self.recorder = context.recorder
+        self.settings = context.settings
+        self.queue: Workqueue[str] = Workqueue(self.name)
+        self._sources: dict[Resource, SharedInformer] = {}
+        self._written: dict[str, dict[Resource, int]] = {}
+        self.register()
+
+    @abstractmethod
+    def register(self) -> None:
+        """Set up sources (`watch`, `watch_owned`) and indexes."""
+
+    @abstractmethod
+    async def reconcile(self, key: str) -> float | None:
+        """Bring the object of `key` closer to its spec."""
+
+    def informer(self, resource: Resource) -> SharedInformer:
+        """Return the shared informer of a resource and wait for it before the workers start."""
+        informer = self._sources.get(resource)
+        if informer is None:
+            informer = self._sources[resource] = self.informers.informer(resource)
+        return informer
+
+    def watch(
+        self,
+        resource: Resource,
+        keys: Keys = lambda obj: (meta.key_of(obj),),
+        *,
+        changed: Callable[[Object, Object], bool] | None = None,
+        delay: float = 0.0,
+    ) -> SharedInformer:
+        """Enqueue ``keys(obj)`` on every change of a resource, on an update those of both states.
+
+        `changed(old, new)` may tell that an update does not matter; `delay` seconds let further changes come together.
+        """
+        informer = self.informer(resource)
+
+        def enqueue(obj: Object) -> None:
+            for key in keys(obj):
+                self.queue.add_after(key, delay)
+
+        def updated(old: Object, new: Object) -> None:
+            if changed is None or changed(old, new):
+                enqueue(old)
+                enqueue(new)
+
+        informer.add_handler(on_add=enqueue, on_update=updated, on_delete=enqueue)
+        return informer
+
+    def watch_owned(self, resource: Resource, owner: Resource, *, orphans: Keys | None = None) -> SharedInformer:
+        """Enqueue the controlling owner of kind `owner` on every change of a resource.
+
+        `orphans` gives the keys for an object without a controller: the owners that may want to adopt it.
+        """
+
+        def keys(obj: Object) -> Iterable[str]:
+            ref = meta.controller_of(obj)
+            if ref is None:
+                return orphans(obj) if orphans is not None and not meta.is_deleting(obj) else ()
+            return (owner_key(obj, ref),) if is_kind(ref, owner) else ()
+
+        return self.watch(resource, keys)
+
+    def enqueue(self, obj: Object) -> None:
+        """Queue the key of an object."""
+        self.queue.add(meta.key_of(obj))
+
+    def wrote(self, key: str, resource: Resource, answer: Object) -> Object:
+        """Note an own write for `key` and return the object: the next reconcile of `key` waits until the cache has it.
+
+        Only for resources that the controller watches; an answer without a revision is not waited for.
+        """
+        revision = int(answer.get("metadata", {}).get("resourceVersion") or 0)
+        if revision and resource in self._sources:
+            marks = self._written.setdefault(key, {})
+            marks[resource] = max(marks.get(resource, 0), revision)
+        return answer
+
+    async def run(self) -> None:
+        """Reconcile until cancelled."""
+        for informer in self._sources.values():
+            await informer.wait_synced()
+        async with asyncio.TaskGroup() as group:
+            for number in range(self.workers):
+                group.create_task(self._work(), name=f"{self.name}/{number}")
+
+    async def _work(self) -> None:
+        while True:
+            try:
+                key = await self.queue.get()
+            except ShutDown:
+                return
+            try:
+                await self._reconcile_one(key)
+            finally:
+                self.queue.done(key)
+
+    async def _reconcile_one(self, key: str) -> None:
+        try:
+            await self._wait_own_writes(key)
+            again = await self.reconcile(key)
+        except (errors.Conflict, OSError) as error:
+            log.debug("%s: %s: %s", self.name, key, error)
+            self.queue.add_rate_limited(key)
+        except errors.StatusError as error:
+            log.warning("%s: %s: %s", self.name, key, error)
+            self.queue.add_rate_limited(key)
+        except Exception:
+            log.exception("%s: %s", self.name, key)
+            self.queue.add_rate_limited(key)
+        else:
+            self.queue.forget(key)
+            if again is not None:
+                self.queue.add_after(key, again)
+
+    async def _wait_own_writes(self, key: str) -> None:
+        marks = self._written.pop(key, None)
+        if marks is None:
+            return
+        try:
+            async with asyncio.timeout(_OWN_WRITE_TIMEOUT):
+                for resource, revision in marks.items():
+                    await self._sources[resource].wait_revision(revision)
+        except TimeoutError:
+            self._written.setdefault(key, {}).update(marks)
+            raise
+
+
+def owner_key(obj: Object, ref: Object) -> Key:
+    """Return the key of a namespaced owner of `obj`."""
+    return meta.make_key(meta.namespace(obj), ref["name"])
+
+
+def is_kind(ref: Object, resource: Resource) -> bool:
+    """Tell whether an owner reference is to a kind, whatever the version."""
+    group = ref.get("apiVersion", "").rpartition("/")[0]
+    return ref.get("kind") == resource.kind and group == resource.group
+
+
+async def gather_all(calls: Iterable[Awaitable[object]]) -> None:
+    """Await all calls side by side; when some fail, raise the first failure after all have ended."""
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+
+
+async def slow_start(count: int, call: Callable[[], Awaitable[object]], *, initial: int = 1) -> int:
+    """Make `count` equal calls in batches of `initial`, twice as many, and so on; return how many succeeded.
+
+    After a batch with a failure no further one starts and the first failure is raised: what fails once (a quota, a
+    webhook) then costs a few calls and not `count`.
+    """
+    done, batch = 0, min(count, initial)
+    while batch > 0:
+        results = await asyncio.gather(*(call() for _ in range(batch)), return_exceptions=True)
+        failures = [result for result in results if isinstance(result, BaseException)]
+        done += batch - len(failures)
+        if failures:
+            raise failures[0]
+        batch = min(2 * batch, count - done)
+    return done
+
+
+def is_namespace_terminating(error: errors.StatusError) -> bool:
+    """Tell whether a create failed because its namespace is being deleted."""
+    return any(cause.get("reason") == "NamespaceTerminating" for cause in (error.details or {}).get("causes") or ())

@@ -1,0 +1,64 @@
+"""All controllers over one set of informers."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+
+from wherry.client.client import Client
+from wherry.client.events import EventRecorder
+from wherry.client.informer import InformerFactory
+from wherry.controllers.controller import Context, Controller, Settings
+from wherry.controllers.deployment import DeploymentController
+from wherry.controllers.replicaset import ReplicaSetController
+from wherry.controllers.replicationcontroller import ReplicationControllerController
+from wherry.util.tasks import Scope
+
+log = logging.getLogger(__name__)
+
+CONTROLLERS: tuple[type[Controller], ...] = (
+    DeploymentController,
+    ReplicaSetController,
+    ReplicationControllerController,
+)
+
+
+class Manager:
+    """Builds every controller and runs it.
+
+    `client` feeds the informers; `client_for(name)` gives the client that a controller writes with (the service account
+    of that name in kube-system), by default `client` itself. ``async with Scope() as scope: manager.run(scope)``.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        settings: Settings | None = None,
+        client_for: Callable[[str], Client] | None = None,
+        controllers: Sequence[type[Controller]] = CONTROLLERS,
+    ) -> None:
+        self.informers = InformerFactory(client)
+        self._recorders: list[EventRecorder] = []
+        self.controllers: list[Controller] = []
+        for kind in controllers:
+            writer = client_for(kind.name) if client_for else client
+            recorder = EventRecorder(writer, kind.component or kind.name)
+            self._recorders.append(recorder)
+            self.controllers.append(kind(Context(writer, self.informers, recorder, settings or Settings())))
+
+    def run(self, scope: Scope) -> None:
+        """Start informers and controllers in `scope`; they end with it."""
+        self.informers.run(scope)
+        for recorder in self._recorders:
+            scope.spawn(recorder.run(), name="events", guard=True)
+        for controller in self.controllers:
+            scope.spawn(controller.run(), name=controller.name)
+
+    async def flush_events(self) -> None:
+        """Wait until all events recorded so far are written; `run` must have been called."""
+        for recorder in self._recorders:
+            await recorder.flush()
+
+    def samples(self) -> Iterator[tuple[str, dict[str, str], float]]:
+        """Yield the work queues' metrics as (name, labels, value)."""
+        for controller in self.controllers:
+            yield from controller.queue.samples()
