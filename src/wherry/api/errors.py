@@ -45,7 +45,7 @@ class StatusError(Exception):
         }
         if self.status_reason:
             status["reason"] = self.status_reason
-        if self.details:
+        if self.details is not None:
             status["details"] = self.details
         status["code"] = self.status_code
         return status
@@ -88,7 +88,7 @@ class MethodNotAllowed(StatusError):
         message: str = "the server does not allow this method on the requested resource",
         details: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(message, details)
+        super().__init__(message, {} if details is None else details)
 
 
 class NotAcceptable(StatusError):
