@@ -46,7 +46,7 @@ def default_profile(capabilities: Sequence[str], *, machine: str | None = None) 
     else:
         masked = {"index": 0, "value": _NEW_NAMESPACES, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}
         rules.append(_allow(["clone"], masked))
-        # The flags of clone3 lie in memory that a filter cannot read; told that it is missing, libc falls back to clone.
+        # A filter cannot read the flags of clone3, which lie in memory; where it is missing libc falls back to clone.
         rules.append({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": _ENOSYS})
     profile: dict[str, object] = {"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": _EPERM, "syscalls": rules}
     if architecture["names"]:

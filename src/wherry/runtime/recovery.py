@@ -1,0 +1,88 @@
+"""What becomes of a container when a process dies: its own, its conmon's or the node process."""
+
+import asyncio
+import contextlib
+import json
+import os
+import resource
+import signal
+
+from wherry.runtime import processes, spawn
+from wherry.runtime.cgroups import Cgroups
+from wherry.runtime.protocol import CREATED, RUNNING
+from wherry.runtime.records import STARTING, ContainerRecord, Records
+from wherry.util import clock
+
+UNKNOWN_CODE = 255
+
+
+def raise_descriptor_limit() -> None:
+    """Allow this process as many open files as it may have: each running container costs one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+async def settle(record: ContainerRecord, *, records: Records, cgroups: Cgroups, runtime: list[str], boot: str) -> None:
+    """Bring the record of a container that was starting or running in line with the facts.
+
+    It becomes running (its conmon is to be watched then), exited, or, when it was cut off before its program ran,
+    created again.
+    """
+    if record.boot != boot:
+        await asyncio.to_thread(finish, record, records=records, cgroups=cgroups)
+    elif record.state == STARTING:
+        await _settle_half_started(record, records=records, cgroups=cgroups, runtime=runtime)
+
+
+async def _settle_half_started(
+    record: ContainerRecord, *, records: Records, cgroups: Cgroups, runtime: list[str]
+) -> None:
+    shown = await spawn.run([*runtime, "state", record.id])
+    state = json.loads(shown.output) if shown.code == 0 else {}
+    if state.get("status") == "running":
+        record.state, record.pid = RUNNING, state["pid"]
+        record.pid_start, record.started_at = processes.start_ticks(record.pid), processes.start_time(record.pid)
+        record.conmon_pid = processes.read_pid(f"{records.bundle(record.id)}/conmon.pid")
+        record.conmon_start = processes.start_ticks(record.conmon_pid)
+    elif records.exit(record.id) is not None and record.pid:
+        await asyncio.to_thread(finish, record, records=records, cgroups=cgroups)
+    else:
+        await scrap(record, records=records, runtime=runtime)
+        record.state = CREATED
+
+
+async def scrap(record: ContainerRecord, *, records: Records, runtime: list[str]) -> None:
+    """Take away whatever a start that did not succeed left: conmon, crun, the container's process, the exit file."""
+    bundle = records.bundle(record.id)
+    for program in ("conmon", "crun"):
+        await asyncio.to_thread(processes.kill_all, program, bundle)
+    await spawn.run([*runtime, "delete", "--force", record.id])
+    for path in (f"{records.exits}/{record.id}", f"{bundle}/pid", f"{bundle}/conmon.pid", f"{bundle}/attach"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+    record.pid = record.pid_start = record.conmon_pid = record.conmon_start = 0
+
+
+def finish(record: ContainerRecord, *, records: Records, cgroups: Cgroups) -> None:
+    """Make the record of a container whose conmon has ended exited. Blocks briefly.
+
+    Without an exit code (conmon was killed, the machine went down) the container is killed and its code is 255.
+    """
+    ended = records.exit(record.id)
+    if ended is None:
+        processes.send_signal(record.pid, record.pid_start, signal.SIGKILL)
+    if record.shares_processes or ended is None:
+        # With a process namespace of its own the kernel has killed the rest together with the first process.
+        cgroups.kill(record.cgroup)
+    if not record.started_at:
+        record.started_at = record.created_at
+    if ended is None:
+        record.finish(code=UNKNOWN_CODE, at=clock.seconds(), reason="Unknown", message="ended while nobody watched")
+        return
+    code, at = ended
+    if code == 0:
+        reason = "Completed"
+    else:
+        reason = "OOMKilled" if cgroups.oom_kills(record.cgroup) else "Error"
+    record.finish(code=code, at=at, reason=reason)
