@@ -43,7 +43,7 @@ class Plugin:
     name = ""
 
     async def admit(self, operation: Operation) -> None:
-        """Change ``operation.obj`` (mutating phase; objects are not defaulted by then beyond their schema's defaults)."""
+        """Change ``operation.obj`` in place (mutating phase)."""
 
     async def validate(self, operation: Operation) -> None:
         """Refuse what may not be (validating phase)."""

@@ -1,0 +1,148 @@
+"""ServiceAccount: every pod runs as a service account that exists, and gets its token."""
+
+from typing import Any
+
+from wherry.api.resources import PODS, SERVICEACCOUNTS
+from wherry.apiserver.admission.namespacelifecycle import forbidden
+from wherry.apiserver.admission.plugin import CREATE, UPDATE, Operation, Plugin
+from wherry.apiserver.attributes import Reader
+from wherry.apiserver.names import generate
+from wherry.util import clock
+
+TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
+_VOLUME_PREFIX = "kube-api-access-"
+_MIRROR = "kubernetes.io/config.mirror"
+_ENFORCE_MOUNTABLE = "kubernetes.io/enforce-mountable-secrets"
+_CONTAINER_LABELS = {
+    "initContainers": "init container",
+    "containers": "container",
+    "ephemeralContainers": "ephemeral container",
+}
+_ATTEMPTS, _INTERVAL = 10, 0.1
+
+
+class ServiceAccount(Plugin):
+    """Source of the rules: Kubernetes ``plugin/pkg/admission/serviceaccount``.
+
+    The service account ``default`` may be on its way in a new namespace: it is waited for, a second at most.
+    """
+
+    name = "ServiceAccount"
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def handles(self, operation: Operation) -> bool:
+        return (operation.operation == CREATE and operation.concerns(PODS)) or (
+            operation.operation == UPDATE and operation.concerns(PODS, subresource="ephemeralcontainers")
+        )
+
+    async def admit(self, operation: Operation) -> None:
+        pod = operation.obj
+        if operation.operation != CREATE or pod is None:
+            return
+        if _MIRROR in (pod["metadata"].get("annotations") or {}):
+            return
+        spec = pod["spec"]
+        name = spec.get("serviceAccountName") or "default"
+        spec["serviceAccountName"] = spec["serviceAccount"] = name
+        account = await self._account(operation, name)
+        if _wants_token(account, spec):
+            _mount_token(spec)
+        if not spec.get("imagePullSecrets") and account.get("imagePullSecrets"):
+            spec["imagePullSecrets"] = [dict(ref) for ref in account["imagePullSecrets"]]
+
+    async def validate(self, operation: Operation) -> None:
+        pod = operation.obj
+        if pod is None:
+            return
+        spec = pod["spec"]
+        if operation.operation == CREATE and _MIRROR in (pod["metadata"].get("annotations") or {}):
+            _check_mirror(operation, spec)
+            return
+        account = await self._account(operation, spec.get("serviceAccountName") or "default")
+        if (account["metadata"].get("annotations") or {}).get(_ENFORCE_MOUNTABLE) == "true":
+            _check_mountable(operation, account, spec)
+
+    async def _account(self, operation: Operation, name: str) -> dict[str, Any]:
+        for attempt in range(_ATTEMPTS if name == "default" else 1):
+            if attempt:
+                await clock.sleep(_INTERVAL)
+            found = self._reader.get(SERVICEACCOUNTS, operation.namespace, name)
+            if found is not None:
+                return found
+        why = f'error looking up service account {operation.namespace}/{name}: serviceaccount "{name}" not found'
+        raise forbidden(operation.resource, operation.name, why)
+
+
+def _wants_token(account: dict[str, Any], spec: dict[str, Any]) -> bool:
+    for holder in (spec, account):
+        if holder.get("automountServiceAccountToken") is not None:
+            return bool(holder["automountServiceAccountToken"])
+    return True
+
+
+def _mount_token(spec: dict[str, Any]) -> None:
+    volumes = spec.get("volumes") or []
+    existing = next((v["name"] for v in volumes if v["name"].startswith(_VOLUME_PREFIX)), None)
+    name = existing or generate(_VOLUME_PREFIX)
+    mounted = False
+    for container in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
+        mounts = container.get("volumeMounts") or []
+        if all(m.get("mountPath") != TOKEN_PATH for m in mounts):
+            container["volumeMounts"] = [*mounts, {"name": name, "readOnly": True, "mountPath": TOKEN_PATH}]
+            mounted = True
+    if mounted and existing is None:
+        spec["volumes"] = [*volumes, _token_volume(name)]
+
+
+def _token_volume(name: str) -> dict[str, Any]:
+    namespace = {"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}
+    return {
+        "name": name,
+        "projected": {
+            "sources": [
+                {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
+                {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+                {"downwardAPI": {"items": [namespace]}},
+            ],
+            "defaultMode": 0o644,
+        },
+    }
+
+
+def _check_mirror(operation: Operation, spec: dict[str, Any]) -> None:
+    if spec.get("serviceAccountName"):
+        raise forbidden(operation.resource, operation.name, "a mirror pod may not reference service accounts")
+    for volume in spec.get("volumes") or ():
+        if volume.get("secret"):
+            raise forbidden(operation.resource, operation.name, "a mirror pod may not reference secrets")
+        for source in (volume.get("projected") or {}).get("sources") or ():
+            if source.get("serviceAccountToken"):
+                why = "a mirror pod may not use ServiceAccountToken volume projections"
+                raise forbidden(operation.resource, operation.name, why)
+
+
+def _check_mountable(operation: Operation, account: dict[str, Any], spec: dict[str, Any]) -> None:
+    name = account["metadata"]["name"]
+    mountable = {ref.get("name") for ref in account.get("secrets") or ()}
+    pullable = {ref.get("name") for ref in account.get("imagePullSecrets") or ()}
+
+    def refuse(what: str, secret: str, kind: str = "secret") -> Exception:
+        why = f'{what}="{secret}" is not allowed because service account {name} does not reference that {kind}'
+        return forbidden(operation.resource, operation.name, why)
+
+    for volume in spec.get("volumes") or ():
+        secret = (volume.get("secret") or {}).get("secretName")
+        if secret and secret not in mountable:
+            raise refuse("volume with secret.secretName", secret)
+    for field, label in _CONTAINER_LABELS.items():
+        for container in spec.get(field) or ():
+            for variable in container.get("env") or ():
+                secret = ((variable.get("valueFrom") or {}).get("secretKeyRef") or {}).get("name")
+                if secret and secret not in mountable:
+                    what = f"{label} {container['name']} with envVar {variable['name']} referencing secret.secretName"
+                    raise refuse(what, secret)
+    for ref in spec.get("imagePullSecrets") or ():
+        if ref.get("name") not in pullable:
+            raise refuse("imagePullSecret", ref.get("name", ""), "imagePullSecret")
