@@ -1,0 +1,172 @@
+"""The objects that every cluster has from its first start, besides RBAC: namespaces, priorities, flow control, the API's
+own Service."""
+
+import asyncio
+import ipaddress
+import json
+from collections.abc import Callable
+from importlib import resources as package_data
+from typing import Any
+
+from wherry.api.errors import AlreadyExists
+from wherry.api.resources import (
+    APISERVICES,
+    ENDPOINTS,
+    ENDPOINTSLICES,
+    SERVICECIDRS,
+    TABLE,
+    Resource,
+)
+from wherry.apiserver.attributes import Reader
+from wherry.client.client import Client
+from wherry.util import clock
+
+Object = dict[str, Any]
+
+
+def shipped() -> list[Object]:
+    """Return the objects that are the same in every cluster, namespaces first."""
+    text = (package_data.files("wherry.apiserver") / "data" / "bootstrap.json").read_text()
+    return json.loads(text)  # type: ignore[no-any-return]
+
+
+async def create(reader: Reader, client: Client, *, service_cidr: str, address: str, port: int, client_ca: str) -> None:
+    """Create what is missing and correct where the API server is. What exists stays as its users changed it."""
+    fixed = shipped()
+    await _create_all(reader, client, [o for o in fixed if o["kind"] == "Namespace"])
+    await _create_all(reader, client, [_service_cidr(service_cidr)])
+    await _create_all(reader, client, [o for o in fixed if o["kind"] != "Namespace"])
+    first = str(ipaddress.ip_network(service_cidr)[1])
+    await _create_all(reader, client, [_service(first, port), _authentication(client_ca), _legacy_tokens()])
+    await _publish(reader, client, ENDPOINTS, _endpoints(address, port), lambda obj: obj.get("subsets"))
+    await _publish(
+        reader, client, ENDPOINTSLICES, _slice(address, port), lambda obj: (obj.get("endpoints"), obj.get("ports"))
+    )
+
+
+async def _create_all(reader: Reader, client: Client, objects: list[Object]) -> None:
+    missing = []
+    for obj in objects:
+        resource = TABLE.for_object(obj["apiVersion"], obj["kind"])
+        assert resource is not None
+        metadata = obj["metadata"]
+        if reader.get(resource, metadata.get("namespace"), metadata["name"]) is None:
+            missing.append(_create(client, resource, obj))
+    await asyncio.gather(*missing)
+
+
+async def _create(client: Client, resource: Resource, obj: Object) -> None:
+    try:
+        created = await client.create(resource, obj)
+    except AlreadyExists:
+        return
+    if resource is APISERVICES:
+        condition = {
+            "type": "Available",
+            "status": "True",
+            "reason": "Local",
+            "lastTransitionTime": clock.timestamp(),
+            "message": "Local APIServices are always available",
+        }
+        await client.update_status(resource, {**created, "status": {"conditions": [condition]}})
+    elif resource is SERVICECIDRS:
+        condition = {
+            "type": "Ready",
+            "status": "True",
+            "reason": "",
+            "lastTransitionTime": clock.timestamp(),
+            "message": "Kubernetes Service CIDR is ready",
+        }
+        await client.update_status(resource, {**created, "status": {"conditions": [condition]}})
+    elif obj.get("status") and "status" in resource.subresources and obj["kind"] != "Namespace":
+        await client.update_status(resource, {**created, "status": obj["status"]})
+
+
+async def _publish(
+    reader: Reader, client: Client, resource: Resource, obj: Object, content: Callable[[Object], Any]
+) -> None:
+    existing = reader.get(resource, "default", "kubernetes")
+    if existing is None:
+        await client.create(resource, obj)
+    elif content(existing) != content(obj):
+        metadata = {
+            **existing["metadata"],
+            "labels": {**(existing["metadata"].get("labels") or {}), **obj["metadata"]["labels"]},
+        }
+        await client.update(resource, {**obj, "metadata": metadata})
+
+
+def _service_cidr(cidr: str) -> Object:
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "ServiceCIDR",
+        "metadata": {"name": "kubernetes", "finalizers": ["networking.k8s.io/service-cidr-finalizer"]},
+        "spec": {"cidrs": [cidr]},
+    }
+
+
+def _service(cluster_ip: str, port: int) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": "kubernetes",
+            "namespace": "default",
+            "labels": {"component": "apiserver", "provider": "kubernetes"},
+        },
+        "spec": {
+            "type": "ClusterIP",
+            "clusterIP": cluster_ip,
+            "clusterIPs": [cluster_ip],
+            "ipFamilies": ["IPv4"],
+            "ipFamilyPolicy": "SingleStack",
+            "sessionAffinity": "None",
+            "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": port}],
+        },
+    }
+
+
+def _endpoints(address: str, port: int) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Endpoints",
+        "metadata": {
+            "name": "kubernetes",
+            "namespace": "default",
+            "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"},
+        },
+        "subsets": [{"addresses": [{"ip": address}], "ports": [{"name": "https", "port": port, "protocol": "TCP"}]}],
+    }
+
+
+def _slice(address: str, port: int) -> Object:
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": "kubernetes",
+            "namespace": "default",
+            "labels": {"kubernetes.io/service-name": "kubernetes"},
+        },
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
+        "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+    }
+
+
+def _authentication(client_ca: str) -> Object:
+    data = {"client-ca-file": client_ca} if client_ca else {}
+    return _config_map("extension-apiserver-authentication", data)
+
+
+def _legacy_tokens() -> Object:
+    return _config_map("kube-apiserver-legacy-service-account-token-tracking", {"since": clock.timestamp()[:10]})
+
+
+def _config_map(name: str, data: dict[str, str]) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": "kube-system"},
+        "data": data,
+    }

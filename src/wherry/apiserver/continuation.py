@@ -1,0 +1,42 @@
+"""Continue tokens of lists (apiserver ``storage/continue``)."""
+
+import base64
+import binascii
+
+import orjson
+
+from wherry.api.errors import BadRequest
+
+_VERSION = "meta.k8s.io/v1"
+
+TOO_OLD = (
+    "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
+    "the continue parameter, or use the continue token in this response to retrieve the remainder of the results. "
+    "Continuing with the provided token results in an inconsistent list - objects that were created, modified, or "
+    "deleted between the time the first chunk was returned and now may show up in the list."
+)
+
+
+def encode(revision: int, last: str) -> str:
+    """Return the token for what follows `last`, the end of a key; revision -1 continues at present."""
+    token = orjson.dumps({"v": _VERSION, "rv": revision, "start": last + "\0"})
+    return base64.urlsafe_b64encode(token).rstrip(b"=").decode()
+
+
+def decode(token: str) -> tuple[int, str]:
+    """Return (revision, the end of the last key seen). Raises BadRequest."""
+    try:
+        padded = token + "=" * (-len(token) % 4)
+        content = orjson.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        version, revision, start = content.get("v"), content.get("rv"), content.get("start")
+    except (binascii.Error, ValueError, AttributeError) as error:
+        raise BadRequest(f"continue key is not valid: {error}") from None
+    if version != _VERSION:
+        raise BadRequest("continue key is not valid: server does not recognize this encoded version")
+    if not isinstance(revision, int) or revision == 0:
+        raise BadRequest("continue key is not valid: incorrect encoded start resourceVersion (version meta.k8s.io/v1)")
+    if not isinstance(start, str) or not start:
+        raise BadRequest("continue key is not valid: encoded start key empty (version meta.k8s.io/v1)")
+    if ".." in start.split("/") or start.startswith("/"):
+        raise BadRequest(f"continue key is not valid: {start}")
+    return revision, start.removesuffix("\0")

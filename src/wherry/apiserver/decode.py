@@ -1,0 +1,118 @@
+"""From the bytes of a request to an object of the API: media types, parsing, fields nobody knows."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from wherry.api import meta, schema
+from wherry.api.errors import BadRequest, Invalid, UnsupportedMediaType
+from wherry.api.field import not_supported
+from wherry.api.resources import Resource, Subresource
+from wherry.api.schema import DecodeError, TypeSchema
+from wherry.apiserver.request import Request
+
+Object = dict[str, Any]
+
+JSON, YAML, PROTOBUF = "application/json", "application/yaml", "application/vnd.kubernetes.protobuf"
+MEDIA_TYPES = f"{JSON}, {YAML}, {PROTOBUF}"
+
+
+class Schemas:
+    """The type schemas of built-in and custom resources."""
+
+    def __init__(self, definitions: schema.Schema | None = None) -> None:
+        self.definitions = definitions or schema.load()
+        self._custom: dict[Resource, TypeSchema] = {}
+
+    def add(self, resource: Resource, type_schema: TypeSchema) -> None:
+        """Use `type_schema` for a custom resource."""
+        self._custom[resource] = type_schema
+
+    def remove(self, resource: Resource) -> None:
+        """Forget a custom resource."""
+        self._custom.pop(resource, None)
+
+    def of(self, resource: Resource) -> TypeSchema:
+        """Return the schema of a resource's objects."""
+        return self._custom.get(resource) or self.definitions.for_resource(resource)
+
+    def of_subresource(self, subresource: Subresource) -> TypeSchema:
+        """Return the schema of what a subresource takes."""
+        version = f"{subresource.group}/{subresource.version}" if subresource.group else subresource.version
+        return self.definitions.for_kind(version, subresource.kind)
+
+
+def media_type(content_type: str) -> str:
+    """Return the media type of a body (JSON when none is named). Raises UnsupportedMediaType."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind in ("", JSON):
+        return JSON
+    if kind == YAML:
+        return YAML
+    raise UnsupportedMediaType(
+        f"the body of the request was in an unknown format - accepted media types include: {MEDIA_TYPES}"
+    )
+
+
+def field_validation(params: Mapping[str, str], options: str) -> str:
+    """Return Ignore, Warn or Strict. `options` is the kind for the message. Raises Invalid."""
+    value = params.get("fieldValidation") or "Warn"
+    if value not in ("Ignore", "Warn", "Strict"):
+        error = not_supported("fieldValidation", value, ("", "Ignore", "Strict", "Warn"))
+        raise Invalid.of(options, "", [error], "meta.k8s.io")
+    return value
+
+
+def parse(request: Request, kind: str) -> tuple[Object, list[str]]:
+    """Return the object of the body and its duplicate fields, before any schema. Raises BadRequest."""
+    if request.given is not None:
+        return request.given, []
+    try:
+        return schema.decode_body(request.body, media_type(request.content_type))
+    except DecodeError as error:
+        text = str(error)
+        prefix = f"the object provided is unrecognized (must be of type {kind}): "
+        raise BadRequest(f"{prefix}{text}") from None
+
+
+def decode(request: Request, type_schema: TypeSchema, *, api_version: str, kind: str, options: str) -> Object:
+    """Return a new object of the body in the form of its schema.
+
+    Fields that are unknown or double are refused or warned about as ``fieldValidation`` says. Raises BadRequest,
+    Invalid, UnsupportedMediaType.
+    """
+    mode = field_validation(request.params, options)
+    obj, duplicates = parse(request, kind)
+    given_version, given_kind = obj.get("apiVersion") or api_version, obj.get("kind") or kind
+    version = api_version.rpartition("/")[2]
+    if not isinstance(given_version, str) or not isinstance(given_kind, str):
+        raise BadRequest(
+            f"the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: "
+            "json: cannot unmarshal into Go struct field of type string"
+        )
+    if given_version != api_version or given_kind != kind:
+        _refuse_type(given_version, given_kind, version, kind)
+    obj = {**obj, "apiVersion": api_version, "kind": kind}
+    conformed, unknown, error = type_schema.conform(obj)
+    if error is not None:
+        raise BadRequest(f'{kind} in version "{version}" cannot be handled as a {kind}: {error}')
+    problems = duplicates + [f'unknown field "{path}"' for path in unknown]
+    if problems and mode == "Strict":
+        raise BadRequest(
+            f'{kind} in version "{version}" cannot be handled as a {kind}: strict decoding error: {", ".join(problems)}'
+        )
+    if mode == "Warn":
+        request.warnings.extend(problems)
+    conformed.setdefault("metadata", {})
+    return conformed if conformed is not obj else meta.copy(obj)
+
+
+def _refuse_type(given_version: str, given_kind: str, version: str, kind: str) -> None:
+    from wherry.api.resources import TABLE
+
+    prefix = f'{given_kind} in version "{given_version.rpartition("/")[2]}" cannot be handled as a {kind}: '
+    if TABLE.for_object(given_version, given_kind) is None:
+        prefix = f'{given_kind} in version "{version}" cannot be handled as a {kind}: '
+        raise BadRequest(
+            f'{prefix}no kind "{given_kind}" is registered for version "{given_version}" in scheme "pkg/api/legacyscheme/scheme.go:30"'
+        )
+    raise BadRequest(f"{prefix}converting (v1.{given_kind}) to (core.{kind}): unknown conversion")

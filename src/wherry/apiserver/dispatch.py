@@ -1,0 +1,37 @@
+"""From a request on a resource to its handler: by verb, or by subresource where that has its own."""
+
+from collections.abc import Awaitable, Callable
+
+from wherry.api.errors import MethodNotAllowed
+from wherry.apiserver.api import Api
+from wherry.apiserver.handlers import create, delete, deletecollection, get, patch, update, watch
+from wherry.apiserver.handlers import list as listing
+from wherry.apiserver.handlers.subresources import HANDLERS as SUBRESOURCES
+from wherry.apiserver.request import Answer, Request
+
+Handler = Callable[[Api, Request], Awaitable[Answer]]
+
+_VERBS: dict[str, Handler] = {
+    "get": get.handle,
+    "list": listing.handle,
+    "watch": watch.handle,
+    "create": create.handle,
+    "update": update.handle,
+    "patch": patch.handle,
+    "delete": delete.handle,
+    "deletecollection": deletecollection.handle,
+}
+
+
+def find(api: Api, request: Request) -> Handler:
+    """Return the handler of a request. Raises MethodNotAllowed."""
+    resource, sub = request.resource, request.subresource
+    served = resource.subresources[sub].verbs if sub else resource.verbs
+    if request.verb not in served:
+        raise MethodNotAllowed(details={})
+    own = api.extensions.get((resource.group, resource.plural, sub)) or SUBRESOURCES.get(
+        (resource.group, resource.plural, sub)
+    )
+    if own is None and sub:
+        own = SUBRESOURCES.get(("", "", sub))
+    return own or _VERBS[request.verb]

@@ -1,0 +1,140 @@
+"""From an answer to bytes: JSON as stored where possible, other forms where asked."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import orjson
+import yaml
+
+from wherry.api.errors import NotAcceptable
+from wherry.api.resources import Resource
+from wherry.apiserver import negotiate, table
+from wherry.apiserver.decode import JSON, MEDIA_TYPES, PROTOBUF, YAML
+from wherry.apiserver.negotiate import Form
+from wherry.apiserver.protobuf import encode_status
+from wherry.apiserver.query import boolean
+from wherry.apiserver.registry import Registry
+from wherry.apiserver.request import Change, Listed, Made, Stored
+
+Object = dict[str, Any]
+
+_CACHED_LISTS = 64
+
+
+class Encoder:
+    """Encodes answers; keeps the joined items of whole collections for as long as they do not change."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._joined: dict[tuple[Resource, str], tuple[int, bytes]] = {}
+
+    def encode(self, answer: Stored | Made | Listed, form: Form, params: Mapping[str, str]) -> bytes:
+        """Return the body of an answer. Raises NotAcceptable, BadRequest."""
+        if form.plain_json and "pretty" not in params:
+            if isinstance(answer, Stored):
+                return self._registry.value(answer.record, answer.resource)
+            if isinstance(answer, Listed):
+                return self._list(answer)
+            return orjson.dumps(answer.obj)
+        return self._write(self._object(answer, form, params.get("includeObject", "")), form, params)
+
+    def _object(self, answer: Stored | Made | Listed, form: Form, include: str) -> Object:
+        registry = self._registry
+        if isinstance(answer, Listed):
+            objects = [registry.obj(record, answer.resource) for record in answer.records]
+            metadata = _list_metadata(answer)
+            if form.kind:
+                return table.transform_list(form, answer.resource, objects, metadata, include)
+            items = [{k: v for k, v in o.items() if k not in ("kind", "apiVersion")} for o in objects]
+            return {**_list_type(answer.resource), "metadata": metadata, "items": items}
+        obj = registry.obj(answer.record, answer.resource) if isinstance(answer, Stored) else answer.obj
+        return table.transform(form, answer.resource, obj, include) if form.kind else obj
+
+    def _write(self, obj: Object, form: Form, params: Mapping[str, str]) -> bytes:
+        if form.media == YAML:
+            return yaml.dump(obj, Dumper=_DUMPER, sort_keys=True, default_flow_style=False, allow_unicode=True).encode()
+        if form.media == PROTOBUF:
+            if obj.get("kind") == "Status":
+                return encode_status(obj)
+            raise NotAcceptable(f"only the following media types are accepted: {MEDIA_TYPES}")
+        return orjson.dumps(obj, option=orjson.OPT_INDENT_2) + b"\n" if boolean(params, "pretty") else orjson.dumps(obj)
+
+    def _list(self, answer: Listed) -> bytes:
+        registry, resource = self._registry, answer.resource
+        key = (resource, answer.namespace)
+        if answer.whole:
+            version = registry.version(resource)
+            known = self._joined.get(key)
+            if known is not None and known[0] == version:
+                return _list_head(answer) + known[1]
+        body = b",".join([registry.item(record, resource) for record in answer.records]) + b"]}"
+        if answer.whole and len(answer.records) > 1:
+            if len(self._joined) >= _CACHED_LISTS:
+                self._joined.clear()
+            self._joined[key] = (version, body)
+        return _list_head(answer) + body
+
+
+def _list_type(resource: Resource) -> Object:
+    return {"kind": f"{resource.kind}List", "apiVersion": resource.api_version}
+
+
+def _list_metadata(answer: Listed) -> Object:
+    metadata: Object = {"resourceVersion": str(answer.revision)}
+    if answer.next:
+        metadata["continue"] = answer.next
+    if answer.remaining is not None:
+        metadata["remainingItemCount"] = answer.remaining
+    return metadata
+
+
+def _list_head(answer: Listed) -> bytes:
+    head = orjson.dumps({**_list_type(answer.resource), "metadata": _list_metadata(answer)})
+    return head[:-1] + b',"items":['
+
+
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+_PREFIXES = {
+    kind: b'{"type":"' + kind.encode() + b'","object":'
+    for kind in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR")
+}
+
+
+class WatchEncoder:
+    """Encodes the events of one watch in its form."""
+
+    def __init__(self, registry: Registry, resource: Resource, form: Form, include: str) -> None:
+        self._registry = registry
+        self._resource = resource
+        self._include = include
+        self._first = True
+        self._shape: Callable[[Object], Object] | None = None
+        if form.kind == negotiate.PARTIAL:
+            self._shape = lambda obj: table.partial(obj, form.version)
+        elif form.kind == negotiate.TABLE:
+            self._shape = self._row
+        self.nothing = form.kind == negotiate.PARTIAL_LIST
+        if form.media != JSON:
+            raise NotAcceptable(f"only the following media types are accepted: {JSON}, {PROTOBUF};stream=watch")
+
+    def encode(self, changes: Sequence[Change]) -> bytes:
+        """Return the lines of a batch of events."""
+        return b"".join([self._line(change) for change in changes])
+
+    def _line(self, change: Change) -> bytes:
+        prefix = _PREFIXES[change.type]
+        if change.record is not None and self._shape is None:
+            return prefix + self._registry.value(change.record, self._resource) + b"}\n"
+        obj = change.obj if change.record is None else self._registry.obj(change.record, self._resource)
+        assert obj is not None
+        if self._shape is not None and change.type != "ERROR":
+            obj = self._shape(obj)
+        elif "kind" in obj:
+            obj = {"kind": obj["kind"], "apiVersion": obj["apiVersion"], **obj}
+        return prefix + orjson.dumps(obj) + b"}\n"
+
+    def _row(self, obj: Object) -> Object:
+        metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
+        first, self._first = self._first, False
+        return table.table(self._resource, [obj], metadata, include=self._include, with_columns=first)

@@ -1,0 +1,159 @@
+"""POST to a collection."""
+
+from typing import Any
+
+from wherry.api import defaults, meta, strategy, validation, warnings
+from wherry.api.errors import AlreadyExists, BadRequest, Invalid, StatusError
+from wherry.api.field import required
+from wherry.api.resources import Resource
+from wherry.apiserver import names, tracking
+from wherry.apiserver.admission.plugin import CREATE
+from wherry.apiserver.api import Api, operation
+from wherry.apiserver.decode import decode
+from wherry.apiserver.handlers.writing import refuse_invalid, stored_object
+from wherry.apiserver.query import dry_run
+from wherry.apiserver.registry import stored_form
+from wherry.apiserver.request import Made, Request, Stored
+from wherry.store.protocol import Mismatch, Record
+from wherry.util import clock
+
+Object = dict[str, Any]
+
+_ATTEMPTS = 8
+
+
+async def handle(api: Api, request: Request) -> Stored | Made:
+    """Create the object of the body and answer with it."""
+    resource = request.resource
+    dry = dry_run(request.params, "CreateOptions")
+    obj = decode(
+        request, api.schema(resource), api_version=resource.api_version, kind=resource.kind, options="CreateOptions"
+    )
+    defaults.default(resource, obj)
+    return await create(api, request, obj, dry=dry)
+
+
+async def create(api: Api, request: Request, obj: Object, *, dry: bool = False, applied: bool = False) -> Stored | Made:
+    """Create `obj`, decoded and defaulted; it belongs to this function. Raises StatusError.
+
+    `applied`: server-side apply made it, with its managed fields.
+    """
+    resource = request.resource
+    metadata = obj["metadata"]
+    check_namespace(request, metadata)
+    fill(metadata)
+    request.name = metadata.get("name") or ""
+    if not request.name and "generateName" not in metadata:
+        error = required("metadata.name", "name or generateName is required")
+        raise Invalid.of(resource.kind, "", [error], resource.group)
+    drop_duplicate_owners(request, metadata)
+    if not applied:
+        metadata.pop("managedFields", None)
+        tracking.update(api, request, None, obj)
+    asked = operation(request, CREATE, obj=obj, dry_run=dry)
+    await api.admission.admit(asked)
+    obj = asked.obj or obj
+    if metadata.get("generateName"):
+        return await _store_generated(api, request, obj, dry)
+    return await _store(api, request, obj, dry)
+
+
+def check_namespace(request: Request, metadata: Object) -> None:
+    """Put an object into the namespace of the path. Raises BadRequest when it names another."""
+    if not request.resource.namespaced:
+        metadata.pop("namespace", None)
+    elif metadata.setdefault("namespace", request.namespace) != request.namespace:
+        if metadata["namespace"]:
+            raise BadRequest("the namespace of the provided object does not match the namespace sent on the request")
+        metadata["namespace"] = request.namespace
+
+
+def fill(metadata: Object) -> None:
+    """Give a new object its UID, creation time and, where a base is given, its name."""
+    metadata["uid"] = names.new_uid()
+    metadata["creationTimestamp"] = clock.timestamp()
+    metadata.pop("selfLink", None)
+    if not metadata.get("name"):
+        metadata.pop("name", None)
+        if metadata.get("generateName"):
+            metadata["name"] = names.generate(metadata["generateName"])
+
+
+def drop_duplicate_owners(request: Request, metadata: Object) -> None:
+    """Keep the first of equal owner references, with a warning."""
+    owners = metadata.get("ownerReferences")
+    if not owners or len(owners) < 2:
+        return
+    kept: list[Object] = []
+    doubled: list[str] = []
+    for owner in owners:
+        if owner not in kept:
+            kept.append(owner)
+        elif owner.get("uid") not in doubled:
+            doubled.append(owner.get("uid") or "")
+    if doubled:
+        metadata["ownerReferences"] = kept
+        request.warnings.append(
+            ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may "
+            f"reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {', '.join(doubled)}"
+        )
+
+
+async def _store_generated(api: Api, request: Request, obj: Object, dry: bool) -> Stored | Made:
+    """Another object may have the generated name: try others."""
+    base = obj["metadata"]["generateName"]
+    given = obj["metadata"].get("name", "")
+    pristine = meta.copy(obj)
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return await _store(api, request, obj, dry)
+        except AlreadyExists:
+            if not given.startswith(base):
+                raise
+            obj = meta.copy(pristine)
+            obj["metadata"]["name"] = request.name = names.generate(base)
+    return await _store(api, request, obj, dry)
+
+
+async def _store(api: Api, request: Request, obj: Object, dry: bool) -> Stored | Made:
+    resource = request.resource
+    strategy.prepare_create(resource, obj)
+    hook = api.hooks.of(resource)
+    undo = hook.before(obj, None, dry) if hook is not None and hook.before is not None else None
+    try:
+        refuse_invalid(resource, obj, validation.validate_create(resource, obj))
+        request.warnings.extend(warnings.for_object(resource, obj))
+        await api.admission.validate(operation(request, CREATE, obj=obj, dry_run=dry))
+        name = obj["metadata"]["name"]
+        key = api.registry.key(resource, request.namespace, name)
+        existing = api.registry.store.latest(key)
+        if existing is not None:
+            raise exists(api, resource, name, existing)
+        if obj["metadata"].pop("resourceVersion", ""):
+            error = StatusError("resourceVersion should not be set on objects to be created")
+            error.status_reason = ""
+            raise error
+        if dry:
+            if undo is not None:
+                undo()
+            return Made(obj, resource, 201)
+        try:
+            stored = stored_form(api.registry, resource, obj)
+            record = await api.registry.write(resource, stored, namespace=request.namespace, name=name, expected=0)
+        except Mismatch as mismatch:
+            raise exists(api, resource, name, mismatch.current) from None
+    except BaseException:
+        if undo is not None:
+            undo()
+        raise
+    if hook is not None and hook.after is not None:
+        await hook.after(stored_object(api, record), None)
+    return Stored(record, resource, 201)
+
+
+def exists(api: Api, resource: Resource, name: str, record: Record | None) -> AlreadyExists:
+    """Return the refusal of a second object of a name; it says when the first is being deleted."""
+    error = AlreadyExists.of(resource.plural, name, group=resource.group)
+    if record is not None and meta.is_deleting(api.registry.obj(record)):
+        error.message = f"object is being deleted: {error.message}"
+    return error

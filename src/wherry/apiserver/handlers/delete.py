@@ -1,0 +1,118 @@
+"""DELETE of one object."""
+
+from typing import Any
+
+from wherry.api import schema
+from wherry.api.errors import BadRequest, Invalid
+from wherry.api.field import FieldError, invalid, not_supported
+from wherry.api.schema import DecodeError
+from wherry.apiserver.admission.plugin import DELETE
+from wherry.apiserver.api import Api, operation
+from wherry.apiserver.decode import media_type
+from wherry.apiserver.handlers.deletion import DeleteOptions, Outcome, answers_with_object, delete
+from wherry.apiserver.query import boolean, dry_run, integer
+from wherry.apiserver.request import Made, Request, Stored
+
+Object = dict[str, Any]
+
+
+async def handle(api: Api, request: Request) -> Stored | Made:
+    """Delete an object, or mark it when something must happen before."""
+    options, dry = read_options(request)
+    outcome = await delete_one(api, request, options, dry=dry)
+    code = 202 if not outcome.deleted and options.orphan is False else 200
+    return answer(request, outcome, code)
+
+
+async def delete_one(api: Api, request: Request, options: DeleteOptions, *, dry: bool) -> Outcome:
+    """Delete the object that `request` names, with admission."""
+
+    async def check(old: Object) -> None:
+        asked = operation(request, DELETE, old=old, dry_run=dry)
+        await api.admission.admit(asked)
+        await api.admission.validate(asked)
+
+    return await delete(api, request, options, dry=dry, check=check)
+
+
+def answer(request: Request, outcome: Outcome, code: int = 200) -> Stored | Made:
+    """Return the object, or the Status of kinds that answer so once an object is gone."""
+    resource = request.resource
+    if outcome.deleted and not answers_with_object(resource):
+        details = {
+            "name": request.name,
+            "group": resource.group,
+            "kind": resource.plural,
+            "uid": outcome.obj["metadata"].get("uid"),
+        }
+        status = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Success",
+            "details": {k: v for k, v in details.items() if v},
+        }
+        return Made(status, None, code)
+    if outcome.record is not None:
+        return Stored(outcome.record, resource, code)
+    return Made(outcome.obj, resource, code)
+
+
+def read_options(request: Request) -> tuple[DeleteOptions, bool]:
+    """Return the options of the body, or else of the query, and whether it is a dry run. Raises BadRequest, Invalid."""
+    body = _body(request)
+    if body is None:
+        params = request.params
+        orphan = boolean(params, "orphanDependents") if "orphanDependents" in params else None
+        options = DeleteOptions(
+            integer(params, "gracePeriodSeconds"), None, None, orphan, params.get("propagationPolicy") or None
+        )
+        dry = dry_run(params, "DeleteOptions")
+    else:
+        conditions = body.get("preconditions") or {}
+        options = DeleteOptions(
+            body.get("gracePeriodSeconds"),
+            conditions.get("uid"),
+            conditions.get("resourceVersion"),
+            body.get("orphanDependents"),
+            body.get("propagationPolicy"),
+        )
+        dry = _dry_run_of(body)
+    _validate(options)
+    if options.grace is not None and options.grace < 0:
+        options.grace = 1
+    return options, dry
+
+
+def _dry_run_of(body: Object) -> bool:
+    values = body.get("dryRun") or []
+    if any(value != "All" for value in values):
+        raise Invalid.of("DeleteOptions", "", [not_supported("dryRun", values, ("All",))], "meta.k8s.io")
+    return bool(values)
+
+
+def _body(request: Request) -> Object | None:
+    if request.given is not None:
+        return request.given  # type: ignore[no-any-return]
+    if not request.body:
+        return None
+    kind = media_type(request.content_type)
+    try:
+        content, _ = schema.decode_body(request.body, kind)
+    except DecodeError as error:
+        raise BadRequest(str(error)) from None
+    if content.get("kind") not in (None, "", "DeleteOptions"):
+        raise BadRequest(f"decoded object cannot be converted to DeleteOptions: {content.get('kind')}")
+    return content  # type: ignore[no-any-return]
+
+
+def _validate(options: DeleteOptions) -> None:
+    errors: list[FieldError] = []
+    if options.policy is not None and options.orphan is not None:
+        errors.append(
+            invalid("propagationPolicy", options.policy, "orphanDependents and deletionPropagation cannot be both set")
+        )
+    if options.policy not in (None, "Foreground", "Background", "Orphan"):
+        errors.append(not_supported("propagationPolicy", options.policy, ("Foreground", "Background", "Orphan", "nil")))
+    if errors:
+        raise Invalid.of("DeleteOptions", "", errors, "meta.k8s.io")

@@ -1,0 +1,167 @@
+"""PATCH of an object or of a subresource that is a view of it: JSON, merge, strategic merge, server-side apply."""
+
+from typing import Any
+
+from wherry.api import defaults, meta, schema
+from wherry.api.errors import BadRequest, Invalid, NotFound, UnsupportedMediaType
+from wherry.api.field import forbidden, invalid, required
+from wherry.api.resources import Resource
+from wherry.api.schema import DecodeError
+from wherry.apiserver import tracking
+from wherry.apiserver.api import Api
+from wherry.apiserver.decode import field_validation
+from wherry.apiserver.handlers import create, update
+from wherry.apiserver.handlers.writing import change
+from wherry.apiserver.pending import managedfields
+from wherry.apiserver.pending import patch as patches
+from wherry.apiserver.query import boolean, dry_run
+from wherry.apiserver.request import Made, Request, Stored
+from wherry.util import clock
+
+Object = dict[str, Any]
+
+JSON, MERGE = "application/json-patch+json", "application/merge-patch+json"
+STRATEGIC, APPLY = "application/strategic-merge-patch+json", "application/apply-patch+yaml"
+_TYPES = (JSON, MERGE, STRATEGIC, APPLY)
+
+
+async def handle(api: Api, request: Request) -> Stored | Made:
+    """Patch the stored object; server-side apply may create it."""
+    kind = request.content_type.partition(";")[0].strip().lower()
+    if kind not in _TYPES or (kind == STRATEGIC and is_custom(request.resource)):
+        raise UnsupportedMediaType("415: Unsupported Media Type", {})
+    dry = dry_run(request.params, "PatchOptions")
+    mode = field_validation(request.params, "PatchOptions")
+    _check_options(request, kind)
+    content, duplicates = body_of(request, kind)
+    if kind == APPLY:
+        return await _apply(api, request, content, dry)
+
+    async def make(old: Object) -> Object:
+        patched = _patched(api, request.resource, kind, old, content)
+        new = conformed(api, request, patched, mode=mode, duplicates=duplicates)
+        _finish(request, new)
+        tracking.update(api, request, old, new)
+        return new
+
+    return await change(api, request, make, dry=dry)
+
+
+def is_custom(resource: Resource) -> bool:
+    """Tell whether a resource is defined by a CustomResourceDefinition: it has no patch strategies."""
+    from wherry.api.resources import TABLE
+
+    return TABLE.find(resource.group, resource.version, resource.plural) is not resource
+
+
+def body_of(request: Request, kind: str) -> tuple[Any, list[str]]:
+    """Return the parsed patch and its duplicate fields. Raises BadRequest."""
+    if request.given is not None:
+        return request.given, []
+    try:
+        if kind == JSON:
+            return schema.decode_patch(request.body), []
+        return schema.decode_body(request.body, "application/yaml" if kind == APPLY else "application/json")
+    except DecodeError as error:
+        raise BadRequest(f"error decoding patch: {error}") from None
+
+
+def _check_options(request: Request, kind: str) -> None:
+    errors = []
+    if kind != APPLY and "force" in request.params:
+        errors.append(forbidden("force", "may not be specified for non-apply patch"))
+    if kind == APPLY and not request.params.get("fieldManager"):
+        errors.append(required("fieldManager", "is required for apply patch"))
+    if errors:
+        raise Invalid.of("PatchOptions", "", errors, "meta.k8s.io")
+
+
+def _patched(api: Api, resource: Resource, kind: str, old: Object, content: Any) -> Object:
+    if kind == JSON:
+        return patches.apply_json(old, content)  # type: ignore[no-any-return]
+    if kind == MERGE:
+        return patches.apply_merge(old, content)  # type: ignore[no-any-return]
+    return patches.apply_strategic(old, content, api.schema(resource))  # type: ignore[no-any-return]
+
+
+def conformed(api: Api, request: Request, patched: Object, *, mode: str, duplicates: list[str]) -> Object:
+    """Bring a patched object into the form of its schema, defaulted. Raises Invalid, BadRequest."""
+    resource = request.resource
+    new, unknown, error = api.schema(resource).conform(patched)
+    if error is not None:
+        raise Invalid.of("", "", [invalid("patch", _shown(request), str(error))])
+    problems = duplicates + [f'unknown field "{path}"' for path in unknown]
+    if problems and mode == "Strict":
+        text = f"strict decoding error: {', '.join(problems)}"
+        raise Invalid.of("", "", [invalid("patch", _shown(request), text)])
+    if mode == "Warn":
+        request.warnings.extend(problems)
+    new["apiVersion"], new["kind"] = resource.api_version, resource.kind
+    new["metadata"] = dict(new.get("metadata") or {})
+    defaults.default(resource, new)
+    return new  # type: ignore[no-any-return]
+
+
+def _shown(request: Request) -> str:
+    return request.body.decode("utf-8", "replace")
+
+
+def _finish(request: Request, new: Object) -> None:
+    update.check_name(request, new["metadata"])
+    create.check_namespace(request, new["metadata"])
+    create.drop_duplicate_owners(request, new["metadata"])
+
+
+async def _apply(api: Api, request: Request, content: Object, dry: bool) -> Stored | Made:
+    resource = request.resource
+    config = conformed_config(api, request, content)
+    force = boolean(request.params, "force")
+
+    def merged(live: Object | None) -> Object:
+        return managedfields.apply(  # type: ignore[no-any-return]
+            live,
+            config,
+            manager=request.params["fieldManager"],
+            force=force,
+            operation_time=clock.timestamp(),
+            api_version=resource.api_version,
+            subresource=request.subresource,
+            type_schema=api.schema(resource),
+        )
+
+    async def make(old: Object) -> Object:
+        new = meta.copy(merged(old))
+        defaults.default(resource, new)
+        return new
+
+    try:
+        return await change(api, request, make, dry=dry)
+    except NotFound:
+        if request.subresource or api.registry.record(resource, request.namespace, request.name) is not None:
+            raise
+    new = meta.copy(merged(None))
+    defaults.default(resource, new)
+    return await create.create(api, request, new, dry=dry, applied=True)
+
+
+def conformed_config(api: Api, request: Request, content: Object) -> Object:
+    """Check an apply configuration against its schema and the path. Raises BadRequest."""
+    resource = request.resource
+    mode = field_validation(request.params, "PatchOptions")
+    if not isinstance(content, dict):
+        raise BadRequest("error decoding YAML: apply configuration must be an object")
+    metadata = dict(content.get("metadata") or {})
+    if metadata.get("managedFields"):
+        raise BadRequest("metadata.managedFields must be nil")
+    config, unknown, error = api.schema(resource).conform(content)
+    if error is not None:
+        raise BadRequest(
+            f"failed to create typed patch object ({request.namespace}/{request.name}; {resource.api_version}, Kind={resource.kind}): {error}"
+        )
+    if unknown and mode == "Strict":
+        raise BadRequest(f"failed to create typed patch object: {', '.join(unknown)}")
+    config["metadata"] = dict(config.get("metadata") or {})
+    config["metadata"].setdefault("name", request.name)
+    update.check_name(request, config["metadata"])
+    create.check_namespace(request, config["metadata"])
+    return config  # type: ignore[no-any-return]

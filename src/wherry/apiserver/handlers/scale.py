@@ -1,0 +1,111 @@
+"""GET, PUT and PATCH of ``scale``: the replicas of whatever has them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from wherry.api import meta
+from wherry.api.errors import BadRequest, Invalid, UnsupportedMediaType
+from wherry.api.field import invalid
+from wherry.api.resources import REPLICATIONCONTROLLERS
+from wherry.apiserver.api import Api
+from wherry.apiserver.decode import decode
+from wherry.apiserver.handlers import get, patch
+from wherry.apiserver.handlers.writing import change
+from wherry.apiserver.query import dry_run
+from wherry.apiserver.request import Made, Request, Stored
+from wherry.apiserver.scales import ScalePaths
+from wherry.apiserver.selectors import selector_text
+
+Object = dict[str, Any]
+
+
+_DEFAULT = ScalePaths()
+
+
+async def handle(api: Api, request: Request) -> Made:
+    """Read or change the scale of an object."""
+    paths = api.scales.get(request.resource, _DEFAULT)
+    if request.verb == "get":
+        found = await get.handle(api, request)
+        return Made(_scale(request, api.registry.obj(found.record, request.resource), paths))
+    dry = dry_run(request.params, "UpdateOptions" if request.verb == "update" else "PatchOptions")
+    if request.verb == "update":
+        schema = api.schemas.of_subresource(request.resource.subresources["scale"])
+        given = decode(request, schema, api_version="autoscaling/v1", kind="Scale", options="UpdateOptions")
+
+    async def make(old: Object) -> Object:
+        scale = given if request.verb == "update" else _patched(api, request, _scale(request, old, paths))
+        return _scaled(request, old, scale, paths)
+
+    written = await change(api, request, make, dry=dry)
+    obj = api.registry.obj(written.record, request.resource) if isinstance(written, Stored) else written.obj
+    return Made(_scale(request, obj, paths))
+
+
+def _patched(api: Api, request: Request, scale: Object) -> Object:
+    kind = request.content_type.partition(";")[0].strip().lower()
+    content, _ = patch.body_of(request, kind)
+    schema = api.schemas.of_subresource(request.resource.subresources["scale"])
+    if kind == patch.JSON:
+        patched = patch.patches.apply_json(scale, content)
+    elif kind in (patch.MERGE, patch.APPLY):
+        patched = patch.patches.apply_merge(scale, content)
+    elif kind == patch.STRATEGIC:
+        patched = patch.patches.apply_strategic(scale, content, schema)
+    else:
+        raise UnsupportedMediaType("415: Unsupported Media Type", {})
+    new, _, error = schema.conform(patched)
+    if error is not None:
+        raise Invalid.of("", "", [invalid("patch", request.body.decode("utf-8", "replace"), str(error))])
+    return new  # type: ignore[no-any-return]
+
+
+def read(obj: Object, path: tuple[str, ...]) -> Any:
+    """Return the member at `path`, None when it is absent."""
+    value: Any = obj
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def _scale(request: Request, obj: Object, paths: ScalePaths) -> Object:
+    metadata = obj["metadata"]
+    kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+    spec, status = {}, {"replicas": read(obj, paths.status) or 0}
+    if read(obj, paths.spec):
+        spec["replicas"] = read(obj, paths.spec)
+    selector = read(obj, paths.selector) if paths.selector else None
+    if request.resource is REPLICATIONCONTROLLERS:
+        selector = {"matchLabels": selector or {}}
+    text = selector if isinstance(selector, str) else selector_text(selector or {})
+    if text:
+        status["selector"] = text
+    return {
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": {k: metadata[k] for k in kept if k in metadata},
+        "spec": spec,
+        "status": status,
+    }
+
+
+def _scaled(request: Request, old: Object, scale: Object, paths: ScalePaths) -> Object:
+    metadata = scale.get("metadata") or {}
+    name = metadata.get("name") or request.name
+    if name != request.name:
+        raise BadRequest(f"the name of the object ({name}) does not match the name on the URL ({request.name})")
+    replicas = (scale.get("spec") or {}).get("replicas") or 0
+    if replicas < 0:
+        error = invalid("spec.replicas", replicas, "must be greater than or equal to 0")
+        raise Invalid.of("Scale", name, [error], "autoscaling")
+    new = meta.copy(old)
+    holder = new
+    for member in paths.spec[:-1]:
+        holder = holder.setdefault(member, {})
+    holder[paths.spec[-1]] = replicas
+    for member in ("uid", "resourceVersion"):
+        if metadata.get(member):
+            new["metadata"][member] = metadata[member]
+    if not metadata.get("resourceVersion"):
+        new["metadata"].pop("resourceVersion", None)
+    return new

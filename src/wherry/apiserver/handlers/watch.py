@@ -1,0 +1,141 @@
+"""GET with ``watch``: initial objects, then changes, with selectors, bookmarks and a time limit."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+from wherry.api.errors import Expired
+from wherry.apiserver.api import Api
+from wherry.apiserver.fields import Selection
+from wherry.apiserver.handlers.list import selection
+from wherry.apiserver.query import boolean, integer, resource_version, validate_list
+from wherry.apiserver.request import Change, Request, Watched
+from wherry.store.protocol import PUT, Compacted, Event, Record
+from wherry.util import clock
+
+Object = dict[str, Any]
+
+_BOOKMARK_PERIOD = 60.0
+_DEFAULT_TIMEOUT = 1800.0
+_BATCH = 500
+INITIAL_END = "k8s.io/initial-events-end"
+
+
+async def handle(api: Api, request: Request) -> Watched:
+    """Answer with the stream of changes."""
+    params = request.params
+    validate_list(params, watch=True)
+    chosen = selection(request)
+    version = resource_version(params.get("resourceVersion", ""))
+    timeout = float(integer(params, "timeoutSeconds") or _DEFAULT_TIMEOUT)
+    return Watched(_stream(api, request, chosen, version, timeout), request.resource)
+
+
+async def _stream(
+    api: Api, request: Request, chosen: Selection, version: int, timeout: float
+) -> AsyncGenerator[Sequence[Change], None]:
+    registry, resource, params = api.registry, request.resource, request.params
+    prefix = registry.prefix(resource, request.namespace)
+    bookmarks = boolean(params, "allowWatchBookmarks")
+    deadline = clock.monotonic() + timeout
+    initial = boolean(params, "sendInitialEvents") if "sendInitialEvents" in params else version == 0
+    waiting: deque[Event] = deque()
+    wake = asyncio.Event()
+
+    def sink(events: Sequence[Event]) -> None:
+        waiting.extend(events)
+        wake.set()
+
+    start = version
+    existing: Sequence[Record] = ()
+    if initial:
+        if version > registry.store.revision:
+            await registry.store.wait_revision(version, timeout)
+        existing, start, _ = registry.store.list(prefix)
+    elif version == 0:
+        start = registry.store.revision
+    try:
+        subscription = await registry.store.watch(prefix, start, sink)
+    except Compacted as error:
+        text = f"too old resource version: {start} ({error.revision})"
+        yield [Change("ERROR", obj=Expired(text).to_status())]
+        return
+    try:
+        if initial:
+            found = [r for r in existing if chosen.empty or chosen.matches(registry.obj(r, resource))]
+            for at in range(0, len(found), _BATCH):
+                yield [Change("ADDED", record) for record in found[at : at + _BATCH]]
+            if bookmarks and "sendInitialEvents" in params:
+                yield [bookmark(request, start, {INITIAL_END: "true"})]
+        async for batch in _live(api, request, chosen, waiting, wake, deadline, bookmarks, start):
+            yield batch
+    finally:
+        subscription.close()
+
+
+async def _live(
+    api: Api,
+    request: Request,
+    chosen: Selection,
+    waiting: deque[Event],
+    wake: asyncio.Event,
+    deadline: float,
+    bookmarks: bool,
+    seen: int,
+) -> AsyncGenerator[Sequence[Change], None]:
+    next_bookmark = min(clock.monotonic() + _BOOKMARK_PERIOD, deadline - 2)
+    while True:
+        now = clock.monotonic()
+        if not waiting:
+            if now >= deadline:
+                return
+            if bookmarks and now >= next_bookmark:
+                seen = max(seen, api.registry.store.revision)
+                yield [bookmark(request, seen)]
+                next_bookmark = now + _BOOKMARK_PERIOD if deadline - now > 2 else deadline
+            wake.clear()
+            until = min(deadline, next_bookmark) if bookmarks else deadline
+            try:
+                await asyncio.wait_for(wake.wait(), max(until - clock.monotonic(), 0.001))
+            except TimeoutError:
+                continue
+        changes: list[Change] = []
+        while waiting and len(changes) < _BATCH:
+            event = waiting.popleft()
+            seen = event.record.revision
+            change = _change(api, request, chosen, event)
+            if change is not None:
+                changes.append(change)
+        if changes:
+            yield changes
+
+
+def _change(api: Api, request: Request, chosen: Selection, event: Event) -> Change | None:
+    """Return what an event is to this watch: entering the selection is ADDED, leaving it DELETED."""
+    if chosen.empty:
+        if event.type != PUT:
+            return Change("DELETED", event.record)
+        return Change("MODIFIED" if event.previous is not None else "ADDED", event.record)
+    registry, resource = api.registry, request.resource
+    before = event.previous is not None and chosen.matches(registry.obj(event.previous, resource))
+    if event.type != PUT:
+        return Change("DELETED", event.record) if before else None
+    after = chosen.matches(registry.obj(event.record, resource))
+    if after:
+        return Change("MODIFIED" if before else "ADDED", event.record)
+    if not before or event.previous is None:
+        return None
+    # The object as it was when it was still selected, at the revision in which it left.
+    last = dict(registry.obj(event.previous, resource))
+    last["metadata"] = {**last["metadata"], "resourceVersion": str(event.record.revision)}
+    return Change("DELETED", obj=last)
+
+
+def bookmark(request: Request, revision: int, annotations: dict[str, str] | None = None) -> Change:
+    """Return a bookmark at `revision`."""
+    metadata: Object = {"resourceVersion": str(revision)}
+    if annotations:
+        metadata["annotations"] = annotations
+    obj = {"kind": request.resource.kind, "apiVersion": request.resource.api_version, "metadata": metadata}
+    return Change("BOOKMARK", obj=obj)

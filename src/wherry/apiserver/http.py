@@ -1,0 +1,272 @@
+"""HTTP around the handlers: one request is one pass through `Frontend.handle`.
+
+parse → authenticate → impersonate → authorize → flow limits → handler (decode, admission, defaults, validation, write) →
+encode. Paths that are no resources go to `wherry.apiserver.paths`.
+"""
+
+import gzip
+import logging
+import random
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
+
+from aiohttp import hdrs, web
+from multidict import CIMultiDict
+
+from wherry.api.errors import Forbidden, InternalError, NotFound, RequestEntityTooLarge, StatusError, Unauthorized
+from wherry.apiserver import dispatch, negotiate
+from wherry.apiserver.api import Api
+from wherry.apiserver.attributes import (
+    ANONYMOUS,
+    UNAUTHENTICATED_GROUP,
+    Attributes,
+    Authenticator,
+    Authorizer,
+    UserInfo,
+)
+from wherry.apiserver.encode import Encoder, WatchEncoder
+from wherry.apiserver.flow import FlowLimits, is_long
+from wherry.apiserver.impersonation import impersonated
+from wherry.apiserver.metrics import Metrics
+from wherry.apiserver.negotiate import Form
+from wherry.apiserver.paths import Paths, Plain
+from wherry.apiserver.query import boolean, parse_query
+from wherry.apiserver.request import Answer, Request, Watched, status_of
+from wherry.apiserver.requestinfo import PathInfo, PathParser, verb_of
+from wherry.util import clock
+
+log = logging.getLogger(__name__)
+
+MAX_BODY = 3 * 1024 * 1024
+_GZIP_FROM = 128 * 1024
+_ANONYMOUS = UserInfo(ANONYMOUS, (UNAUTHENTICATED_GROUP,))
+_STREAMED = frozenset({"log", "exec", "attach", "portforward", "proxy"})
+_JSON = "application/json"
+
+
+class Frontend:
+    """Answers HTTP requests. `relay` handles the subresources that are streams (see `wherry.apiserver.nodeproxy`)."""
+
+    def __init__(
+        self,
+        api: Api,
+        authenticator: Authenticator,
+        authorizer: Authorizer,
+        paths: Paths,
+        *,
+        anonymous: bool = True,
+        relay: Any = None,
+    ) -> None:
+        self.api = api
+        self.authenticator = authenticator
+        self.authorizer = authorizer
+        self.paths = paths
+        self.flow = FlowLimits()
+        self.metrics = Metrics()
+        self.relay = relay
+        self._anonymous = anonymous
+        self._parser = PathParser(lambda: api.registry.table)
+        self._encoder = Encoder(api.registry)
+        api.registry.on_table_change.append(self._parser.forget)
+        paths.metrics = self.metrics
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request; errors become Status objects."""
+        raw, _, query = request.raw_path.partition("?")
+        path = unquote(raw) if "%" in raw else raw
+        info = self._parser.parse(path)
+        params = parse_query(query) if query else {}
+        headers = request.headers
+        warnings: list[str] = []
+        started = clock.monotonic()
+        try:
+            user = await self._authenticate(request)
+            user = impersonated(self.authorizer, user, headers)
+            if info.is_resource:
+                response = await self._resource(request, info, params, user, warnings)
+            else:
+                self._authorize_path(user, request.method, path)
+                response = self._plain(await self.paths.answer(request.method, path, params, headers))
+        except StatusError as error:
+            response = self._failure(error, headers, warnings)
+        except Exception as error:
+            log.exception("%s %s failed", request.method, path)
+            response = self._failure(InternalError.of(error), headers, warnings)
+        self.metrics.count(request.method, info, response.status, clock.monotonic() - started)
+        return response
+
+    async def _authenticate(self, request: web.BaseRequest) -> UserInfo:
+        transport = request.transport
+        certificate = transport.get_extra_info("peercert") if transport is not None else None
+        user = await self.authenticator.authenticate(request.headers.get(hdrs.AUTHORIZATION), certificate or None)
+        if user is not None:
+            return user
+        if not self._anonymous:
+            raise Unauthorized
+        return _ANONYMOUS
+
+    def _authorize_path(self, user: UserInfo, method: str, path: str) -> None:
+        verb = method.lower()
+        decision = self.authorizer.authorize(Attributes(user, verb, path=path))
+        if not decision.allowed:
+            reason = f": {decision.reason}" if decision.reason else ""
+            raise Forbidden(f'forbidden: User "{user.name}" cannot {verb} path "{path}"{reason}', {})
+
+    async def _resource(
+        self, http: web.BaseRequest, info: PathInfo, params: dict[str, str], user: UserInfo, warnings: list[str]
+    ) -> web.StreamResponse:
+        resource = info.resource
+        verb = verb_of(http.method, info, watch="watch" in params and boolean(params, "watch"))
+        self._authorize(user, verb or http.method.lower(), info, params)
+        if resource is None:
+            raise NotFound.path()
+        namespace = info.namespace if resource.namespaced else ""
+        request = Request(
+            verb,
+            resource,
+            namespace,
+            info.name,
+            info.subresource,
+            user,
+            params,
+            warnings=warnings,
+            user_agent=http.headers.get(hdrs.USER_AGENT, ""),
+            content_type=http.headers.get(hdrs.CONTENT_TYPE, ""),
+        )
+        if info.watch and info.name:
+            _narrow_to_name(request)
+        handler = None
+        if info.subresource not in _STREAMED:
+            handler = dispatch.find(self.api, request)
+        accept = http.headers.get(hdrs.ACCEPT, "")
+        form = negotiate.negotiate(accept) if not _is_plain(accept) else negotiate.PLAIN
+        if is_long(verb, info.subresource):
+            if handler is None:
+                return await self.relay.handle(http, request, info)  # type: ignore[no-any-return]
+            return await self._answer(http, request, await handler(self.api, request), form)
+        self.flow.enter(exempt=True)
+        try:
+            if verb not in ("get", "list"):
+                request.body = await read_body(http)
+            assert handler is not None
+            return await self._answer(http, request, await handler(self.api, request), form)
+        finally:
+            self.flow.leave()
+
+    def _authorize(self, user: UserInfo, verb: str, info: PathInfo, params: Mapping[str, str]) -> None:
+        attributes = Attributes(
+            user,
+            verb,
+            info.group,
+            info.version,
+            info.plural,
+            info.subresource,
+            info.namespace,
+            info.name,
+            field_selector=params.get("fieldSelector", ""),
+            label_selector=params.get("labelSelector", ""),
+        )
+        decision = self.authorizer.authorize(attributes)
+        if not decision.allowed:
+            raise refused(attributes, decision.reason)
+
+    async def _answer(self, http: web.BaseRequest, request: Request, answer: Answer, form: Form) -> web.StreamResponse:
+        if isinstance(answer, Watched):
+            return await self._stream(http, request, answer, form)
+        body = self._encoder.encode(answer, form, request.params)
+        headers = _headers(form.media, request.warnings)
+        if len(body) >= _GZIP_FROM and "gzip" in http.headers.get(hdrs.ACCEPT_ENCODING, ""):
+            body = gzip.compress(body, 1)
+            headers[hdrs.CONTENT_ENCODING] = "gzip"
+            headers[hdrs.VARY] = hdrs.ACCEPT_ENCODING
+        return web.Response(body=body, status=answer.code, headers=headers)
+
+    async def _stream(self, http: web.BaseRequest, request: Request, answer: Watched, form: Form) -> web.StreamResponse:
+        encoder = WatchEncoder(self.api.registry, answer.resource, form, request.params.get("includeObject", ""))
+        response = web.StreamResponse(headers=_headers(form.media, request.warnings))
+        response.enable_chunked_encoding()
+        await response.prepare(http)
+        # The client must see that the watch stands before anything happens.
+        try:
+            async for changes in answer.events:
+                if encoder.nothing:
+                    break
+                await response.write(encoder.encode(changes))
+            await response.write_eof()
+        except (ConnectionResetError, ConnectionAbortedError):
+            log.debug("a watch of %s ended early", request.resource.plural)
+        finally:
+            await answer.events.aclose()  # type: ignore[attr-defined]
+        return response
+
+    def _failure(self, error: StatusError, headers: Mapping[str, str], warnings: list[str]) -> web.Response:
+        form = negotiate.error_form(headers.get(hdrs.ACCEPT, ""))
+        body = self._encoder.encode(status_of(error), form, {})
+        out = _headers(form.media, warnings)
+        seconds = (error.details or {}).get("retryAfterSeconds")
+        if seconds:
+            out["Retry-After"] = str(seconds)
+        out.update(error.headers)
+        return web.Response(body=body, status=error.status_code, headers=out)
+
+    def _plain(self, plain: Plain) -> web.Response:
+        headers = _headers(plain.media, [])
+        headers.update(plain.headers)
+        return web.Response(body=plain.body, status=plain.code, headers=headers)
+
+
+def _is_plain(accept: str) -> bool:
+    return accept in ("", _JSON, "*/*")
+
+
+def _narrow_to_name(request: Request) -> None:
+    """``/watch/…/NAME`` is a watch of one name."""
+    term = f"metadata.name={request.name}"
+    given = request.params.get("fieldSelector")
+    request.params = {**request.params, "fieldSelector": f"{given},{term}" if given else term}
+    request.name = ""
+
+
+def refused(attributes: Attributes, reason: str) -> Forbidden:
+    """Return the refusal of an authorizer in Kubernetes' words."""
+    resource = f"{attributes.resource}/{attributes.subresource}" if attributes.subresource else attributes.resource
+    qualified = f"{attributes.resource}.{attributes.group}" if attributes.group else attributes.resource
+    named = f' "{attributes.name}"' if attributes.name else ""
+    where = f' in the namespace "{attributes.namespace}"' if attributes.namespace else " at the cluster scope"
+    message = (
+        f'{qualified}{named} is forbidden: User "{attributes.user.name}" cannot {attributes.verb} resource '
+        f'"{resource}" in API group "{attributes.group}"{where}'
+    )
+    if reason:
+        message += f": {reason}"
+    details = {"name": attributes.name, "group": attributes.group, "kind": attributes.resource}
+    return Forbidden(message, {k: v for k, v in details.items() if v})
+
+
+def _headers(media: str, warnings: list[str]) -> "CIMultiDict[str]":
+    headers = CIMultiDict(
+        {
+            "Audit-Id": f"{random.getrandbits(128):032x}",
+            hdrs.CACHE_CONTROL: "no-cache, private",
+            hdrs.CONTENT_TYPE: media,
+        }
+    )
+    for warning in dict.fromkeys(warnings):
+        escaped = warning.replace("\\", "\\\\").replace('"', '\\"')
+        headers.add("Warning", f'299 - "{escaped}"')
+    return headers
+
+
+async def read_body(http: web.BaseRequest) -> bytes:
+    """Return the body. Raises RequestEntityTooLarge above `MAX_BODY`."""
+    if not http.can_read_body:
+        return b""
+    parts, total = [], 0
+    content = http.content
+    while chunk := await content.readany():
+        total += len(chunk)
+        if total > MAX_BODY:
+            raise RequestEntityTooLarge(f"Request entity too large: limit is {MAX_BODY}")
+        parts.append(chunk)
+    return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -1,0 +1,100 @@
+"""A client transport straight into the handlers: no socket, no encoding; authorization and admission as for anybody."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
+
+from wherry.api.errors import NotFound
+from wherry.apiserver import dispatch
+from wherry.apiserver.api import Api
+from wherry.apiserver.attributes import Attributes, Authorizer, UserInfo
+from wherry.apiserver.http import refused
+from wherry.apiserver.request import Answer, Change, Listed, Request, Stored, Watched
+from wherry.client.transport import Call, WatchEvent
+
+Object = dict[str, Any]
+
+
+class InProcessTransport:
+    """Implements `wherry.client.transport.Transport` for one user. What it returns is shared and must not be changed."""
+
+    def __init__(self, api: Api, authorizer: Authorizer, user: UserInfo, *, user_agent: str = "") -> None:
+        self._api = api
+        self._authorizer = authorizer
+        self._user = user
+        self._user_agent = user_agent or user.name.rpartition(":")[2]
+
+    async def call(self, call: Call) -> Object:
+        """Run one call and return what was answered, decoded and shared."""
+        return self._decoded(await self._answer(call))
+
+    async def watch(self, call: Call) -> AsyncIterator[WatchEvent]:
+        """Iterate over the events of a watch."""
+        answer = await self._answer(call)
+        assert isinstance(answer, Watched)
+        events = answer.events
+        try:
+            async for changes in events:
+                for change in changes:
+                    yield WatchEvent(change.type, self._object(change, answer))
+        finally:
+            if isinstance(events, AsyncGenerator):
+                await events.aclose()
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+    async def _answer(self, call: Call) -> Answer:
+        resource = self._api.registry.table.find(call.resource.group, call.resource.version, call.resource.plural)
+        if resource is None:
+            raise NotFound.path()
+        namespace = (call.namespace or "") if resource.namespaced else ""
+        attributes = Attributes(
+            self._user,
+            call.verb,
+            resource.group,
+            resource.version,
+            resource.plural,
+            call.subresource or "",
+            namespace,
+            call.name or "",
+        )
+        decision = self._authorizer.authorize(attributes)
+        if not decision.allowed:
+            raise refused(attributes, decision.reason)
+        request = Request(
+            call.verb,
+            resource,
+            namespace,
+            call.name or "",
+            call.subresource or "",
+            self._user,
+            call.params,
+            given=call.body,
+            content_type=call.content_type,
+            user_agent=self._user_agent,
+        )
+        return await dispatch.find(self._api, request)(self._api, request)
+
+    def _decoded(self, answer: Answer) -> Object:
+        registry = self._api.registry
+        if isinstance(answer, Stored):
+            return registry.obj(answer.record, answer.resource)
+        if isinstance(answer, Listed):
+            metadata: Object = {"resourceVersion": str(answer.revision)}
+            if answer.next:
+                metadata["continue"] = answer.next
+            if answer.remaining is not None:
+                metadata["remainingItemCount"] = answer.remaining
+            return {
+                "kind": f"{answer.resource.kind}List",
+                "apiVersion": answer.resource.api_version,
+                "metadata": metadata,
+                "items": [registry.obj(record, answer.resource) for record in answer.records],
+            }
+        assert not isinstance(answer, Watched)
+        return answer.obj
+
+    def _object(self, change: Change, answer: Watched) -> Object:
+        if change.record is not None:
+            return self._api.registry.obj(change.record, answer.resource)
+        return change.obj or {}

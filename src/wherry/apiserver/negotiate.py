@@ -1,0 +1,81 @@
+"""Content negotiation of answers (apiserver ``endpoints/handlers/negotiation``)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from wherry.api.errors import NotAcceptable
+from wherry.apiserver.decode import JSON, MEDIA_TYPES, PROTOBUF, YAML
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How to answer: the media type and, for a transformed answer, the kind it is to be shown as."""
+
+    media: str
+    kind: str = ""
+    group: str = ""
+    version: str = ""
+
+    @property
+    def plain_json(self) -> bool:
+        return not self.kind and self.media == JSON
+
+
+PLAIN = Form(JSON)
+TABLE, PARTIAL, PARTIAL_LIST = "Table", "PartialObjectMetadata", "PartialObjectMetadataList"
+_TRANSFORMS = {TABLE: ("v1", "v1beta1"), PARTIAL: ("v1", "v1beta1"), PARTIAL_LIST: ("v1", "v1beta1")}
+_SERVED = (JSON, YAML, PROTOBUF)
+
+
+@lru_cache(maxsize=1024)
+def negotiate(accept: str) -> Form:
+    """Return the first acceptable form of an ``Accept`` header. Raises NotAcceptable."""
+    if not accept or accept == "*/*" or accept == JSON:
+        return PLAIN
+    clauses = _clauses(accept)
+    if not any(media in (*_SERVED, "*/*") for media, _ in clauses):
+        raise NotAcceptable(f"406: Not Acceptable\n\nAvailable representations: {MEDIA_TYPES}", {})
+    for media, params in clauses:
+        media = JSON if media == "*/*" else media
+        form = _form(media, params)
+        if form is not None:
+            return form
+    raise NotAcceptable(f"only the following media types are accepted: {MEDIA_TYPES}")
+
+
+def _form(media: str, params: Mapping[str, str]) -> Form | None:
+    if media not in _SERVED:
+        return None
+    kind = params.get("as", "")
+    if not kind:
+        return Form(media)
+    group, version = params.get("g", ""), params.get("v", "")
+    if kind not in _TRANSFORMS or group != "meta.k8s.io" or version not in _TRANSFORMS[kind]:
+        return None
+    if kind == TABLE and media == PROTOBUF:
+        return None
+    return Form(media, kind, group, version)
+
+
+def _clauses(accept: str) -> list[tuple[str, dict[str, str]]]:
+    found: list[tuple[float, int, str, dict[str, str]]] = []
+    for index, clause in enumerate(accept.split(",")):
+        media, *rest = (part.strip() for part in clause.split(";"))
+        params = {key.strip().lower(): value.strip().strip('"') for key, _, value in (p.partition("=") for p in rest)}
+        try:
+            quality = float(params.pop("q", "1"))
+        except ValueError:
+            quality = 1.0
+        if quality > 0:
+            found.append((-quality, index, media.lower(), params))
+    return [(media, params) for _, _, media, params in sorted(found, key=lambda entry: entry[:2])]
+
+
+def error_form(accept: str) -> Form:
+    """Return the form for an error: as asked when that is possible, else JSON."""
+    try:
+        form = negotiate(accept)
+    except NotAcceptable:
+        return PLAIN
+    return Form(form.media)

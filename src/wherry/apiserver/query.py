@@ -1,0 +1,149 @@
+"""Query parameters of requests, read as Kubernetes reads them (apimachinery ``conversion/queryparams``)."""
+
+from collections.abc import Mapping
+from urllib.parse import unquote_plus
+
+from wherry.api.errors import BadRequest, Invalid
+from wherry.api.field import FieldError, forbidden, not_supported
+
+_MAX_INT64 = 2**63 - 1
+
+
+def parse_query(text: str) -> dict[str, str]:
+    """Return the first value of each parameter; a pair with a bad escape is left out, as Go's ``url.Query`` does."""
+    out: dict[str, str] = {}
+    if not text:
+        return out
+    for pair in text.split("&"):
+        if not pair or ";" in pair:
+            continue
+        key, _, value = pair.partition("=")
+        if "%" in pair and not (_escapes_are_good(key) and _escapes_are_good(value)):
+            continue
+        out.setdefault(unquote_plus(key), unquote_plus(value))
+    return out
+
+
+def parse_multi(text: str) -> dict[str, list[str]]:
+    """Return all values of each parameter."""
+    out: dict[str, list[str]] = {}
+    for pair in text.split("&") if text else ():
+        key, _, value = pair.partition("=")
+        if pair and _escapes_are_good(key) and _escapes_are_good(value):
+            out.setdefault(unquote_plus(key), []).append(unquote_plus(value))
+    return out
+
+
+def _escapes_are_good(text: str) -> bool:
+    at = text.find("%")
+    while at >= 0:
+        digits = text[at + 1 : at + 3]
+        if len(digits) != 2 or not all(c in "0123456789abcdefABCDEF" for c in digits):
+            return False
+        at = text.find("%", at + 3)
+    return True
+
+
+def boolean(params: Mapping[str, str], name: str) -> bool:
+    """Read a boolean option: only ``false`` and ``0`` (in any case) are false once the parameter is there."""
+    value = params.get(name)
+    return value is not None and value.lower() not in ("false", "0")
+
+
+def integer(params: Mapping[str, str], name: str) -> int | None:
+    """Read a 64-bit integer option, None when it is absent. Raises BadRequest in the words of Go's strconv."""
+    value = params.get(name)
+    if value is None or value == "":
+        return None
+    digits = value[1:] if value[:1] in "+-" else value
+    if not (digits.isascii() and digits.isdigit()):
+        raise BadRequest(f'strconv.ParseInt: parsing "{value}": invalid syntax')
+    number = int(value)
+    if not -_MAX_INT64 - 1 <= number <= _MAX_INT64:
+        raise BadRequest(f'strconv.ParseInt: parsing "{value}": value out of range')
+    return number
+
+
+def resource_version(text: str) -> int:
+    """Return a resource version as a number, 0 for the empty one. Raises BadRequest."""
+    if not text:
+        return 0
+    if not (text.isascii() and text.isdigit()):
+        raise BadRequest(
+            f'invalid resource version: resourceVersion: Invalid value: "{text}": '
+            f'strconv.ParseUint: parsing "{text}": invalid syntax'
+        )
+    return int(text)
+
+
+def validate_list(params: Mapping[str, str], *, watch: bool) -> None:
+    """Refuse combinations of list options that mean nothing (``ValidateListOptions``). Raises Invalid."""
+    version, match = params.get("resourceVersion", ""), params.get("resourceVersionMatch", "")
+    initial = params.get("sendInitialEvents")
+    errors: list[FieldError] = []
+    if watch:
+        errors = _watch_errors(version, match, params, initial)
+    else:
+        if initial is not None:
+            errors.append(forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"))
+        if match:
+            if not version:
+                errors.append(
+                    forbidden(
+                        "resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided"
+                    )
+                )
+            if params.get("continue"):
+                errors.append(
+                    forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided")
+                )
+            if match not in ("Exact", "NotOlderThan"):
+                errors.append(_unsupported_match(match, ("Exact", "NotOlderThan", "")))
+            elif match == "Exact" and version == "0":
+                errors.append(
+                    forbidden(
+                        "resourceVersionMatch", 'resourceVersionMatch "Exact" is forbidden for resourceVersion "0"'
+                    )
+                )
+    if errors:
+        raise Invalid.of("ListOptions", "", errors, "meta.k8s.io")
+
+
+def _watch_errors(version: str, match: str, params: Mapping[str, str], initial: str | None) -> list[FieldError]:
+    errors: list[FieldError] = []
+    if initial is not None:
+        if match != "NotOlderThan":
+            if not match:
+                errors.append(
+                    forbidden(
+                        "resourceVersionMatch",
+                        "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+                    )
+                )
+            else:
+                errors.append(_unsupported_match(match, ("NotOlderThan",)))
+    elif match:
+        errors.append(
+            forbidden(
+                "resourceVersionMatch",
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            )
+        )
+    if params.get("continue"):
+        errors.append(forbidden("continue", "continue is forbidden for watch"))
+    return errors
+
+
+def _unsupported_match(match: str, valid: tuple[str, ...]) -> FieldError:
+    """Kubernetes lists these in the given order, unlike other unsupported values."""
+    plain = not_supported("resourceVersionMatch", match, ())
+    shown = ", ".join(f'"{value}"' for value in valid)
+    return FieldError(plain.reason, plain.field, f"{plain.text}: supported values: {shown}")
+
+
+def dry_run(params: Mapping[str, str], kind: str) -> bool:
+    """Tell whether ``dryRun=All`` is asked. `kind` (``CreateOptions`` …) is for the message. Raises Invalid."""
+    value = params.get("dryRun", "")
+    if value not in ("", "All"):
+        raise Invalid.of(kind, "", [not_supported("dryRun", value, ("All",))], "meta.k8s.io")
+    return value == "All"

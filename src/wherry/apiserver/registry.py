@@ -1,0 +1,205 @@
+"""The objects of the API over the store: keys, encoding, decoding once, versions of collections.
+
+Implements `wherry.apiserver.attributes.Reader`. Every write of the server goes through `Registry.write`.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import orjson
+
+from wherry.api.resources import TABLE, Resource, ResourceTable
+from wherry.apiserver import conversion
+from wherry.store.protocol import Event, Record, Store, Subscription
+
+Object = dict[str, Any]
+
+_DUMP = orjson.dumps
+
+
+class Memo:
+    """What was derived from a record: its object (shared, never changed), its bytes as an item of a list, its other
+    forms by resource (an object served in two versions)."""
+
+    __slots__ = ("forms", "item", "obj")
+
+    def __init__(self, obj: Object) -> None:
+        self.obj = obj
+        self.item: bytes | None = None
+        self.forms: dict[Resource, Object] | None = None
+
+
+def encode(obj: Object, revision: int) -> bytes:
+    """Return the bytes of `obj` with `revision` as its resourceVersion; sets it in `obj` too.
+
+    ``kind`` and ``apiVersion`` come first, so that an item of a list is these bytes without their beginning.
+    """
+    obj["metadata"]["resourceVersion"] = str(revision)
+    return _DUMP({"kind": obj["kind"], "apiVersion": obj["apiVersion"], **obj})
+
+
+class Registry:
+    """Reads and writes objects of any resource of its table, without authorization or admission."""
+
+    def __init__(self, store: Store, *, table: ResourceTable | None = None) -> None:
+        self.store = store
+        self.table = table if table is not None else ResourceTable(list(TABLE))
+        self.conversions = dict(conversion.STORED_AS)
+        self._prefixes: dict[Resource, str] = {}
+        self._versions: dict[str, int] = {}
+        self._fresh: dict[tuple[str, int], Object] = {}
+        self._subscription: Subscription | None = None
+        self._collections: dict[tuple[Resource, str], tuple[int, Sequence[Object]]] = {}
+        self.on_table_change: list[Callable[[], None]] = []
+
+    async def start(self) -> None:
+        """Follow the store, so that `version` changes in the same step as what `list` shows."""
+        self._subscription = await self.store.watch("/registry/", self.store.revision, self._note)
+
+    def stop(self) -> None:
+        """Follow the store no longer."""
+        if self._subscription is not None:
+            self._subscription.close()
+
+    def _note(self, events: Sequence[Event]) -> None:
+        for event in events:
+            _, _, group, plural, _ = event.record.key.split("/", 4)
+            self._versions[f"/registry/{group}/{plural}/"] = event.record.revision
+
+    def add_resource(self, resource: Resource, convert: conversion.Conversion | None = None) -> None:
+        """Serve one more resource (a custom one); replaces what had its group, version and plural."""
+        self.remove_resource(self.table.find(resource.group, resource.version, resource.plural), notify=False)
+        self.table.add(resource)
+        if convert is not None:
+            self.conversions[resource] = convert
+        self._changed()
+
+    def remove_resource(self, resource: Resource | None, *, notify: bool = True) -> None:
+        """Stop serving one resource; its stored objects stay."""
+        if resource is None:
+            return
+        self.table.remove(resource)
+        self.conversions.pop(resource, None)
+        self._prefixes.pop(resource, None)
+        for key in [key for key in self._collections if key[0] is resource]:
+            del self._collections[key]
+        if notify:
+            self._changed()
+
+    def _changed(self) -> None:
+        for callback in self.on_table_change:
+            callback()
+
+    def stored(self, resource: Resource) -> Resource:
+        """Return the resource in whose form the objects of `resource` are stored."""
+        found = self.conversions.get(resource)
+        return found.stored if found is not None else resource
+
+    def prefix(self, resource: Resource, namespace: str | None = None) -> str:
+        """Return the key prefix of a collection or of its part in one namespace; ends with a slash."""
+        root = self._prefixes.get(resource)
+        if root is None:
+            stored = self.stored(resource)
+            root = self._prefixes[resource] = f"/registry/{stored.group or 'core'}/{stored.plural}/"
+        return f"{root}{namespace}/" if namespace else root
+
+    def key(self, resource: Resource, namespace: str | None, name: str) -> str:
+        """Return the key of an object."""
+        return self.prefix(resource, namespace if resource.namespaced else None) + name
+
+    def record(self, resource: Resource, namespace: str | None, name: str) -> Record | None:
+        """Return the acknowledged record of an object."""
+        return self.store.get(self.key(resource, namespace, name))
+
+    def memo(self, record: Record) -> Memo:
+        """Return what is derived from a record, deriving its object when nobody has."""
+        memo = record.memo
+        if memo is None:
+            fresh = self._fresh.get((record.key, record.revision))
+            memo = record.memo = Memo(fresh if fresh is not None else orjson.loads(record.value))
+        return memo  # type: ignore[no-any-return]
+
+    def obj(self, record: Record, resource: Resource | None = None) -> Object:
+        """Return the object of a record in the form of `resource` (None: as stored). Shared; never change it."""
+        memo = self.memo(record)
+        convert = self.conversions.get(resource) if resource is not None else None
+        if convert is None or resource is None:
+            return memo.obj
+        if memo.forms is None:
+            memo.forms = {}
+        form = memo.forms.get(resource)
+        if form is None:
+            form = memo.forms[resource] = convert.from_stored(memo.obj)
+        return form
+
+    def value(self, record: Record, resource: Resource) -> bytes:
+        """Return the bytes of a record in the form of `resource`."""
+        if resource not in self.conversions:
+            return record.value
+        return encode(dict(self.obj(record, resource)), record.revision)
+
+    def item(self, record: Record, resource: Resource) -> bytes:
+        """Return the bytes of a record as an item of a list: without kind and apiVersion."""
+        if resource in self.conversions:
+            return _without_type(self.value(record, resource), resource)
+        memo = record.memo
+        if memo is not None:
+            if memo.item is None:
+                memo.item = _without_type(record.value, resource)
+            return memo.item  # type: ignore[no-any-return]
+        return _without_type(record.value, resource)
+
+    def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
+        """Return one object, shared, None when there is none."""
+        record = self.record(resource, namespace, name)
+        return None if record is None else self.obj(record, resource)
+
+    def list(self, resource: Resource, namespace: str | None = None) -> Sequence[Object]:
+        """Return the objects of a namespace, or of all with None; shared."""
+        version = self.version(resource)
+        known = self._collections.get((resource, namespace or ""))
+        if known is not None and known[0] == version:
+            return known[1]
+        records = self.store.list(self.prefix(resource, namespace)).records
+        objects = [self.obj(record, resource) for record in records]
+        self._collections[resource, namespace or ""] = (version, objects)
+        return objects
+
+    def version(self, resource: Resource) -> int:
+        """Return a number that changes whenever an object of the resource does."""
+        return self._versions.get(self.prefix(resource), 0)
+
+    async def write(
+        self, resource: Resource, obj: Object, *, namespace: str | None, name: str, expected: int, delete: bool = False
+    ) -> Record:
+        """Write `obj` in the form of its stored resource and return its record.
+
+        `obj` belongs to the registry afterwards: it becomes the record's shared object. Raises Mismatch.
+        """
+        key = self.key(resource, namespace, name)
+        written = 0
+
+        def make(revision: int) -> bytes:
+            nonlocal written
+            written = revision
+            self._fresh[key, revision] = obj  # watchers hear of the record before this call returns
+            return encode(obj, revision)
+
+        try:
+            record = await self.store.write(key, make, expected=expected, delete=delete)
+            self.memo(record)
+            return record
+        finally:
+            self._fresh.pop((key, written), None)
+
+
+def _without_type(value: bytes, resource: Resource) -> bytes:
+    """Cut ``"kind":…,"apiVersion":…,`` off the beginning, which `encode` put there."""
+    head = len(resource.kind) + len(resource.api_version) + 27
+    return b"{" + value[head:]
+
+
+def stored_form(registry: Registry, resource: Resource, obj: Object) -> Object:
+    """Return `obj` as it is stored: itself, or converted when another version stores it."""
+    convert = registry.conversions.get(resource)
+    return obj if convert is None else convert.to_stored(obj)

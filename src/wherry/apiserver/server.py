@@ -1,0 +1,141 @@
+"""Puts the API server together: `ApiServer` owns the registry, the handlers and the listening socket."""
+
+import logging
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from aiohttp import web
+
+from wherry.apiserver.admission.chain import Chain
+from wherry.apiserver.admission.plugin import Plugin
+from wherry.apiserver.api import Api
+from wherry.apiserver.attributes import AUTHENTICATED_GROUP, MASTERS_GROUP, Authenticator, Authorizer, UserInfo
+from wherry.apiserver.bootstrap import objects, rbac
+from wherry.apiserver.decode import Schemas
+from wherry.apiserver.discovery import Discovery
+from wherry.apiserver.health import Health
+from wherry.apiserver.http import Frontend
+from wherry.apiserver.inprocess import InProcessTransport
+from wherry.apiserver.paths import Paths
+from wherry.apiserver.registry import Registry
+from wherry.apiserver.strategies.hooks import Hooks
+from wherry.apiserver.version import version_info
+from wherry.client.client import Client
+from wherry.store.protocol import Store
+
+log = logging.getLogger(__name__)
+
+_SHUTDOWN = 5.0
+_SELF = UserInfo("system:apiserver", (MASTERS_GROUP, AUTHENTICATED_GROUP))
+
+
+@dataclass(slots=True, kw_only=True)
+class ServerOptions:
+    """How to serve. Files are PEM; `client_ca` verifies client certificates, None asks for none. Without a
+    certificate the server speaks plain HTTP (tests). `address` is what clients of the cluster are told."""
+
+    host: str = "127.0.0.1"
+    port: int = 6443
+    address: str = "127.0.0.1"
+    certificate: Path | None = None
+    key: Path | None = None
+    client_ca: Path | None = None
+    kubelet_certificate: Path | None = None
+    kubelet_key: Path | None = None
+    kubelet_ca: Path | None = None
+    service_cidr: str = "10.96.0.0/16"
+    node_ports: tuple[int, int] = (30000, 32767)
+    kubernetes_version: str = "1.36"
+    anonymous: bool = True
+    allow_privileged: bool = True
+
+
+class ApiServer:
+    """The API server over a store. ``async with ApiServer(...) as server`` starts and stops it.
+
+    Order of use: construct; add to `api.extensions`, `paths.providers`, `api.hooks`; enter.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        options: ServerOptions,
+        *,
+        authenticator: Callable[[Registry], Authenticator],
+        authorizer: Callable[[Registry], Authorizer],
+        plugins: Callable[[Registry], list[Plugin]],
+    ) -> None:
+        self.options = options
+        self.registry = Registry(store)
+        self.authenticator = authenticator(self.registry)
+        self.authorizer = authorizer(self.registry)
+        self.api = Api(self.registry, Schemas(), Chain(plugins(self.registry)), Hooks())
+        self.health = Health()
+        self.discovery = Discovery(self.registry, server_address=lambda: f"{options.address}:{self.port}")
+        self.paths = Paths(self.discovery, self.health, version_info(options.kubernetes_version))
+        self.frontend = Frontend(self.api, self.authenticator, self.authorizer, self.paths, anonymous=options.anonymous)
+        self.port = options.port
+        self._runner: web.ServerRunner | None = None
+
+    async def __aenter__(self) -> "ApiServer":
+        await self.registry.start()
+        await self._bootstrap()
+        server = web.Server(self.frontend.handle, access_log=None, keepalive_timeout=75.0)
+        self._runner = web.ServerRunner(server)
+        await self._runner.setup()
+        site = web.TCPSite(
+            self._runner,
+            self.options.host,
+            self.options.port,
+            ssl_context=self._ssl(),
+            shutdown_timeout=_SHUTDOWN,
+            backlog=1024,
+            reuse_address=True,
+        )
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+        self.health.started = True
+        log.info("serving on %s:%d", self.options.host, self.port)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.health.stopping = True
+        if self._runner is not None:
+            await self._runner.cleanup()
+        self.registry.stop()
+
+    async def _bootstrap(self) -> None:
+        options = self.options
+        client = Client(self.transport(_SELF), field_manager="kube-apiserver")
+        authority = options.client_ca.read_text() if options.client_ca is not None else ""
+        await objects.create(
+            self.registry,
+            client,
+            service_cidr=options.service_cidr,
+            address=options.address,
+            port=options.port,
+            client_ca=authority,
+        )
+        await rbac.reconcile(self.registry, client)
+
+    def transport(self, user: UserInfo) -> InProcessTransport:
+        """Return a client transport that calls the handlers as `user`, without a socket."""
+        return InProcessTransport(self.api, self.authorizer, user)
+
+    def _ssl(self) -> ssl.SSLContext | None:
+        options = self.options
+        if options.certificate is None:
+            return None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(options.certificate, options.key)
+        context.set_alpn_protocols(["http/1.1"])
+        if options.client_ca is not None:
+            context.load_verify_locations(options.client_ca)
+            context.verify_mode = ssl.CERT_OPTIONAL
+        return context

@@ -1,0 +1,29 @@
+"""Keeps ``metadata.managedFields`` of what is written."""
+
+from typing import Any
+
+from wherry.apiserver.api import Api
+from wherry.apiserver.pending import managedfields
+from wherry.apiserver.request import Request
+from wherry.util import clock
+
+Object = dict[str, Any]
+
+
+def update(api: Api, request: Request, old: Object | None, new: Object) -> None:
+    """Record in `new` which fields this request set; for every write but server-side apply."""
+    resource = request.resource
+    entries = managedfields.track_update(
+        old,
+        new,
+        manager=request.manager,
+        operation_time=clock.timestamp(),
+        api_version=resource.api_version,
+        subresource=request.subresource,
+        type_schema=api.schema(resource),
+        reset=managedfields.reset_fields(resource, request.subresource),
+    )
+    if entries:
+        new["metadata"]["managedFields"] = entries
+    else:
+        new["metadata"].pop("managedFields", None)
