@@ -62,7 +62,7 @@ class RBAC:
         return answer.by_name.get(a.name, answer.decision) if answer.by_name else answer.decision
 
     def rules_of(self, user: UserInfo, namespace: str) -> tuple[list[Rule], list[str]]:
-        """Return the rules of a user in a namespace (empty: cluster-wide ones only) and the errors of resolving them."""
+        """Return the rules of a user in a namespace (empty: only cluster-wide ones), and the errors of finding them."""
         self._refresh()
         found: list[Rule] = []
         errors: list[str] = []

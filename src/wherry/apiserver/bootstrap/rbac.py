@@ -40,7 +40,7 @@ async def _reconcile_one(reader: Reader, client: Client, default: Object) -> Non
         return
     if meta.annotations(existing).get(AUTOUPDATE) == "false":
         return
-    if default.get("roleRef", None) != existing.get("roleRef", None):
+    if default.get("roleRef") != existing.get("roleRef"):
         await _replace(client, resource, existing, default)
         return
     mended = merged(existing, default)

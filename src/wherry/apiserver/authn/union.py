@@ -1,0 +1,90 @@
+"""The authenticators of the server in their order: client certificate, bearer token, anonymous."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from wherry.api.errors import Unauthorized
+from wherry.apiserver.attributes import ANONYMOUS, AUTHENTICATED_GROUP, UNAUTHENTICATED_GROUP, UserInfo
+from wherry.apiserver.authn import x509
+from wherry.apiserver.authn.issuer import DEFAULT_ISSUER
+from wherry.apiserver.authn.token import Authenticated, InvalidToken, TokenAuthenticator
+
+ANONYMOUS_USER = UserInfo(ANONYMOUS, (UNAUTHENTICATED_GROUP,))
+
+_INVALID = "invalid bearer token"
+_MAX_USERS = 10_000
+
+
+class UnionAuthenticator:
+    """Asks the token authenticators in order (`wherry.apiserver.attributes.Authenticator`).
+
+    With `anonymous` (the default, as upstream's) a request without credentials is ``system:anonymous``'s; what that
+    may do is a matter of authorization.
+    """
+
+    def __init__(
+        self,
+        tokens: Sequence[TokenAuthenticator],
+        *,
+        audiences: Sequence[str] = (DEFAULT_ISSUER,),
+        anonymous: bool = True,
+    ) -> None:
+        self._tokens = tuple(tokens)
+        self._audiences = tuple(audiences)
+        self._anonymous = ANONYMOUS_USER if anonymous else None
+        # A user with the group added, by the user without: the authenticators hand out the same object again.
+        self._complete: dict[int, tuple[UserInfo, UserInfo]] = {}
+
+    @property
+    def audiences(self) -> tuple[str, ...]:
+        """The audiences that a token must be for to be used here."""
+        return self._audiences
+
+    async def authenticate(self, authorization: str | None, certificate: Mapping[str, Any] | None) -> UserInfo | None:
+        """Return the user of a request; None only without credentials and with anonymous requests off."""
+        if certificate:
+            user = x509.user_of(certificate)
+            if user is not None:
+                return with_authenticated(user)
+        token = bearer(authorization) if authorization else None
+        if token is None:
+            return self._anonymous
+        try:
+            found = await self.authenticate_token(token, self._audiences)
+        except InvalidToken as error:
+            raise Unauthorized() from error
+        return found.user
+
+    async def authenticate_token(self, token: str, audiences: Sequence[str]) -> Authenticated:
+        """Return the user of a bearer token for `audiences`. Raises InvalidToken with the errors of all who tried."""
+        errors = [_INVALID]
+        for each in self._tokens:
+            try:
+                found = await each.authenticate_token(token, audiences)
+            except InvalidToken as error:
+                errors.append(str(error))
+                continue
+            if found is not None:
+                return Authenticated(self._completed(found.user), found.audiences)
+        raise InvalidToken(errors[0] if len(errors) == 1 else "[" + ", ".join(errors) + "]")
+
+    def _completed(self, user: UserInfo) -> UserInfo:
+        known = self._complete.get(id(user))
+        if known is None or known[0] is not user:
+            if len(self._complete) >= _MAX_USERS:
+                self._complete.clear()
+            known = self._complete[id(user)] = (user, with_authenticated(user))
+        return known[1]
+
+
+def bearer(authorization: str) -> str | None:
+    """Return the token of an ``Authorization`` header, None when it is of another scheme or empty."""
+    parts = authorization.strip().split(" ", 2)
+    return parts[1] or None if len(parts) > 1 and parts[0].lower() == "bearer" else None
+
+
+def with_authenticated(user: UserInfo) -> UserInfo:
+    """Return `user` with the group ``system:authenticated``, unless it is in that or in ``system:unauthenticated``."""
+    if AUTHENTICATED_GROUP in user.groups or UNAUTHENTICATED_GROUP in user.groups:
+        return user
+    return UserInfo(user.name, (*user.groups, AUTHENTICATED_GROUP), user.uid, user.extra)
