@@ -13,8 +13,7 @@ from urllib.parse import unquote
 from wherry.api.errors import BadRequest, Forbidden
 from wherry.apiserver.attributes import ANONYMOUS, UNAUTHENTICATED_GROUP, Attributes, Authorizer, UserInfo
 from wherry.apiserver.authn import issuer
-from wherry.apiserver.authn.token import NODE_NAME
-from wherry.apiserver.authn.union import with_authenticated
+from wherry.apiserver.authn.token import NODE_NAME, with_authenticated
 from wherry.apiserver.authz.messages import forbidden
 from wherry.apiserver.authz.node import NODE_PREFIX, NODES_GROUP
 

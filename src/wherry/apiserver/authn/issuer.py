@@ -152,7 +152,7 @@ def split_username(user: str) -> tuple[str, str] | None:
 
 
 def user_of(namespace: str, name: str, uid: str) -> UserInfo:
-    """Return the user of a service account, with ``system:authenticated`` not yet among the groups."""
+    """Return the user of a service account, without ``system:authenticated`` among the groups."""
     return UserInfo(username(namespace, name), groups(namespace), uid)
 
 

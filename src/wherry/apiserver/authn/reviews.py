@@ -91,11 +91,7 @@ def _check_seconds(seconds: int) -> list[FieldError]:
 
 def _bound(reader: Reader, namespace: str, account: str, reference: Mapping[str, Any]) -> dict[str, Object]:
     """Return the objects that the token is bound to, by the parameter of `ServiceAccountIssuer.mint`."""
-    api_version, kind, name = (
-        reference.get("apiVersion") or "",
-        reference.get("kind") or "",
-        reference.get("name") or "",
-    )
+    api_version, kind, name = (reference.get(member) or "" for member in ("apiVersion", "kind", "name"))
     resource = _BINDABLE.get((api_version, kind))
     if resource is None:
         group, _, version = api_version.rpartition("/")

@@ -24,6 +24,7 @@ from wherry.apiserver.authn.token import (
     InvalidToken,
     digest,
     unverified_issuer,
+    with_authenticated,
 )
 from wherry.util import clock
 
@@ -116,7 +117,7 @@ class ServiceAccountTokens:
 
         resources = (SERVICEACCOUNTS, *(_RESOURCES[kind] for kind in bound))
         return _Verified(
-            UserInfo(user.name, user.groups, user.uid, extra),
+            with_authenticated(UserInfo(user.name, user.groups, user.uid, extra)),
             tuple(claims.get("aud") or ()),
             float(claims.get("nbf", 0)) - _LEEWAY,
             float(claims.get("exp", _NEVER)) + _LEEWAY,
@@ -154,7 +155,7 @@ class ServiceAccountTokens:
                 raise InvalidToken("service account token does not match server's copy")
             return not meta.is_deleting(self._check_account(namespace, name, uid))
 
-        user = issuing.user_of(namespace, name, uid)
+        user = with_authenticated(issuing.user_of(namespace, name, uid))
         return _Verified(
             user, self._issuer.audiences, 0.0, _NEVER, (SERVICEACCOUNTS, SECRETS), (), recheck
         )  # a legacy token names no audience: it is for the API server

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from wherry.apiserver.attributes import UserInfo
+from wherry.apiserver.attributes import AUTHENTICATED_GROUP, UNAUTHENTICATED_GROUP, UserInfo
 
 CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
 POD_NAME = "authentication.kubernetes.io/pod-name"
@@ -50,3 +50,10 @@ def unverified_issuer(token: str) -> str | None:
         return payload.get("iss") if isinstance(payload, dict) else None
     except (ValueError, binascii.Error):
         return None
+
+
+def with_authenticated(user: UserInfo) -> UserInfo:
+    """Return `user` with the group ``system:authenticated``, unless it is in that or in ``system:unauthenticated``."""
+    if AUTHENTICATED_GROUP in user.groups or UNAUTHENTICATED_GROUP in user.groups:
+        return user
+    return UserInfo(user.name, (*user.groups, AUTHENTICATED_GROUP), user.uid, user.extra)

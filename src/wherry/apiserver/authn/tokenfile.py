@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from wherry.apiserver.attributes import UserInfo
-from wherry.apiserver.authn.token import Authenticated, digest
+from wherry.apiserver.authn.token import Authenticated, digest, with_authenticated
 
 
 class TokenFile:
@@ -38,4 +38,5 @@ def _rows(lines: Iterable[str], path: Path) -> Iterable[tuple[str, UserInfo]]:
             raise ValueError(f"{path} has a line with fewer than three columns (token, user, uid)")
         token, name, uid, *rest = (column.strip() for column in row)
         if token:
-            yield token, UserInfo(name, tuple(filter(None, rest[0].split(","))) if rest else (), uid)
+            groups = tuple(filter(None, rest[0].split(","))) if rest else ()
+            yield token, with_authenticated(UserInfo(name, groups, uid))

@@ -4,15 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wherry.api.errors import Unauthorized
-from wherry.apiserver.attributes import ANONYMOUS, AUTHENTICATED_GROUP, UNAUTHENTICATED_GROUP, UserInfo
+from wherry.apiserver.attributes import ANONYMOUS, UNAUTHENTICATED_GROUP, UserInfo
 from wherry.apiserver.authn import x509
 from wherry.apiserver.authn.issuer import DEFAULT_ISSUER
-from wherry.apiserver.authn.token import Authenticated, InvalidToken, TokenAuthenticator
+from wherry.apiserver.authn.token import Authenticated, InvalidToken, TokenAuthenticator, with_authenticated
 
 ANONYMOUS_USER = UserInfo(ANONYMOUS, (UNAUTHENTICATED_GROUP,))
 
 _INVALID = "invalid bearer token"
-_MAX_USERS = 10_000
 
 
 class UnionAuthenticator:
@@ -32,8 +31,6 @@ class UnionAuthenticator:
         self._tokens = tuple(tokens)
         self._audiences = tuple(audiences)
         self._anonymous = ANONYMOUS_USER if anonymous else None
-        # A user with the group added, by the user without: the authenticators hand out the same object again.
-        self._complete: dict[int, tuple[UserInfo, UserInfo]] = {}
 
     @property
     def audiences(self) -> tuple[str, ...]:
@@ -65,26 +62,11 @@ class UnionAuthenticator:
                 errors.append(str(error))
                 continue
             if found is not None:
-                return Authenticated(self._completed(found.user), found.audiences)
+                return Authenticated(with_authenticated(found.user), found.audiences)
         raise InvalidToken(errors[0] if len(errors) == 1 else "[" + ", ".join(errors) + "]")
-
-    def _completed(self, user: UserInfo) -> UserInfo:
-        known = self._complete.get(id(user))
-        if known is None or known[0] is not user:
-            if len(self._complete) >= _MAX_USERS:
-                self._complete.clear()
-            known = self._complete[id(user)] = (user, with_authenticated(user))
-        return known[1]
 
 
 def bearer(authorization: str) -> str | None:
     """Return the token of an ``Authorization`` header, None when it is of another scheme or empty."""
     parts = authorization.strip().split(" ", 2)
     return parts[1] or None if len(parts) > 1 and parts[0].lower() == "bearer" else None
-
-
-def with_authenticated(user: UserInfo) -> UserInfo:
-    """Return `user` with the group ``system:authenticated``, unless it is in that or in ``system:unauthenticated``."""
-    if AUTHENTICATED_GROUP in user.groups or UNAUTHENTICATED_GROUP in user.groups:
-        return user
-    return UserInfo(user.name, (*user.groups, AUTHENTICATED_GROUP), user.uid, user.extra)

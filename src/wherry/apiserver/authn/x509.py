@@ -13,7 +13,7 @@ _UID = "1.3.6.1.4.1.57683.2"  # Kubernetes' own attribute for a user's UID
 
 
 def user_of(certificate: Mapping[str, Any]) -> UserInfo | None:
-    """Return the user that a verified certificate (as ``ssl.SSLObject.getpeercert`` gives it) names, None without CN."""
+    """Return the user that a verified certificate names, None without CN; see `FINGERPRINT` for what to add to it."""
     name, uid, groups = "", "", []
     for relative in certificate.get("subject") or ():
         for attribute, value in relative:
