@@ -1,0 +1,239 @@
+"""Strategy of Pods: QoS class, scheduling gates, which part of a pod each subresource may change."""
+
+from typing import Any
+
+from wherry.api.quantity import Quantity
+from wherry.api.strategy.rules import Strategy, spec_changed
+
+Obj = dict[str, Any]
+
+_QOS_RESOURCES = ("cpu", "memory")
+
+
+def qos_class(pod: Obj) -> str:
+    """Return the QoS class that the resources of a pod make (core ``helper/qos``)."""
+    spec = pod["spec"]
+    of_pod = spec.get("resources") or {}
+    if of_pod.get("requests") or of_pod.get("limits"):
+        return _class_of([of_pod])
+    containers = [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
+    return _class_of([c.get("resources") or {} for c in containers])
+
+
+def _class_of(found: list[Obj]) -> str:
+    requests: dict[str, list[str]] = {}
+    limits: dict[str, list[str]] = {}
+    guaranteed = True
+    for resources in found:
+        limited = set()
+        for name in _QOS_RESOURCES:
+            for total, given in ((requests, resources.get("requests")), (limits, resources.get("limits"))):
+                amount = (given or {}).get(name)
+                if amount is not None and Quantity.parse(amount) > _ZERO:
+                    total.setdefault(name, []).append(amount)
+                    if total is limits:
+                        limited.add(name)
+        guaranteed = guaranteed and len(limited) == len(_QOS_RESOURCES)
+    if not requests and not limits:
+        return "BestEffort"
+    if guaranteed and all(_sum(requests.get(n, ())).value == _sum(limits[n]).value for n in _QOS_RESOURCES):
+        return "Guaranteed"
+    return "Burstable"
+
+
+_ZERO = Quantity.parse("0")
+
+
+def _sum(amounts: Any) -> Quantity:
+    total = _ZERO
+    for amount in amounts:
+        total = total + Quantity.parse(amount)
+    return total
+
+
+def _create(pod: Obj) -> None:
+    spec = pod["spec"]
+    pod["status"] = status = {"phase": "Pending", "qosClass": qos_class(pod)}
+    if spec.get("schedulingGates"):
+        status["conditions"] = [_gated()]
+    if (spec.get("terminationGracePeriodSeconds") or 0) < 0:
+        spec["terminationGracePeriodSeconds"] = 1
+    _mix_in_match_label_keys(pod)
+    _sync_apparmor(pod)
+
+
+def _gated() -> Obj:
+    return {
+        "type": "PodScheduled", "status": "False", "lastProbeTime": None, "lastTransitionTime": None,
+        "reason": "SchedulingGated", "message": "Scheduling is blocked due to non-empty scheduling gates",
+    }  # fmt: skip
+
+
+def _mix_in_match_label_keys(pod: Obj) -> None:
+    """The values of this pod's own labels narrow the selectors that name them (matchLabelKeys)."""
+    labels = pod["metadata"].get("labels") or {}
+    spec = pod["spec"]
+    for constraint in spec.get("topologySpreadConstraints") or ():
+        if constraint.get("matchLabelKeys") and constraint.get("labelSelector") is not None:
+            _narrow(constraint["labelSelector"], labels, constraint["matchLabelKeys"], "In")
+    affinity = spec.get("affinity") or {}
+    for kind in ("podAffinity", "podAntiAffinity"):
+        rules = affinity.get(kind) or {}
+        terms = list(rules.get("requiredDuringSchedulingIgnoredDuringExecution") or ())
+        for weighted in rules.get("preferredDuringSchedulingIgnoredDuringExecution") or ():
+            terms.append(weighted.get("podAffinityTerm") or {})
+        for term in terms:
+            if term.get("labelSelector") is not None:
+                _narrow(term["labelSelector"], labels, term.get("matchLabelKeys") or (), "In")
+                _narrow(term["labelSelector"], labels, term.get("mismatchLabelKeys") or (), "NotIn")
+
+
+def _narrow(selector: Obj, labels: dict[str, str], keys: Any, operator: str) -> None:
+    added = [{"key": k, "operator": operator, "values": [labels[k]]} for k in keys if k in labels]
+    if added:
+        selector["matchExpressions"] = [*(selector.get("matchExpressions") or ()), *added]
+
+
+_APPARMOR = "container.apparmor.security.beta.kubernetes.io/"
+
+
+def _sync_apparmor(pod: Obj) -> None:
+    """A profile given by the old annotation becomes the field, a profile given by the field the annotation."""
+    spec, meta = pod["spec"], pod["metadata"]
+    annotations = meta.get("annotations") or {}
+    pod_profile = (spec.get("securityContext") or {}).get("appArmorProfile")
+    if (spec.get("os") or {}).get("name") == "windows":
+        return
+    for members in ("initContainers", "containers", "ephemeralContainers"):
+        for container in spec.get(members) or ():
+            key = _APPARMOR + container.get("name", "")
+            own = (container.get("securityContext") or {}).get("appArmorProfile")
+            written = annotations.get(key)
+            if own is None and written is not None:
+                profile = _profile_of(written)
+                if profile is not None and profile != pod_profile:
+                    context = container.get("securityContext")
+                    container["securityContext"] = {**(context or {}), "appArmorProfile": profile}
+            elif written is None and (own or pod_profile):
+                value = _annotation_of(own or pod_profile)
+                if value:
+                    annotations = {**annotations, key: value}
+    if annotations:
+        meta["annotations"] = annotations
+
+
+def _profile_of(annotation: str) -> Obj | None:
+    if annotation == "unconfined":
+        return {"type": "Unconfined"}
+    if annotation == "runtime/default":
+        return {"type": "RuntimeDefault"}
+    if annotation.startswith("localhost/") and annotation != "localhost/":
+        return {"type": "Localhost", "localhostProfile": annotation.removeprefix("localhost/")}
+    return None
+
+
+def _annotation_of(profile: Obj) -> str:
+    if profile.get("type") == "Localhost" and profile.get("localhostProfile"):
+        return f"localhost/{profile['localhostProfile']}"
+    return {"Unconfined": "unconfined", "RuntimeDefault": "runtime/default"}.get(profile.get("type", ""), "")
+
+
+def _update(pod: Obj, old: Obj) -> None:
+    if (pod["spec"].get("terminationGracePeriodSeconds") or 0) < 0:
+        pod["spec"]["terminationGracePeriodSeconds"] = 1
+
+
+def _status(pod: Obj, old: Obj) -> None:
+    """The status keeps its QoS class; old kubelets must not touch owners."""
+    meta, old_meta = pod["metadata"], old["metadata"]
+    meta.pop("deletionTimestamp", None)
+    if "ownerReferences" in old_meta:
+        meta["ownerReferences"] = old_meta["ownerReferences"]
+    else:
+        meta.pop("ownerReferences", None)
+    status = pod.setdefault("status", {})
+    if not status.get("qosClass") and (old.get("status") or {}).get("qosClass"):
+        status["qosClass"] = old["status"]["qosClass"]
+
+
+def _ephemeral_containers(pod: Obj, old: Obj) -> None:
+    """Only the ephemeral containers of the new object count."""
+    added = pod["spec"].get("ephemeralContainers")
+    pod["spec"] = {**old["spec"]}
+    if added is None:
+        pod["spec"].pop("ephemeralContainers", None)
+    else:
+        pod["spec"]["ephemeralContainers"] = added
+    pod["metadata"] = {**old["metadata"], **_of_request(pod)}
+
+
+def _of_request(pod: Obj) -> Obj:
+    return {k: v for k, v in pod["metadata"].items() if k in ("resourceVersion", "managedFields")}
+
+
+def _resize(pod: Obj, old: Obj) -> None:
+    """Only resources and resize policies of the new object count."""
+    new_spec = pod["spec"]
+    spec = {**old["spec"]}
+    for members in ("containers", "initContainers"):
+        found, given = spec.get(members), new_spec.get(members)
+        if found and given and len(found) == len(given):
+            spec[members] = [_resized(o, n) for o, n in zip(found, given, strict=True)]
+    if "resources" in new_spec:
+        spec["resources"] = new_spec["resources"]
+    pod["spec"] = spec
+    pod["metadata"] = {**old["metadata"], **_of_request(pod)}
+
+
+def _resized(old: Obj, new: Obj) -> Obj:
+    if old.get("name") != new.get("name"):
+        return old
+    container = {**old, "resources": new.get("resources") or {}}
+    if "resizePolicy" in new:
+        container["resizePolicy"] = new["resizePolicy"]
+    else:
+        container.pop("resizePolicy", None)
+    return container
+
+
+def deletion_grace(pod: Obj, requested: int | None) -> int:
+    """Return the grace period in seconds that a deletion of the pod gets: zero removes it at once.
+
+    `requested` is the client's ``gracePeriodSeconds``, None to take the pod's own. A pod that no node runs, or that has
+    ended, has nothing to wait for.
+    """
+    period = requested if requested is not None else pod["spec"].get("terminationGracePeriodSeconds")
+    if period is None:
+        period = 0
+    if not pod["spec"].get("nodeName") or (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded"):
+        return 0
+    return max(period, 1) if period < 0 else period
+
+
+def _spec(member: str) -> Any:
+    return lambda pod: str(pod["spec"].get(member) or "")
+
+
+def _of_status(member: str) -> Any:
+    return lambda pod: str((pod.get("status") or {}).get(member) or "")
+
+
+STRATEGIES = {
+    ("", "pods"): Strategy(
+        create=_create,
+        update=_update,
+        subresources={"status": _status, "ephemeralcontainers": _ephemeral_containers, "resize": _resize},
+        generation=spec_changed,
+        fields={
+            "spec.nodeName": _spec("nodeName"),
+            "spec.restartPolicy": _spec("restartPolicy"),
+            "spec.schedulerName": _spec("schedulerName"),
+            "spec.serviceAccountName": _spec("serviceAccountName"),
+            "spec.hostNetwork": lambda pod: "true" if pod["spec"].get("hostNetwork") else "false",
+            "status.phase": _of_status("phase"),
+            "status.podIP": _of_status("podIP"),
+            "status.podIPs": _of_status("podIP"),
+            "status.nominatedNodeName": _of_status("nominatedNodeName"),
+        },
+    ),
+}
