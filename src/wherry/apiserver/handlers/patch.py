@@ -60,7 +60,7 @@ def body_of(request: Request, kind: str) -> tuple[Any, list[str]]:
         return request.given, []
     try:
         if kind == JSON:
-            return schema.decode_patch(request.body), []
+            return schema.decode_patch(request.body)
         return schema.decode_body(request.body, "application/yaml" if kind == APPLY else "application/json")
     except DecodeError as error:
         raise BadRequest(f"error decoding patch: {error}") from None

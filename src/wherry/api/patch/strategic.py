@@ -1,0 +1,233 @@
+"""Strategic merge patch: a merge patch that knows which lists merge and by which key.
+
+Directives (sig-api-machinery ``strategic-merge-patch.md``): ``$patch: delete|replace`` in objects and list elements,
+``$retainKeys``, ``$setElementOrder/<field>``, ``$deleteFromPrimitiveList/<field>``.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from wherry.api.errors import BadRequest, Invalid, StatusError
+from wherry.api.meta import Object
+from wherry.api.schema.types import Field, Type, TypeSchema
+
+_PATCH, _RETAIN = "$patch", "$retainKeys"
+_ORDER, _DELETE = "$setElementOrder/", "$deleteFromPrimitiveList/"
+
+
+def apply_strategic(obj: Object, patch: Any, type_schema: TypeSchema) -> Object:
+    """Return `obj` with `patch` merged in by the strategies of the schema.
+
+    Raises BadRequest for malformed directives, Invalid and StatusError (500) for lists that cannot be merged.
+    """
+    if not isinstance(patch, dict):
+        raise BadRequest("invalid JSON document")
+    return _merge_object(obj, patch, type_schema.root)
+
+
+def _failure(message: str) -> StatusError:
+    """The error of an exception that upstream does not translate: code 500, no reason."""
+    error = StatusError(message)
+    error.status_reason = ""
+    return error
+
+
+def _merge_object(original: Object, patch: Object, kind: Type | None) -> Object:
+    if _PATCH in patch:
+        match patch[_PATCH]:
+            case "replace":
+                return {name: value for name, value in patch.items() if name != _PATCH}
+            case "delete":
+                return {}
+            case other:
+                raise _failure(f"unknown patch type found: {other}")
+    out, patch = _retain(original, patch)
+    for name in [name for name in patch if name.startswith(_ORDER)]:
+        _merge_ordered(out, patch, name.removeprefix(_ORDER), patch.pop(name), kind)
+    for key, value in patch.items():
+        delete = key.startswith(_DELETE)
+        name = key.removeprefix(_DELETE)
+        if value is None:
+            out.pop(name, None)
+        elif delete and not isinstance(value, list):
+            raise BadRequest("invalid patch format of primitive list")
+        elif delete:
+            if isinstance(out.get(name), list):
+                out[name] = [item for item in out[name] if item not in value]
+        elif name not in out or type(out[name]) is not type(value):
+            out[name] = _plain(value)
+        else:
+            out[name] = _merge_member(out[name], value, _field(kind, name))
+    return out
+
+
+def _field(kind: Type | None, name: str) -> Field | None:
+    if kind is None:
+        return None
+    if kind.kind == "map" and kind.element is not None:
+        return Field(name, kind.element)
+    return kind.fields.get(name)
+
+
+def _merge_member(original: Any, value: Any, field: Field | None) -> Any:
+    strategies = field.strategies if field else frozenset()
+    if isinstance(value, dict):
+        if "replace" in strategies:
+            return _plain(value)
+        return _merge_object(original, value, field.type if field else None)
+    if isinstance(value, list) and field is not None and "merge" in strategies:
+        return _merge_list(original, value, field)
+    return value
+
+
+def _retain(original: Object, patch: Object) -> tuple[Object, Object]:
+    """Return copies of both; `original` without what ``$retainKeys`` does not name."""
+    out, rest = dict(original), dict(patch)
+    retained = rest.pop(_RETAIN, None)
+    if retained is None:
+        return out, rest
+    if not isinstance(retained, list):
+        raise BadRequest("invalid patch format of retainKeys")
+    if any(name not in retained for name in rest if not name.startswith("$")):
+        raise BadRequest("invalid patch format of retainKeys")
+    return {name: value for name, value in out.items() if name in retained}, rest
+
+
+def _merge_ordered(out: Object, patch: Object, name: str, order: Any, kind: Type | None) -> None:
+    """Merge one list and bring it into the order of ``$setElementOrder``; the list leaves `patch`."""
+    field = _field(kind, name)
+    if not isinstance(order, list):
+        raise BadRequest("invalid patch format of setElementOrder list")
+    if field is None:
+        raise _failure(f'unable to find api field in struct {kind.name if kind else ""} for the json field "{name}"')
+    changes = patch.pop(name, None)
+    had, has = isinstance(out.get(name), list), isinstance(changes, list)
+    if not had and not has:
+        return
+    key = field.merge_key
+    if has:
+        _check_order(changes, order, key)
+    merged = original = out[name] if had else []
+    if has:
+        merged = _merge_member(original, changes, field) if had else _plain(changes)
+    wanted, others = _partition(merged, order, key)
+    out[name] = _interleave(_sorted_like(wanted, order, key), _sorted_like(others, original, key), original, key)
+
+
+def _check_order(changes: list[Any], order: list[Any], key: str) -> None:
+    """Every element of the patch must be in the order list, in the same order."""
+    where = -1
+    for item in changes:
+        if isinstance(item, dict) and _PATCH in item:
+            continue
+        at = _index(order, item, key)
+        if at < 0 or at <= where:
+            raise _failure("The order in patch list doesn't match $setElementOrder list")
+        where = at
+
+
+def _merge_list(original: list[Any], patch: list[Any], field: Field) -> list[Any]:
+    if not original and not patch:
+        return original
+    if any(isinstance(item, list) for item in (*original, *patch)):
+        raise Invalid("lists of lists are not supported", {})
+    key, element = field.merge_key, field.type.element
+    if not any(isinstance(item, dict) for item in (*original, *patch)):
+        both = [*original, *patch]
+        merged = [item for at, item in enumerate(both) if item not in both[:at]]
+        wanted, others = _partition(merged, patch, "")
+        return _interleave(_sorted_like(wanted, patch, ""), _sorted_like(others, original, ""), original, "")
+    if not key:
+        raise _failure(
+            f"cannot merge lists without merge key for {element.name if element else ''}"
+        )
+    original, patch = _directives(original, patch, key)
+    merged = list(original)
+    for item in patch:
+        _require_key(item, key)
+        at = _index(merged, item, key)
+        if at < 0:
+            merged.append(_plain(item))
+        else:
+            merged[at] = _merge_object(merged[at], item, element)
+    wanted, others = _partition(merged, patch, key)
+    return _interleave(_sorted_like(wanted, patch, key), _sorted_like(others, original, key), original, key)
+
+
+def _directives(original: list[Any], patch: list[Any], key: str) -> tuple[list[Any], list[Any]]:
+    """Carry out the elements with ``$patch``; return what is left of both lists."""
+    rest, replace = [], False
+    for item in patch:
+        directive = item.get(_PATCH) if isinstance(item, dict) else None
+        if directive is None:
+            rest.append(item)
+        elif directive == "delete":
+            _require_key(item, key)
+            original = [one for one in original if one.get(key) != item[key]]
+        elif directive == "replace":
+            replace = True
+        elif directive == "merge":
+            raise _failure("merging lists cannot yet be specified in the patch")
+        else:
+            raise _failure(f"unknown patch type found: {directive}")
+    return (rest, []) if replace else (original, rest)
+
+
+def _require_key(item: Any, key: str) -> None:
+    if not isinstance(item, dict) or key not in item:
+        raise _failure(f"map: {_go_map(item)} does not contain declared merge key: {key}")
+
+
+def _go_map(value: Any) -> str:
+    if isinstance(value, dict):
+        return "map[" + " ".join(f"{name}:{_go_map(value[name])}" for name in sorted(value)) + "]"
+    if isinstance(value, list):
+        return "[" + " ".join(_go_map(item) for item in value) + "]"
+    if value is None:
+        return "<nil>"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _same(key: str) -> Callable[[Any, Any], bool]:
+    if not key:
+        return lambda one, other: one == other
+    return lambda one, other: isinstance(one, dict) and isinstance(other, dict) and one.get(key) == other.get(key)
+
+
+def _index(items: list[Any], item: Any, key: str) -> int:
+    same = _same(key)
+    return next((at for at, one in enumerate(items) if same(one, item)), -1)
+
+
+def _partition(merged: list[Any], named: list[Any], key: str) -> tuple[list[Any], list[Any]]:
+    """Split into the elements that `named` has and those that only the server has."""
+    wanted = [item for item in merged if _index(named, item, key) >= 0]
+    return wanted, [item for item in merged if _index(named, item, key) < 0]
+
+
+def _sorted_like(items: list[Any], order: list[Any], key: str) -> list[Any]:
+    """Sort by the place in `order`; what is not there comes last, in its present order."""
+    places = [(at if (at := _index(order, item, key)) >= 0 else len(order), item) for item in items]
+    return [item for _, item in sorted(places, key=lambda place: place[0])]
+
+
+def _interleave(wanted: list[Any], others: list[Any], server: list[Any], key: str) -> list[Any]:
+    """Merge both lists, keeping the server's relative order where both elements were on the server."""
+    out, wanted, others = [], list(wanted), list(others)
+    while wanted and others:
+        left, right = _index(server, others[0], key), _index(server, wanted[0], key)
+        out.append(others.pop(0) if 0 <= left < right else wanted.pop(0))
+    return [*out, *others, *wanted]
+
+
+def _plain(value: Any) -> Any:
+    """Return a new value without directives and nulls, as it stands in a document that did not have it."""
+    if isinstance(value, dict):
+        return {
+            name: _plain(item)
+            for name, item in value.items()
+            if item is not None and not name.startswith((_ORDER, _DELETE)) and name not in (_PATCH, _RETAIN)
+        }
+    if isinstance(value, list):
+        return [_plain(item) for item in value if not (isinstance(item, dict) and item.get(_PATCH) == "delete")]
+    return value

@@ -1,0 +1,242 @@
+"""From the bytes of a body to plain values: JSON and YAML as the API server's decoders read them."""
+
+import json
+import re
+from typing import Any
+
+import orjson
+import yaml
+
+from wherry.api.meta import Object
+
+_EXPONENT = re.compile(rb"[0-9.][eE][-+]?[0-9]")
+_SPACED_COLON = re.compile(rb'"[ \t\r\n]+:')
+
+
+class DecodeError(ValueError):
+    """The body is not JSON or YAML, or not an object."""
+
+
+class Literal(float):
+    """A number of JSON whose spelling matters: Go refuses ``1e2`` for an integer and says so."""
+
+    text: str
+
+    def __new__(cls, text: str) -> "Literal":
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+
+def decode_body(raw: bytes, content_type: str = "application/json") -> tuple[Object, list[str]]:
+    """Return the object of a body and what a strict decoder says of its double members (``duplicate field "data.x"``).
+
+    The last of equal members wins. Raises DecodeError, whose message goes behind "the object provided is unrecognized".
+    """
+    if "yaml" in content_type:
+        value, problems = _yaml(raw)
+    else:
+        try:
+            value, problems = _json(raw)
+        except ValueError as error:
+            raise DecodeError(f"couldn't get version/kind; json parse error: {error}") from None
+    if not isinstance(value, dict):
+        text = f"json: cannot unmarshal {go_kind(value)} into Go value of type struct"
+        raise DecodeError(f"couldn't get version/kind; json parse error: {text}")
+    return value, problems
+
+
+def decode_patch(raw: bytes) -> tuple[Any, list[str]]:
+    """Return the JSON of a patch, of any type, and its double members. Raises DecodeError in Go's words."""
+    try:
+        return _json(raw)
+    except ValueError:
+        raise DecodeError(syntax_error(raw)) from None
+
+
+def syntax_error(raw: bytes) -> str:
+    """Return Go's message for what is wrong with the JSON text."""
+    text = raw.decode("utf-8", "replace")
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        at = error.pos
+        if error.msg.startswith("Unterminated") or at >= len(text.rstrip()):
+            return "unexpected end of JSON input"
+        where = _AFTER.get(error.msg) or (
+            "after array element" if _in_array(text[:at]) else "after object key:value pair"
+        )
+        return f"invalid character {_rune(text[at])} {where}"
+    return "invalid JSON document"
+
+
+_AFTER = {
+    "Expecting value": "looking for beginning of value",
+    "Expecting property name enclosed in double quotes": "looking for beginning of object key string",
+    "Illegal trailing comma before end of object": "looking for beginning of object key string",
+    "Illegal trailing comma before end of array": "looking for beginning of value",
+    "Expecting ':' delimiter": "after object key",
+    "Extra data": "after top-level value",
+    "Invalid control character at": "in string literal",
+    "Invalid \\escape": "in string escape code",
+}
+
+
+def _rune(char: str) -> str:
+    if char == "'":
+        return r"'\''"
+    return "'\"'" if char == '"' else f"'{char.encode('unicode_escape').decode()}'" if char < " " else f"'{char}'"
+
+
+def _in_array(text: str) -> bool:
+    """Tell whether the innermost bracket that is open at the end of `text` is that of an array."""
+    open_brackets: list[str] = []
+    for match in re.finditer(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', text):
+        if match[0] in "[{":
+            open_brackets.append(match[0])
+        elif match[0] in "]}" and open_brackets:
+            open_brackets.pop()
+    return open_brackets[-1:] == ["["]
+
+
+def go_kind(value: Any) -> str:
+    """Return how Go's decoder calls the type of a JSON value."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, str):
+        return "string"
+    if isinstance(value, list):
+        return "array"
+    return "object" if isinstance(value, dict) else "number"
+
+
+def _json(raw: bytes) -> tuple[Any, list[str]]:
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        text = raw.decode("utf-8", "replace").encode("utf-8")
+        if text == raw:
+            raise
+        raw = text
+        value = orjson.loads(raw)
+    if _EXPONENT.search(raw):
+        return _slow_json(raw)
+    if b'\\"' in raw or _SPACED_COLON.search(raw) or raw.count(b'":') != _count(value):
+        return _slow_json(raw)
+    return value, []
+
+
+def _count(value: Any) -> int:
+    """Count the members of all objects in `value`."""
+    if value.__class__ is dict:
+        total = len(value)
+        for item in value.values():
+            if item.__class__ is dict or item.__class__ is list:
+                total += _count(item)
+        return total
+    total = 0
+    if value.__class__ is list:
+        for item in value:
+            if item.__class__ is dict or item.__class__ is list:
+                total += _count(item)
+    return total
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """The members of one object, double ones included."""
+
+
+def _slow_json(raw: bytes) -> tuple[Any, list[str]]:
+    """Read JSON once more, finding double members and keeping the spelling of numbers with an exponent."""
+    parsed = json.loads(raw, object_pairs_hook=_Pairs, parse_float=_number)
+    problems: dict[str, None] = {}
+    return _merge(parsed, "", problems), list(problems)
+
+
+def _number(text: str) -> float:
+    return Literal(text) if "e" in text or "E" in text else float(text)
+
+
+def _merge(value: Any, path: str, problems: dict[str, None]) -> Any:
+    if isinstance(value, _Pairs):
+        out: Object = {}
+        for name, item in value:
+            inner = f"{path}.{name}" if path else name
+            if name in out:
+                problems[f'duplicate field "{inner}"'] = None
+            out[name] = _merge(item, inner, problems)
+        return out
+    if isinstance(value, list):
+        return [_merge(item, f"{path}[{index}]", problems) for index, item in enumerate(value)]
+    return value
+
+
+class _Loader(yaml.CSafeLoader):
+    """YAML as the API server's library reads it: 1.1 with ``y`` and ``n``, no timestamps, no base-60 numbers."""
+
+    def __init__(self, stream: bytes) -> None:
+        super().__init__(stream)
+        self.problems: list[str] = []
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        self.flatten_mapping(node)
+        out: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            if isinstance(key, (dict, list)):
+                raise yaml.YAMLError("map keys must be scalars")
+            name = _key(key)
+            if name in out:
+                self.problems.append(f"  line {key_node.start_mark.line + 1}: key {_quoted(key)} already set in map")
+            out[name] = self.construct_object(value_node, deep=deep)  # type: ignore[no-untyped-call]
+        return out
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in entries if not tag.endswith((":timestamp", ":int", ":float", ":bool"))]
+    for first, entries in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
+    "tag:yaml.org,2002:bool",
+    re.compile(r"(?:y|Y|yes|Yes|YES|n|N|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF)$"),
+    list("yYnNtTfFoO"),
+)
+_Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
+    "tag:yaml.org,2002:int",
+    re.compile(r"[-+]?(?:0b[01_]+|0[0-7_]+|0x[0-9a-fA-F_]+|0|[1-9][0-9_]*)$"),
+    list("-+0123456789"),
+)
+_Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+    ),
+    list("-+0123456789."),
+)
+_TRUE = frozenset({"y", "yes", "true", "on"})
+_Loader.add_constructor("tag:yaml.org,2002:bool", lambda _loader, node: node.value.lower() in _TRUE)
+
+
+def _yaml(raw: bytes) -> tuple[Any, list[str]]:
+    try:
+        loader = _Loader(raw)
+        try:
+            value = loader.get_data()  # type: ignore[no-untyped-call]
+        finally:
+            loader.dispose()
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise DecodeError(f"yaml: {error}") from None
+    problems = loader.problems
+    return value, ["yaml: unmarshal errors:\n" + "\n".join(problems)] if problems else []
+
+
+def _key(key: Any) -> str:
+    if isinstance(key, bool):
+        return "true" if key else "false"
+    return "null" if key is None else str(key)
+
+
+def _quoted(key: Any) -> str:
+    return json.dumps(key) if isinstance(key, str) else _key(key)
