@@ -28,7 +28,6 @@ _MATCH: Final = {
         _VALUE,
         _C_IDENTIFIER,
         _CONFIG_KEY,
-        _ENV_NAME,
         _HTTP_HEADER,
         _PERCENT,
     )
