@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from wherry.api import meta, schema
+from wherry.api import meta, protobuf, schema
 from wherry.api.errors import BadRequest, Invalid, UnsupportedMediaType
 from wherry.api.field import not_supported
 from wherry.api.resources import Resource, Subresource
@@ -46,8 +46,8 @@ def media_type(content_type: str) -> str:
     kind = content_type.partition(";")[0].strip().lower()
     if kind in ("", JSON):
         return JSON
-    if kind == YAML:
-        return YAML
+    if kind in (YAML, PROTOBUF):
+        return kind
     raise UnsupportedMediaType(
         f"the body of the request was in an unknown format - accepted media types include: {MEDIA_TYPES}"
     )
@@ -66,9 +66,12 @@ def parse(request: Request, kind: str) -> tuple[Object, list[str]]:
     """Return the object of the body and its duplicate fields, before any schema. Raises BadRequest."""
     if request.given is not None:
         return request.given, []
+    media = media_type(request.content_type)
     try:
-        return schema.decode_body(request.body, media_type(request.content_type))
-    except DecodeError as error:
+        if media == PROTOBUF:
+            return protobuf.decode(request.body, schema.load()), []
+        return schema.decode_body(request.body, media)
+    except (DecodeError, protobuf.ProtobufError) as error:
         text = str(error)
         prefix = f"the object provided is unrecognized (must be of type {kind}): "
         raise BadRequest(f"{prefix}{text}") from None
