@@ -14,9 +14,9 @@ import jsonpatch
 from wherry.api import errors, meta
 from wherry.api.meta import Object
 from wherry.api.resources import NAMESPACES, PODS, TABLE, Resource
+from wherry.api.selectors import fields, labels
 from wherry.client.cache import Objects
 from wherry.client.client import APPLY_PATCH, JSON_PATCH, STRATEGIC_PATCH
-from wherry.client.selection import matcher
 from wherry.client.transport import Call, WatchEvent
 from wherry.util import clock
 
@@ -344,8 +344,16 @@ class FakeTransport:
 
     @staticmethod
     def _selects(call: Call) -> Callable[[Object], bool]:
-        selects = matcher(call.params.get("labelSelector", ""), call.params.get("fieldSelector", ""))
-        return lambda obj: (not call.namespace or meta.namespace(obj) == call.namespace) and selects(obj)
+        by_labels = labels.parse(call.params.get("labelSelector", ""))
+        by_fields = fields.parse(call.params.get("fieldSelector", ""))
+
+        def selects(obj: Object) -> bool:
+            if call.namespace and meta.namespace(obj) != call.namespace:
+                return False
+            values = {r.field: _field(obj, r.field) for r in by_fields.requirements}
+            return by_labels.matches(meta.labels(obj)) and by_fields.matches(values)
+
+        return selects
 
 
 def _resource_of(obj: Object) -> Resource:
@@ -353,6 +361,12 @@ def _resource_of(obj: Object) -> Resource:
     if resource is None:
         raise KeyError(f"{obj['apiVersion']} {obj['kind']}: pass its resource")
     return resource
+
+
+def _field(obj: Any, path: str) -> str:
+    for part in path.split("."):
+        obj = obj.get(part) if isinstance(obj, dict) else None
+    return "" if obj is None else str(obj).lower() if isinstance(obj, bool) else str(obj)
 
 
 def _bare(obj: Object) -> Object:

@@ -91,11 +91,12 @@ class Controller(ABC):
     async def reconcile(self, key: str) -> float | None:
         """Bring the object of `key` closer to its spec."""
 
-    def informer(self, resource: Resource) -> SharedInformer:
-        """Return the shared informer of a resource and wait for it before the workers start."""
+    def informer(self, resource: Resource, *, field_selector: str = "") -> SharedInformer:
+        """Return the shared informer of a resource; the workers start when it is synced."""
         informer = self._sources.get(resource)
         if informer is None:
-            informer = self._sources[resource] = self.informers.informer(resource)
+            informer = self.informers.informer(resource, field_selector=field_selector)
+            self._sources[resource] = informer
         return informer
 
     def watch(
@@ -105,12 +106,13 @@ class Controller(ABC):
         *,
         changed: Callable[[Object, Object], bool] | None = None,
         delay: float = 0.0,
+        field_selector: str = "",
     ) -> SharedInformer:
         """Enqueue ``keys(obj)`` on every change of a resource, on an update those of both states.
 
         `changed(old, new)` may tell that an update does not matter; `delay` seconds let further changes come together.
         """
-        informer = self.informer(resource)
+        informer = self.informer(resource, field_selector=field_selector)
 
         def enqueue(obj: Object) -> None:
             for key in keys(obj):

@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from wherry.api import errors, meta
 from wherry.api.meta import Object
 from wherry.api.resources import DEPLOYMENTS, PODS, REPLICASETS
+from wherry.api.selectors import labels
 from wherry.client.events import NORMAL, WARNING
-from wherry.client.selection import label_selector
 from wherry.controllers import pods as podutil
 from wherry.controllers.controller import Controller, is_kind, is_namespace_terminating
 from wherry.controllers.refs import CONTROLLER, candidates, claim, index_claims, plan_claims
@@ -177,8 +177,8 @@ class _Step:
         template = meta.copy(self.spec["template"])
         collisions = (self.deployment.get("status") or {}).get("collisionCount")
         label = template_hash(template, collisions)
-        labels = {**((template.get("metadata") or {}).get("labels") or {}), TEMPLATE_HASH: label}
-        template["metadata"] = {**(template.get("metadata") or {}), "labels": labels}
+        of_set = {**((template.get("metadata") or {}).get("labels") or {}), TEMPLATE_HASH: label}
+        template["metadata"] = {**(template.get("metadata") or {}), "labels": of_set}
         selector = meta.copy(self.spec["selector"])
         selector["matchLabels"] = {**(selector.get("matchLabels") or {}), TEMPLATE_HASH: label}
         name = f"{meta.name(self.deployment)}-{label}"
@@ -192,7 +192,7 @@ class _Step:
             "metadata": {
                 "name": name,
                 "namespace": meta.namespace(self.deployment),
-                "labels": dict(labels),
+                "labels": dict(of_set),
                 "annotations": {**annotations, **size_annotations(self.deployment)},
                 "ownerReferences": [meta.controller_ref(self.deployment)],
             },
@@ -467,7 +467,7 @@ class DeploymentController(Controller):
         return [
             meta.key_of(deployment)
             for deployment in self._deployments.lister.list(meta.namespace(rs))
-            if label_selector(deployment["spec"].get("selector"))(meta.labels(rs))
+            if labels.from_selector(deployment["spec"].get("selector")).matches(meta.labels(rs))
         ]
 
     def _pod_deleted(self, pod: Object) -> None:
@@ -487,7 +487,7 @@ class DeploymentController(Controller):
             message = "This deployment is selecting all pods. A non-empty selector is required."
             self.recorder.event(deployment, WARNING, "SelectingAll", message)
             return None
-        claims = plan_claims(deployment, candidates(self._sets, deployment), label_selector(selector))
+        claims = plan_claims(deployment, candidates(self._sets, deployment), labels.from_selector(selector))
         owned = await claim(self.client, DEPLOYMENTS, deployment, REPLICASETS, claims)
         running = frozenset(
             meta.uid(rs)

@@ -8,8 +8,14 @@ from wherry.client.events import EventRecorder
 from wherry.client.informer import InformerFactory
 from wherry.controllers.controller import Context, Controller, Settings
 from wherry.controllers.deployment import DeploymentController
+from wherry.controllers.endpoints import EndpointsController
+from wherry.controllers.endpointslice import EndpointSliceController
+from wherry.controllers.garbagecollector import GarbageCollector
+from wherry.controllers.namespace import NamespaceController
 from wherry.controllers.replicaset import ReplicaSetController
 from wherry.controllers.replicationcontroller import ReplicationControllerController
+from wherry.controllers.rootca import RootCAController
+from wherry.controllers.serviceaccount import ServiceAccountController
 from wherry.util.tasks import Scope
 
 log = logging.getLogger(__name__)
@@ -18,6 +24,13 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     DeploymentController,
     ReplicaSetController,
     ReplicationControllerController,
+    EndpointsController,
+    EndpointSliceController,
+    NamespaceController,
+    ServiceAccountController,
+    RootCAController,
+    # Last: it reads whole objects through the informers of the others, and metadata alone of the rest.
+    GarbageCollector,
 )
 
 

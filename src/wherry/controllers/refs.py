@@ -4,12 +4,13 @@ An object that matches an owner's selector and has no controller is adopted; one
 longer matches is released; what another controller owns is left alone.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from wherry.api import errors, meta
 from wherry.api.meta import Object
 from wherry.api.resources import Resource
+from wherry.api.selectors.labels import Selector
 from wherry.client.cache import by_controller_uid
 from wherry.client.client import STRATEGIC_PATCH, Client
 from wherry.client.informer import SharedInformer
@@ -30,7 +31,7 @@ class Claims:
     release: tuple[Object, ...]
 
 
-def plan_claims(owner: Object, candidates: Iterable[Object], matches: Callable[[dict[str, str]], bool]) -> Claims:
+def plan_claims(owner: Object, candidates: Iterable[Object], selector: Selector) -> Claims:
     """Sort candidates of the owner's namespace by what the ControllerRef rules say of them."""
     mine, adopt, release = [], [], []
     deleting = meta.is_deleting(owner)
@@ -39,11 +40,11 @@ def plan_claims(owner: Object, candidates: Iterable[Object], matches: Callable[[
         if ref is not None:
             if ref["uid"] != meta.uid(owner):
                 continue
-            if matches(meta.labels(obj)):
+            if selector.matches(meta.labels(obj)):
                 mine.append(obj)
             elif not deleting:
                 release.append(obj)
-        elif not deleting and not meta.is_deleting(obj) and matches(meta.labels(obj)):
+        elif not deleting and not meta.is_deleting(obj) and selector.matches(meta.labels(obj)):
             adopt.append(obj)
     return Claims(tuple(mine), tuple(adopt), tuple(release))
 

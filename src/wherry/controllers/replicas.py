@@ -6,7 +6,7 @@ created or deleted in one go. Does not restart finished pods: they are replaced.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
@@ -14,9 +14,9 @@ from typing import ClassVar
 from wherry.api import errors, meta
 from wherry.api.meta import Object
 from wherry.api.resources import PODS, Resource
+from wherry.api.selectors import labels
 from wherry.client.cache import by_controller_uid
 from wherry.client.events import NORMAL, WARNING
-from wherry.client.selection import label_selector
 from wherry.controllers import pods as podutil
 from wherry.controllers.controller import Controller, gather_all, is_namespace_terminating, slow_start
 from wherry.controllers.refs import CONTROLLER, candidates, claim, index_claims, plan_claims
@@ -99,13 +99,13 @@ class ReplicaController(Controller):
         self._pods = self.watch_owned(PODS, self.owners, orphans=self._adopters)
         index_claims(self._pods)
 
-    def selector(self, owner: Object) -> Callable[[dict[str, str]], bool]:
-        """Return the predicate of the owner's selector."""
-        return label_selector(owner["spec"].get("selector"))
+    def selector(self, owner: Object) -> labels.Selector:
+        """Return the owner's selector."""
+        return labels.from_selector(owner["spec"].get("selector"))
 
     def _adopters(self, pod: Object) -> Iterable[str]:
         owners = self._owners.lister.list(meta.namespace(pod))
-        return [meta.key_of(owner) for owner in owners if self.selector(owner)(meta.labels(pod))]
+        return [meta.key_of(owner) for owner in owners if self.selector(owner).matches(meta.labels(pod))]
 
     async def reconcile(self, key: str) -> float | None:
         owner = self._owners.lister.get(key)

@@ -1,10 +1,8 @@
 """The ReplicationController controller: see `wherry.controllers.replicas`. Its selector is a plain map of labels."""
 
-from collections.abc import Callable
-
 from wherry.api.meta import Object
 from wherry.api.resources import REPLICATIONCONTROLLERS
-from wherry.client.selection import label_selector
+from wherry.api.selectors import labels
 from wherry.controllers.replicas import ReplicaController
 
 
@@ -12,6 +10,6 @@ class ReplicationControllerController(ReplicaController):
     name = "replication-controller"
     owners = REPLICATIONCONTROLLERS
 
-    def selector(self, owner: Object) -> Callable[[dict[str, str]], bool]:
-        """Return the predicate of the owner's selector."""
-        return label_selector({"matchLabels": owner["spec"].get("selector") or {}})
+    def selector(self, owner: Object) -> labels.Selector:
+        """Return the owner's selector; an empty one selects nothing."""
+        return labels.from_set(owner["spec"]["selector"]) if owner["spec"].get("selector") else labels.NOTHING

@@ -1,0 +1,127 @@
+"""From Services to pods and back, for the controllers of endpoints."""
+
+import ipaddress
+from collections.abc import Iterable
+
+from wherry.api import meta
+from wherry.api.meta import Object
+from wherry.api.resources import PODS, SERVICES
+from wherry.client.informer import SharedInformer
+from wherry.controllers import pods as podutil
+from wherry.controllers.controller import Controller
+
+PODS_BY_LABEL = "label"
+SERVICES_BY_SELECTOR = "selector"
+LAST_CHANGE = "endpoints.kubernetes.io/last-change-trigger-time"
+HEADLESS = "service.kubernetes.io/headless"
+
+
+def _term(namespace: str, label: tuple[str, str]) -> str:
+    return f"{namespace}/{label[0]}={label[1]}"
+
+
+def _pod_terms(pod: Object) -> Iterable[str]:
+    return [_term(meta.namespace(pod), label) for label in meta.labels(pod).items()]
+
+
+def _service_terms(service: Object) -> Iterable[str]:
+    # One term of the selector is enough to find the service: a selected pod carries all of them.
+    selector = service["spec"].get("selector") or {}
+    return [_term(meta.namespace(service), min(selector.items()))] if selector else ()
+
+
+class ServiceController(Controller):
+    """Base of the controllers whose key is a Service and that follow the pods it selects."""
+
+    def register(self) -> None:
+        self._services = self.watch(SERVICES)
+        self._services.add_index(SERVICES_BY_SELECTOR, _service_terms)
+        self._pods = self.watch(PODS, self._selecting, changed=_matters)
+        self._pods.add_index(PODS_BY_LABEL, _pod_terms)
+
+    def _selecting(self, pod: Object) -> Iterable[str]:
+        labels = meta.labels(pod).items()
+        for term in _pod_terms(pod):
+            for service in self._services.lister.by_index(SERVICES_BY_SELECTOR, term):
+                if service["spec"]["selector"].items() <= labels:
+                    yield meta.key_of(service)
+
+    def selected(self, service: Object) -> list[Object]:
+        """Return the pods that the service selects, by name."""
+        return selected_pods(self._pods, service)
+
+
+def selected_pods(pods: SharedInformer, service: Object) -> list[Object]:
+    """Return the pods that a service with a selector selects, by name; costs no more than the pods of one label."""
+    wanted = service["spec"]["selector"].items()
+    groups = [pods.lister.by_index(PODS_BY_LABEL, _term(meta.namespace(service), term)) for term in wanted]
+    found = min(groups, key=len, default=[])
+    return sorted((pod for pod in found if wanted <= meta.labels(pod).items()), key=meta.name)
+
+
+def _matters(old: Object, new: Object) -> bool:
+    """Tell whether an update of a pod can change endpoints."""
+
+    def view(pod: Object) -> tuple[object, ...]:
+        status, spec = pod.get("status") or {}, pod["spec"]
+        return (
+            meta.labels(pod), meta.is_deleting(pod), podutil.is_ready(pod), podutil.is_finished(pod),
+            status.get("podIPs"), status.get("podIP"), spec.get("nodeName"), spec.get("hostname"),
+            spec.get("subdomain"),
+        )  # fmt: skip
+
+    return view(old) != view(new)
+
+
+def pod_ips(pod: Object) -> list[str]:
+    """Return the pod's addresses."""
+    status = pod.get("status") or {}
+    several = [entry["ip"] for entry in status.get("podIPs") or () if entry.get("ip")]
+    return several or ([status["podIP"]] if status.get("podIP") else [])
+
+
+def family_of(address: str) -> str:
+    """Return IPv4 or IPv6."""
+    return f"IPv{ipaddress.ip_address(address).version}"
+
+
+def target_port(port: Object, pod: Object) -> int | None:
+    """Return the number of a service port's target on a pod, None when the pod has no port of that name."""
+    target = port.get("targetPort", port["port"])
+    if isinstance(target, int):
+        return target or port["port"]
+    for container in _port_containers(pod):
+        for candidate in container.get("ports") or ():
+            same = candidate.get("protocol", "TCP") == port.get("protocol", "TCP")
+            if candidate.get("name") == target and same:
+                return candidate["containerPort"]
+    return None
+
+
+def _port_containers(pod: Object) -> Iterable[Object]:
+    yield from pod["spec"].get("containers") or ()
+    for container in pod["spec"].get("initContainers") or ():
+        if container.get("restartPolicy") == "Always":
+            yield container
+
+
+def hostname_in(pod: Object, service: Object) -> str:
+    """Return the host name that the pod has under the service's domain, empty when it has none there."""
+    spec = pod["spec"]
+    return spec.get("hostname", "") if spec.get("subdomain") == meta.name(service) else ""
+
+
+def is_headless(service: Object) -> bool:
+    """Tell whether the service has no cluster address."""
+    return service["spec"].get("clusterIP") in ("None", "", None)
+
+
+def pod_reference(pod: Object) -> Object:
+    """Return the ``targetRef`` of a pod's endpoint."""
+    return {"kind": "Pod", "namespace": meta.namespace(pod), "name": meta.name(pod), "uid": meta.uid(pod)}
+
+
+def ready_time(pod: Object) -> str:
+    """Return when the pod's readiness last changed (RFC 3339), empty when it never did."""
+    found = meta.condition(pod, "Ready")
+    return (found or {}).get("lastTransitionTime") or ""
