@@ -127,7 +127,10 @@ class ServiceAccountTokens:
         )
 
     def _claims(self, token: str) -> Claims:
-        wanted = jwt.get_unverified_header(token).get("kid")
+        try:
+            wanted = jwt.get_unverified_header(token).get("kid")
+        except jwt.PyJWTError as malformed:
+            raise InvalidToken(str(malformed)) from malformed
         error: Exception | None = None
         for key in self._issuer.keys:
             if wanted and wanted != key.id:
