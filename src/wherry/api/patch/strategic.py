@@ -138,9 +138,7 @@ def _merge_list(original: list[Any], patch: list[Any], field: Field) -> list[Any
         wanted, others = _partition(merged, patch, "")
         return _interleave(_sorted_like(wanted, patch, ""), _sorted_like(others, original, ""), original, "")
     if not key:
-        raise _failure(
-            f"cannot merge lists without merge key for {element.name if element else ''}"
-        )
+        raise _failure(f"cannot merge lists without merge key for {element.name if element else ''}")
     original, patch = _directives(original, patch, key)
     merged = list(original)
     for item in patch:

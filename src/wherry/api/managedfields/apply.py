@@ -1,0 +1,203 @@
+"""Server-side apply (sig-api-machinery KEP 555; structured-merge-diff ``merge``)."""
+
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from wherry.api.errors import BadRequest, Conflict, StatusError
+from wherry.api.managedfields.entries import Entries, Entry, cap_updates, decode, encode
+from wherry.api.managedfields.fieldset import (
+    Node,
+    difference,
+    intersection,
+    paths,
+    recursive_difference,
+    show_path,
+    union,
+)
+from wherry.api.managedfields.merge import merge, remove, with_named_members
+from wherry.api.managedfields.track import release
+from wherry.api.managedfields.validate import join_errors, typed_errors
+from wherry.api.managedfields.walk import Root, root_of
+from wherry.api.meta import Object
+from wherry.api.schema.types import TypeSchema
+
+BEFORE_FIRST_APPLY = "before-first-apply"
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+_KUBECTL = "kubectl"
+
+
+def apply(
+    live: Object | None,
+    config: Object,
+    *,
+    manager: str,
+    force: bool,
+    operation_time: str,
+    api_version: str,
+    subresource: str,
+    type_schema: TypeSchema,
+    reset: Node | None = None,
+) -> Object:
+    """Return a new object: `live` with what `manager` wants, without what it wanted before and nobody else does.
+
+    `live` is None when the object does not exist. `config` is the body as it was sent, not conformed. `reset` is the
+    set of fields that this endpoint does not write. The result still has to be conformed, defaulted and validated;
+    its ``managedFields`` are final. When nothing changes the result equals `live` but for added ownership.
+
+    Raises Conflict with a ``FieldManagerConflict`` cause per field when others own what changes and `force` is not set,
+    BadRequest and StatusError (500) for a configuration that is not one of the kind.
+    """
+    _check(config, api_version, type_schema)
+    base = _base(live, config, type_schema)
+    walkers = root_of(type_schema)
+    entries = _entries_before(live, base, walkers, type_schema, api_version)
+    wanted = walkers.to_set(config)
+    wanted = recursive_difference(wanted, reset) if reset else wanted
+    own = Entry(manager, "Apply", api_version, subresource, wanted)
+    last = entries.get(own.key)
+    merged = _merged(base, config, own, last, entries, type_schema)
+    changed, removed = walkers.compare(base, merged)
+    if reset:
+        changed, removed = recursive_difference(changed, reset), recursive_difference(removed, reset)
+    others = {key: entry for key, entry in entries.items() if key != own.key}
+    if not force:
+        _refuse_conflicts(_allowed(others, changed, manager, base, walkers, type_schema))
+    after = release(others, changed, removed)
+    if wanted:
+        moment = operation_time if live is None or merged != base else (last.time if last else None)
+        after[own.key] = replace(own, time=moment)
+    metadata = dict(merged["metadata"])
+    metadata.pop("managedFields", None)
+    encoded = encode(cap_updates(after))
+    if encoded:
+        metadata["managedFields"] = encoded
+    return {**merged, "metadata": metadata}
+
+
+def _check(config: Object, api_version: str, type_schema: TypeSchema) -> None:
+    group, _, version = (config.get("apiVersion") or "").rpartition("/")
+    kind = config.get("kind") or ""
+    gvk = f"{group}/{version}, Kind={kind}"
+    if kind != type_schema.kind or group != api_version.rpartition("/")[0]:
+        raise BadRequest(f"invalid object type: {gvk}")
+    if config["apiVersion"] != api_version:
+        raise BadRequest(
+            "Incorrect version specified in apply patch. "
+            f"Specified patch version: {config['apiVersion']}, expected: {api_version}"
+        )
+    metadata = config.get("metadata") or {}
+    if isinstance(metadata, dict) and metadata.get("managedFields") is not None:
+        raise BadRequest("metadata.managedFields must be nil")
+    errors = typed_errors(type_schema.root, config)
+    if errors:
+        name = f"{metadata.get('namespace') or ''}/{metadata.get('name') or ''}"
+        error = StatusError(f"failed to create typed patch object ({name}; {gvk}): {join_errors(errors)}")
+        error.status_reason = ""
+        raise error
+
+
+def _base(live: Object | None, config: Object, type_schema: TypeSchema) -> Object:
+    if live is None:
+        return {"apiVersion": config["apiVersion"], "kind": config["kind"], **type_schema.zero()}
+    metadata = {name: value for name, value in live["metadata"].items() if name != "managedFields"}
+    return {**live, "metadata": metadata}
+
+
+def _entries_before(
+    live: Object | None, base: Object, walkers: Root, type_schema: TypeSchema, api_version: str
+) -> Entries:
+    """Return the entries of the live object; of one that nobody tracked, all it has belongs to one update."""
+    if live is None:
+        return {}
+    entries = decode(live["metadata"].get("managedFields")) or {}
+    if not entries:
+        fields, _ = walkers.compare(type_schema.zero(), base)
+        first = Entry(BEFORE_FIRST_APPLY, "Update", api_version, "", fields)
+        entries = {first.key: first} if fields else {}
+    return entries
+
+
+def _merged(
+    base: Object, config: Object, own: Entry, last: Entry | None, entries: Entries, type_schema: TypeSchema
+) -> Object:
+    """Merge, then prune what the manager's last configuration had, unless somebody still wants it."""
+    kind = type_schema.root
+    merged: Object = merge(kind, base, config)
+    if last is None or not last.fields:
+        return merged
+    walkers = root_of(type_schema)
+    last_fields = with_named_members(kind, last.fields)
+    pruned = _removed(kind, merged, last_fields)
+    owned: Node = own.fields
+    for key, entry in entries.items():
+        if key != own.key:
+            owned = union(owned, entry.fields)
+    everything = with_named_members(kind, walkers.to_set(merged))
+    kept = with_named_members(kind, walkers.to_set(pruned))
+    pruned = _removed(kind, merged, difference(everything, union(kept, with_named_members(kind, owned))))
+    kept = with_named_members(kind, walkers.to_set(pruned))
+    return _removed(kind, merged, intersection(difference(everything, kept), last_fields))
+
+
+def _removed(kind: Any, merged: Object, fields: Node) -> Object:
+    if not fields:
+        return merged
+    out: Object = remove(kind, merged, fields) or {}
+    if not isinstance(out.get("metadata"), dict):
+        out["metadata"] = {}
+    return out
+
+
+Conflicts = list[tuple[Entry, Node]]
+
+
+def _allowed(
+    others: Entries, changed: Node, manager: str, base: Object, walkers: Root, type_schema: TypeSchema
+) -> Conflicts:
+    """Return what others own of what changes; kubectl may take what its last-applied annotation shows to be its own."""
+    conflicts = [(entry, taken) for entry in others.values() if (taken := intersection(entry.fields, changed))]
+    if not conflicts or manager != _KUBECTL:
+        return conflicts
+    allowed = _last_applied(base, walkers, type_schema)
+    if not allowed:
+        return conflicts
+    return [(entry, left) for entry, taken in conflicts if (left := difference(taken, allowed))]
+
+
+def _last_applied(base: Object, walkers: Root, type_schema: TypeSchema) -> Node:
+    text = (base["metadata"].get("annotations") or {}).get(LAST_APPLIED)
+    if not text:
+        return {}
+    try:
+        config = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return {}
+    if not isinstance(config, dict) or typed_errors(type_schema.root, config):
+        return {}
+    fields = walkers.to_set(config)
+    unchanged, _ = walkers.compare(merge(type_schema.root, base, config), base)
+    return difference(fields, unchanged)
+
+
+def _refuse_conflicts(conflicts: Conflicts) -> None:
+    if not conflicts:
+        return
+    found = [(entry.describe(), show_path(path)) for entry, fields in conflicts for path in paths(fields)]
+    found.sort()
+    causes = [
+        {"reason": "FieldManagerConflict", "message": f"conflict with {manager}", "field": path}
+        for manager, path in found
+    ]
+    raise Conflict(_conflict_message(found), {"causes": causes})
+
+
+def _conflict_message(found: list[tuple[str, str]]) -> str:
+    if len(found) == 1:
+        return f"Apply failed with 1 conflict: conflict with {found[0][0]}: {found[0][1]}"
+    lines: list[str] = []
+    for manager in sorted({manager for manager, _ in found}):
+        lines.append(f"conflicts with {manager}:")
+        lines += [f"- {path}" for other, path in found if other == manager]
+    return f"Apply failed with {len(found)} conflicts: " + "\n".join(lines)
