@@ -100,22 +100,16 @@ class ResourceTable:
         return len(self._by_plural)
 
 
-# A subresource whose object belongs to another group than its parent.
-_FOREIGN = {
-    "Scale": ("autoscaling", "v1"),
-    "Eviction": ("policy", "v1"),
-    "TokenRequest": ("authentication.k8s.io", "v1"),
-}
-
-
 def _load() -> ResourceTable:
     text = (package_data.files("wherry.api") / "data" / "resources.tsv").read_text()
     rows = [line.split("\t") for line in text.splitlines()[1:] if line]
     subresources: dict[tuple[str, str, str], dict[str, Subresource]] = {}
-    for group, version, plural, _, kind, _, verbs, *_ in rows:
+    for group, version, plural, _, shown, _, verbs, *_ in rows:
         parent, _, sub = plural.partition("/")
         if sub:
-            of_group, of_version = _FOREIGN.get(kind, (group, version))
+            # A kind of another group than the parent's names it: ``Scale (autoscaling/v1)``.
+            kind, _, foreign = shown.rstrip(")").partition(" (")
+            of_group, _, of_version = foreign.rpartition("/") if foreign else (group, "", version)
             subresources.setdefault((group, version, parent), {})[sub] = Subresource(
                 sub, kind, of_group, of_version, frozenset(verbs.split(","))
             )

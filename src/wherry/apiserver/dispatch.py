@@ -23,11 +23,15 @@ _VERBS: dict[str, Handler] = {
 }
 
 
+_NAMED = frozenset({"get", "update", "patch", "delete"})
+
+
 def find(api: Api, request: Request) -> Handler:
     """Return the handler of a request. Raises MethodNotAllowed."""
     resource, sub = request.resource, request.subresource
     served = resource.subresources[sub].verbs if sub else resource.verbs
-    if request.verb not in served:
+    misplaced = not sub and (request.verb in _NAMED) is not bool(request.name)
+    if request.verb not in served or misplaced:
         raise MethodNotAllowed(details={})
     own = api.extensions.get((resource.group, resource.plural, sub)) or SUBRESOURCES.get(
         (resource.group, resource.plural, sub)

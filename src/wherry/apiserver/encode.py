@@ -6,12 +6,12 @@ from typing import Any
 import orjson
 import yaml
 
+from wherry.api import protobuf, schema
 from wherry.api.errors import NotAcceptable
 from wherry.api.resources import Resource
 from wherry.apiserver import negotiate, table
 from wherry.apiserver.decode import JSON, MEDIA_TYPES, PROTOBUF, YAML
 from wherry.apiserver.negotiate import Form
-from wherry.apiserver.protobuf import encode_status
 from wherry.apiserver.query import boolean
 from wherry.apiserver.registry import Registry
 from wherry.apiserver.request import Change, Listed, Made, Stored
@@ -54,24 +54,24 @@ class Encoder:
         if form.media == YAML:
             return yaml.dump(obj, Dumper=_DUMPER, sort_keys=True, default_flow_style=False, allow_unicode=True).encode()
         if form.media == PROTOBUF:
-            if obj.get("kind") == "Status":
-                return encode_status(obj)
+            encoded = protobuf.encode(obj, schema.load())
+            if encoded is not None:
+                return encoded
             raise NotAcceptable(f"only the following media types are accepted: {MEDIA_TYPES}")
         return orjson.dumps(obj, option=orjson.OPT_INDENT_2) + b"\n" if boolean(params, "pretty") else orjson.dumps(obj)
 
     def _list(self, answer: Listed) -> bytes:
         registry, resource = self._registry, answer.resource
         key = (resource, answer.namespace)
-        if answer.whole:
-            version = registry.version(resource)
+        if answer.version is not None:
             known = self._joined.get(key)
-            if known is not None and known[0] == version:
+            if known is not None and known[0] == answer.version:
                 return _list_head(answer) + known[1]
         body = b",".join([registry.item(record, resource) for record in answer.records]) + b"]}"
-        if answer.whole and len(answer.records) > 1:
+        if answer.version is not None and len(answer.records) > 1:
             if len(self._joined) >= _CACHED_LISTS:
                 self._joined.clear()
-            self._joined[key] = (version, body)
+            self._joined[key] = (answer.version, body)
         return _list_head(answer) + body
 
 

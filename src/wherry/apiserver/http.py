@@ -8,26 +8,21 @@ import gzip
 import logging
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
-from wherry.api.errors import Forbidden, InternalError, NotFound, RequestEntityTooLarge, StatusError, Unauthorized
+from wherry.api.errors import InternalError, NotFound, RequestEntityTooLarge, StatusError, Unauthorized
 from wherry.apiserver import dispatch, negotiate
 from wherry.apiserver.api import Api
-from wherry.apiserver.attributes import (
-    ANONYMOUS,
-    UNAUTHENTICATED_GROUP,
-    Attributes,
-    Authenticator,
-    Authorizer,
-    UserInfo,
-)
+from wherry.apiserver.attributes import Attributes, Authenticator, Authorizer, UserInfo
+from wherry.apiserver.authn import impersonation
+from wherry.apiserver.authz.messages import forbidden
 from wherry.apiserver.encode import Encoder, WatchEncoder
 from wherry.apiserver.flow import FlowLimits, is_long
-from wherry.apiserver.impersonation import impersonated
 from wherry.apiserver.metrics import Metrics
 from wherry.apiserver.negotiate import Form
 from wherry.apiserver.paths import Paths, Plain
@@ -40,7 +35,6 @@ log = logging.getLogger(__name__)
 
 MAX_BODY = 3 * 1024 * 1024
 _GZIP_FROM = 128 * 1024
-_ANONYMOUS = UserInfo(ANONYMOUS, (UNAUTHENTICATED_GROUP,))
 _STREAMED = frozenset({"log", "exec", "attach", "portforward", "proxy"})
 _JSON = "application/json"
 
@@ -55,7 +49,6 @@ class Frontend:
         authorizer: Authorizer,
         paths: Paths,
         *,
-        anonymous: bool = True,
         relay: Any = None,
     ) -> None:
         self.api = api
@@ -65,7 +58,6 @@ class Frontend:
         self.flow = FlowLimits()
         self.metrics = Metrics()
         self.relay = relay
-        self._anonymous = anonymous
         self._parser = PathParser(lambda: api.registry.table)
         self._encoder = Encoder(api.registry)
         api.registry.on_table_change.append(self._parser.forget)
@@ -82,11 +74,20 @@ class Frontend:
         started = clock.monotonic()
         try:
             user = await self._authenticate(request)
-            user = impersonated(self.authorizer, user, headers)
+            verb = request.method.lower()
             if info.is_resource:
-                response = await self._resource(request, info, params, user, warnings)
+                verb = verb_of(request.method, info, watch="watch" in params and boolean(params, "watch")) or verb
+            attributes = _attributes(user, verb, info, params)
+            target = impersonation.wanted(headers.items())
+            if target is not None:
+                user = impersonation.impersonate(user, target, attributes, self.authorizer)
+                attributes = replace(attributes, user=user)
+            decision = self.authorizer.authorize(attributes)
+            if not decision.allowed:
+                raise forbidden(attributes, decision.reason)
+            if info.is_resource:
+                response = await self._resource(request, info, verb, params, user, warnings)
             else:
-                self._authorize_path(user, request.method, path)
                 response = self._plain(await self.paths.answer(request.method, path, params, headers))
         except StatusError as error:
             response = self._failure(error, headers, warnings)
@@ -100,25 +101,20 @@ class Frontend:
         transport = request.transport
         certificate = transport.get_extra_info("peercert") if transport is not None else None
         user = await self.authenticator.authenticate(request.headers.get(hdrs.AUTHORIZATION), certificate or None)
-        if user is not None:
-            return user
-        if not self._anonymous:
+        if user is None:
             raise Unauthorized
-        return _ANONYMOUS
-
-    def _authorize_path(self, user: UserInfo, method: str, path: str) -> None:
-        verb = method.lower()
-        decision = self.authorizer.authorize(Attributes(user, verb, path=path))
-        if not decision.allowed:
-            reason = f": {decision.reason}" if decision.reason else ""
-            raise Forbidden(f'forbidden: User "{user.name}" cannot {verb} path "{path}"{reason}', {})
+        return user
 
     async def _resource(
-        self, http: web.BaseRequest, info: PathInfo, params: dict[str, str], user: UserInfo, warnings: list[str]
+        self,
+        http: web.BaseRequest,
+        info: PathInfo,
+        verb: str,
+        params: dict[str, str],
+        user: UserInfo,
+        warnings: list[str],
     ) -> web.StreamResponse:
         resource = info.resource
-        verb = verb_of(http.method, info, watch="watch" in params and boolean(params, "watch"))
-        self._authorize(user, verb or http.method.lower(), info, params)
         if resource is None:
             raise NotFound.path()
         namespace = info.namespace if resource.namespaced else ""
@@ -153,23 +149,6 @@ class Frontend:
             return await self._answer(http, request, await handler(self.api, request), form)
         finally:
             self.flow.leave()
-
-    def _authorize(self, user: UserInfo, verb: str, info: PathInfo, params: Mapping[str, str]) -> None:
-        attributes = Attributes(
-            user,
-            verb,
-            info.group,
-            info.version,
-            info.plural,
-            info.subresource,
-            info.namespace,
-            info.name,
-            field_selector=params.get("fieldSelector", ""),
-            label_selector=params.get("labelSelector", ""),
-        )
-        decision = self.authorizer.authorize(attributes)
-        if not decision.allowed:
-            raise refused(attributes, decision.reason)
 
     async def _answer(self, http: web.BaseRequest, request: Request, answer: Answer, form: Form) -> web.StreamResponse:
         if isinstance(answer, Watched):
@@ -216,6 +195,23 @@ class Frontend:
         return web.Response(body=plain.body, status=plain.code, headers=headers)
 
 
+def _attributes(user: UserInfo, verb: str, info: PathInfo, params: Mapping[str, str]) -> Attributes:
+    if not info.is_resource:
+        return Attributes(user, verb, path=info.path)
+    return Attributes(
+        user,
+        verb,
+        info.group,
+        info.version,
+        info.plural,
+        info.subresource,
+        info.namespace,
+        info.name,
+        field_selector=params.get("fieldSelector", ""),
+        label_selector=params.get("labelSelector", ""),
+    )
+
+
 def _is_plain(accept: str) -> bool:
     return accept in ("", _JSON, "*/*")
 
@@ -226,22 +222,6 @@ def _narrow_to_name(request: Request) -> None:
     given = request.params.get("fieldSelector")
     request.params = {**request.params, "fieldSelector": f"{given},{term}" if given else term}
     request.name = ""
-
-
-def refused(attributes: Attributes, reason: str) -> Forbidden:
-    """Return the refusal of an authorizer in Kubernetes' words."""
-    resource = f"{attributes.resource}/{attributes.subresource}" if attributes.subresource else attributes.resource
-    qualified = f"{attributes.resource}.{attributes.group}" if attributes.group else attributes.resource
-    named = f' "{attributes.name}"' if attributes.name else ""
-    where = f' in the namespace "{attributes.namespace}"' if attributes.namespace else " at the cluster scope"
-    message = (
-        f'{qualified}{named} is forbidden: User "{attributes.user.name}" cannot {attributes.verb} resource '
-        f'"{resource}" in API group "{attributes.group}"{where}'
-    )
-    if reason:
-        message += f": {reason}"
-    details = {"name": attributes.name, "group": attributes.group, "kind": attributes.resource}
-    return Forbidden(message, {k: v for k, v in details.items() if v})
 
 
 def _headers(media: str, warnings: list[str]) -> "CIMultiDict[str]":

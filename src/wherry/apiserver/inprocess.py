@@ -7,7 +7,7 @@ from wherry.api.errors import NotFound
 from wherry.apiserver import dispatch
 from wherry.apiserver.api import Api
 from wherry.apiserver.attributes import Attributes, Authorizer, UserInfo
-from wherry.apiserver.http import refused
+from wherry.apiserver.authz.messages import forbidden
 from wherry.apiserver.request import Answer, Change, Listed, Request, Stored, Watched
 from wherry.client.transport import Call, WatchEvent
 
@@ -60,7 +60,7 @@ class InProcessTransport:
         )
         decision = self._authorizer.authorize(attributes)
         if not decision.allowed:
-            raise refused(attributes, decision.reason)
+            raise forbidden(attributes, decision.reason)
         request = Request(
             call.verb,
             resource,

@@ -59,7 +59,7 @@ class Made:
 
 @dataclass(slots=True)
 class Listed:
-    """The answer is a list. `whole` says that it is a whole collection (or namespace) at the present revision."""
+    """The answer is a list. `version` is that of the collection when all of it (or of a namespace) was listed, else None."""
 
     records: Sequence[Record]
     resource: Resource
@@ -67,7 +67,7 @@ class Listed:
     namespace: str = ""
     next: str = ""
     remaining: int | None = None
-    whole: bool = False
+    version: int | None = None
     code: int = 200
 
 

@@ -2,26 +2,38 @@
 
 import logging
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from aiohttp import web
 
+from wherry.api.resources import SERVICES
+from wherry.apiserver import reviewing
 from wherry.apiserver.admission.chain import Chain
+from wherry.apiserver.admission.order import standard
 from wherry.apiserver.admission.plugin import Plugin
 from wherry.apiserver.api import Api
-from wherry.apiserver.attributes import AUTHENTICATED_GROUP, MASTERS_GROUP, Authenticator, Authorizer, UserInfo
+from wherry.apiserver.attributes import AUTHENTICATED_GROUP, MASTERS_GROUP, UserInfo
+from wherry.apiserver.authn.bootstraptoken import BootstrapTokens
+from wherry.apiserver.authn.issuer import ServiceAccountIssuer
+from wherry.apiserver.authn.serviceaccount import ServiceAccountTokens
+from wherry.apiserver.authn.token import TokenAuthenticator
+from wherry.apiserver.authn.union import UnionAuthenticator
+from wherry.apiserver.authz.union import UnionAuthorizer
 from wherry.apiserver.bootstrap import objects, rbac
 from wherry.apiserver.decode import Schemas
 from wherry.apiserver.discovery import Discovery
 from wherry.apiserver.health import Health
 from wherry.apiserver.http import Frontend
 from wherry.apiserver.inprocess import InProcessTransport
+from wherry.apiserver.nodeproxy import NodeProxy
 from wherry.apiserver.paths import Paths
 from wherry.apiserver.registry import Registry
+from wherry.apiserver.reviews import ReviewContext
 from wherry.apiserver.strategies.hooks import Hooks
+from wherry.apiserver.strategies.services import ServiceStorage
 from wherry.apiserver.version import version_info
 from wherry.client.client import Client
 from wherry.store.protocol import Store
@@ -64,19 +76,30 @@ class ApiServer:
         store: Store,
         options: ServerOptions,
         *,
-        authenticator: Callable[[Registry], Authenticator],
-        authorizer: Callable[[Registry], Authorizer],
-        plugins: Callable[[Registry], list[Plugin]],
+        issuer: ServiceAccountIssuer,
+        tokens: Sequence[TokenAuthenticator] = (),
+        plugins: Callable[[Registry], list[Plugin]] = standard,
     ) -> None:
         self.options = options
-        self.registry = Registry(store)
-        self.authenticator = authenticator(self.registry)
-        self.authorizer = authorizer(self.registry)
-        self.api = Api(self.registry, Schemas(), Chain(plugins(self.registry)), Hooks())
+        self.registry = registry = Registry(store)
+        self.authenticator = UnionAuthenticator(
+            [*tokens, ServiceAccountTokens(issuer, registry), BootstrapTokens(registry)],
+            audiences=issuer.audiences,
+            anonymous=options.anonymous,
+        )
+        self.authorizer = UnionAuthorizer(registry)
+        self.issuer = issuer
+        self.api = Api(registry, Schemas(), Chain(plugins(registry)), Hooks())
+        reviewing.register(self.api, ReviewContext(registry, self.authenticator, self.authorizer, issuer))
         self.health = Health()
         self.discovery = Discovery(self.registry, server_address=lambda: f"{options.address}:{self.port}")
         self.paths = Paths(self.discovery, self.health, version_info(options.kubernetes_version))
-        self.frontend = Frontend(self.api, self.authenticator, self.authorizer, self.paths, anonymous=options.anonymous)
+        self._publish_keys()
+        self.frontend = Frontend(self.api, self.authenticator, self.authorizer, self.paths)
+        self.services = ServiceStorage(self.registry, options.service_cidr.split(","), options.node_ports)
+        self.api.hooks.register(SERVICES, self.services.hook)
+        self.proxy = NodeProxy(self.api, self._kubelet_tls())
+        self.frontend.relay = self.proxy
         self.port = options.port
         self._runner: web.ServerRunner | None = None
 
@@ -107,11 +130,13 @@ class ApiServer:
         self.health.stopping = True
         if self._runner is not None:
             await self._runner.cleanup()
+        await self.proxy.close()
         self.registry.stop()
 
     async def _bootstrap(self) -> None:
         options = self.options
         client = Client(self.transport(_SELF), field_manager="kube-apiserver")
+        await self.services.load(client)
         authority = options.client_ca.read_text() if options.client_ca is not None else ""
         await objects.create(
             self.registry,
@@ -123,9 +148,26 @@ class ApiServer:
         )
         await rbac.reconcile(self.registry, client)
 
+    def _publish_keys(self) -> None:
+        jwks_uri = f"https://{self.options.address}:{self.options.port}/openid/v1/jwks"
+        documents = self.paths.documents
+        documents["/.well-known/openid-configuration"] = ("application/json", lambda: self.issuer.discovery(jwks_uri))
+        documents["/openid/v1/jwks"] = ("application/jwk-set+json", self.issuer.jwks)
+
     def transport(self, user: UserInfo) -> InProcessTransport:
         """Return a client transport that calls the handlers as `user`, without a socket."""
         return InProcessTransport(self.api, self.authorizer, user)
+
+    def _kubelet_tls(self) -> ssl.SSLContext:
+        options = self.options
+        context = ssl.create_default_context(cafile=options.kubelet_ca)
+        # A kubelet is known by its certificate's authority; its address is what its Node object says.
+        context.check_hostname = False
+        if options.kubelet_ca is None:
+            context.verify_mode = ssl.CERT_NONE
+        if options.kubelet_certificate is not None:
+            context.load_cert_chain(options.kubelet_certificate, options.kubelet_key)
+        return context
 
     def _ssl(self) -> ssl.SSLContext | None:
         options = self.options

@@ -4,40 +4,21 @@ import argparse
 import asyncio
 import logging
 import signal
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import uvloop
 
-from wherry.api.errors import Unauthorized
-from wherry.apiserver.admission.namespacelifecycle import NamespaceLifecycle
-from wherry.apiserver.attributes import AUTHENTICATED_GROUP, MASTERS_GROUP, UserInfo
-from wherry.apiserver.authz.union import UnionAuthorizer
+from wherry.apiserver.attributes import MASTERS_GROUP, UserInfo
+from wherry.apiserver.authn.issuer import ServiceAccountIssuer, SigningKey
+from wherry.apiserver.authn.tokenfile import TokenFile
 from wherry.apiserver.server import ApiServer, ServerOptions
-from wherry.cluster.pki import Authority
+from wherry.cluster.pki import Authority, service_account_key
 from wherry.store.memory import MemoryStore
 from wherry.store.protocol import Store
 from wherry.store.sqlite import SQLiteStore
 from wherry.util.log import configure
 
 log = logging.getLogger(__name__)
-
-
-class StaticAuthenticator:
-    """One token, one user; client certificates by common name and organizations."""
-
-    def __init__(self, token: str) -> None:
-        self._header = f"Bearer {token}"
-        self._user = UserInfo("admin", (MASTERS_GROUP, AUTHENTICATED_GROUP))
-
-    async def authenticate(self, authorization: str | None, certificate: Mapping[str, Any] | None) -> UserInfo | None:
-        """Return the user of the token."""
-        if authorization == self._header:
-            return self._user
-        if authorization:
-            raise Unauthorized
-        return None
 
 
 async def run(*, data_dir: Path, port: int, token: str, memory: bool) -> None:
@@ -49,13 +30,9 @@ async def run(*, data_dir: Path, port: int, token: str, memory: bool) -> None:
     options = ServerOptions(
         port=port, certificate=serving.certificate, key=serving.key, client_ca=authority.files.certificate
     )
-    server = ApiServer(
-        store,
-        options,
-        authenticator=lambda registry: StaticAuthenticator(token),
-        authorizer=UnionAuthorizer,
-        plugins=lambda registry: [NamespaceLifecycle(registry)],
-    )
+    key = SigningKey.from_pem(service_account_key(authority.directory).read_bytes())
+    tokens = [TokenFile([(token, UserInfo("admin", (MASTERS_GROUP,)))])]
+    server = ApiServer(store, options, issuer=ServiceAccountIssuer([key]), tokens=tokens)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -42,6 +42,8 @@ async def create(api: Api, request: Request, obj: Object, *, dry: bool = False, 
     metadata = obj["metadata"]
     check_namespace(request, metadata)
     fill(metadata)
+    if metadata.get("generateName"):
+        defaults.default(resource, obj)  # some defaults are made of the name
     request.name = metadata.get("name") or ""
     if not request.name and "generateName" not in metadata:
         error = required("metadata.name", "name or generateName is required")

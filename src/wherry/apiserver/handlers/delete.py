@@ -5,6 +5,7 @@ from typing import Any
 from wherry.api import schema
 from wherry.api.errors import BadRequest, Invalid
 from wherry.api.field import FieldError, invalid, not_supported
+from wherry.api.resources import builtin
 from wherry.api.schema import DecodeError
 from wherry.apiserver.admission.plugin import DELETE
 from wherry.apiserver.api import Api, operation
@@ -15,10 +16,18 @@ from wherry.apiserver.request import Made, Request, Stored
 
 Object = dict[str, Any]
 
+_JOBS = builtin("batch", "v1", "jobs")
+_JOB_WARNING = (
+    "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set "
+    "propagationPolicy=Orphan to suppress this warning"
+)
+
 
 async def handle(api: Api, request: Request) -> Stored | Made:
     """Delete an object, or mark it when something must happen before."""
     options, dry = read_options(request)
+    if request.resource is _JOBS and options.policy is None and options.orphan is None:
+        request.warnings.append(_JOB_WARNING)
     outcome = await delete_one(api, request, options, dry=dry)
     code = 202 if not outcome.deleted and options.orphan is False else 200
     return answer(request, outcome, code)

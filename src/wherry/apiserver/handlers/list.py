@@ -52,8 +52,9 @@ async def handle(api: Api, request: Request) -> Listed:
 
 def _present(api: Api, request: Request) -> Listed:
     registry = api.registry
+    version = registry.version(request.resource)
     listing = registry.store.list(registry.prefix(request.resource, request.namespace))
-    return Listed(listing.records, request.resource, listing.revision, request.namespace, whole=True)
+    return Listed(listing.records, request.resource, listing.revision, request.namespace, version=version)
 
 
 async def _page(api: Api, request: Request, chosen: Selection, limit: int, revision: int, after: str = "") -> Listed:

@@ -1,0 +1,239 @@
+"""The subresources that are streams: log, exec, attach, portforward of pods (through their kubelet), proxy of pods,
+services and nodes. Paths on the kubelet are upstream's."""
+
+import ssl
+from typing import Any
+
+from aiohttp import web
+from yarl import URL
+
+from wherry.api.errors import BadRequest, Invalid, MethodNotAllowed, NotFound, ServiceUnavailable
+from wherry.api.field import FieldError, forbidden, invalid
+from wherry.api.resources import ENDPOINTSLICES, NODES, PODS
+from wherry.apiserver.admission.plugin import CONNECT
+from wherry.apiserver.api import Api, operation
+from wherry.apiserver.query import boolean, integer, parse_multi
+from wherry.apiserver.relay import Relay
+from wherry.apiserver.request import Request
+from wherry.apiserver.requestinfo import PathInfo
+
+Object = dict[str, Any]
+
+_DEFAULT_KUBELET_PORT = 10250
+
+
+class NodeProxy:
+    """Answers requests on streaming subresources by passing them on."""
+
+    def __init__(self, api: Api, kubelet_tls: ssl.SSLContext | None) -> None:
+        self._api = api
+        self._kubelet = Relay(kubelet_tls)
+        self._anything = Relay(_trusting())
+
+    async def close(self) -> None:
+        """Release the connections."""
+        await self._kubelet.close()
+        await self._anything.close()
+
+    async def handle(self, http: web.BaseRequest, request: Request, info: PathInfo) -> web.StreamResponse:
+        """Pass the request on. Raises StatusError."""
+        sub = request.subresource
+        if request.verb not in request.resource.subresources[sub].verbs:
+            raise MethodNotAllowed(details={})
+        obj = self._api.registry.get(request.resource, request.namespace, request.name)
+        if sub == "proxy":
+            await self._connect(request, obj)
+            return await self._proxy(http, request, info)
+        if obj is None:
+            raise NotFound.of(request.resource.plural, request.name)
+        if sub == "log":
+            return await self._log(http, request, obj)
+        await self._connect(request, obj)
+        return await self._stream(http, request, obj)
+
+    async def _connect(self, request: Request, obj: Object | None) -> None:
+        asked = operation(request, CONNECT, obj=None, old=obj)
+        await self._api.admission.admit(asked)
+        await self._api.admission.validate(asked)
+
+    async def _log(self, http: web.BaseRequest, request: Request, pod: Object) -> web.StreamResponse:
+        errors = _log_errors(request)
+        if errors:
+            raise Invalid.of("PodLogOptions", request.name, errors)
+        container = container_of(pod, request.params.get("container", ""))
+        node = pod["spec"].get("nodeName")
+        if not node:
+            # Nothing has been logged and nobody could be asked.
+            return web.Response(status=204)
+        url = self._kubelet_url(node) / "containerLogs" / request.namespace / request.name / container
+        kept = ("follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines", "limitBytes", "stream")
+        url = url.with_query({k: v for k, v in request.params.items() if k in kept})
+        return await self._kubelet.pass_on(http, url)
+
+    async def _stream(self, http: web.BaseRequest, request: Request, pod: Object) -> web.StreamResponse:
+        sub, name = request.subresource, request.name
+        query = parse_multi(http.raw_path.partition("?")[2])
+        node = pod["spec"].get("nodeName")
+        url: URL
+        if sub == "portforward":
+            if not node:
+                raise BadRequest(f"pod {name} does not have a host assigned")
+            url = self._kubelet_url(node) / "portForward" / request.namespace / name
+            return await self._kubelet.pass_on(
+                http, url.with_query({"port": query["ports"]} if "ports" in query else {})
+            )
+        _check_streams(request)
+        container = container_of(pod, request.params.get("container", ""))
+        if not node:
+            raise BadRequest(f"pod {name} does not have a host assigned")
+        url = self._kubelet_url(node) / sub / request.namespace / name / container
+        pairs = [("command", value) for value in query.get("command", [])]
+        pairs += [
+            (theirs, "1")
+            for ours, theirs in (("stdin", "input"), ("stdout", "output"), ("stderr", "error"), ("tty", "tty"))
+            if boolean(request.params, ours)
+        ]
+        return await self._kubelet.pass_on(http, url.with_query(pairs))
+
+    def _kubelet_url(self, node: str) -> URL:
+        obj = self._api.registry.get(NODES, None, node)
+        if obj is None:
+            raise NotFound.of("nodes", node)
+        status = obj.get("status") or {}
+        by_type = {a.get("type"): a.get("address") for a in status.get("addresses") or ()}
+        host = by_type.get("InternalIP") or by_type.get("Hostname") or by_type.get("ExternalIP")
+        if not host:
+            raise ServiceUnavailable(f"no preferred addresses found; known addresses: {list(by_type.values())}")
+        port = ((status.get("daemonEndpoints") or {}).get("kubeletEndpoint") or {}).get("Port") or _DEFAULT_KUBELET_PORT
+        return URL.build(scheme="https", host=host, port=port)
+
+    async def _proxy(self, http: web.BaseRequest, request: Request, info: PathInfo) -> web.StreamResponse:
+        scheme, name, port = split_proxy_name(request.name)
+        raw_path, _, query = http.raw_path.partition("?")
+        marker = f"/{request.resource.plural}/"
+        head, _, tail = raw_path.partition(marker)
+        prefix = f"{head}{marker}{tail.split('/', 2)[0]}/proxy"
+        rest = raw_path.removeprefix(prefix) or "/"
+        if request.resource is NODES:
+            base, relay = self._kubelet_url(name), self._kubelet
+        else:
+            base, relay = self._target(request, scheme, name, port), self._anything
+        url = URL(f"{base}".rstrip("/") + rest + (f"?{query}" if query else ""), encoded=True)
+        headers = {
+            "X-Forwarded-Uri": raw_path,
+            "X-Forwarded-Host": http.headers.get("Host", ""),
+            "X-Forwarded-Proto": "https",
+        }
+        return await relay.pass_on(http, url, headers=headers, prefix=prefix)
+
+    def _target(self, request: Request, scheme: str, name: str, port: str) -> URL:
+        registry = self._api.registry
+        found = registry.get(request.resource, request.namespace, name)
+        if found is None:
+            raise NotFound.of(request.resource.plural, name)
+        if request.resource is PODS:
+            ip = (found.get("status") or {}).get("podIP")
+            if not ip:
+                raise BadRequest("address not allowed")
+            return URL.build(scheme=scheme or "http", host=ip, port=int(port) if port else _first_port(found))
+        service_port = _service_port(found, port)
+        if service_port is None:
+            raise ServiceUnavailable(f'no service port "{port}" found for service "{name}"')
+        for entry in registry.list(ENDPOINTSLICES, request.namespace):
+            labels = entry["metadata"].get("labels") or {}
+            if labels.get("kubernetes.io/service-name") != name:
+                continue
+            for slice_port in entry.get("ports") or ():
+                if (slice_port.get("name") or "") != (service_port.get("name") or ""):
+                    continue
+                for endpoint in entry.get("endpoints") or ():
+                    if (endpoint.get("conditions") or {}).get("ready") is not False and endpoint.get("addresses"):
+                        return URL.build(
+                            scheme=scheme or "http", host=endpoint["addresses"][0], port=slice_port["port"]
+                        )
+        raise ServiceUnavailable(f'no endpoints available for service "{name}"')
+
+
+def _trusting() -> ssl.SSLContext:
+    """What is proxied to by https need not have a certificate that anybody vouches for, as upstream."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def split_proxy_name(text: str) -> tuple[str, str, str]:
+    """Return (scheme, name, port) of ``[scheme:]name[:port]``. Raises BadRequest."""
+    parts = text.split(":")
+    if len(parts) == 1:
+        return "", parts[0], ""
+    if len(parts) == 2:
+        return "", parts[0], parts[1]
+    if len(parts) == 3 and parts[0] in ("", "http", "https"):
+        return parts[0], parts[1], parts[2]
+    raise BadRequest(f'invalid service request "{text}"')
+
+
+def _first_port(pod: Object) -> int:
+    for container in pod["spec"].get("containers") or ():
+        for port in container.get("ports") or ():
+            return int(port["containerPort"])
+    return 80
+
+
+def _service_port(service: Object, wanted: str) -> Object | None:
+    ports: list[Object] = (service.get("spec") or {}).get("ports") or []
+    if not wanted:
+        return (
+            ports[0] if len(ports) == 1 else next((p for p in ports if not p.get("name")), ports[0] if ports else None)
+        )
+    for port in ports:
+        if port.get("name") == wanted or str(port.get("port")) == wanted:
+            return port
+    return None
+
+
+def container_of(pod: Object, wanted: str) -> str:
+    """Return the container that a request on a pod means. Raises BadRequest in Kubernetes' words."""
+    spec, name = pod["spec"], pod["metadata"]["name"]
+    regular, init, ephemeral = (
+        [c["name"] for c in spec.get(member) or ()]
+        for member in ("containers", "initContainers", "ephemeralContainers")
+    )
+    if wanted:
+        if wanted not in (*regular, *init, *ephemeral):
+            raise BadRequest(f"container {wanted} is not valid for pod {name}")
+        return wanted
+    if len(regular) == 1:
+        return regular[0]  # type: ignore[no-any-return]
+    text = f"a container name must be specified for pod {name}"
+    if regular:
+        text += f", choose one of: [{' '.join(regular)}]"
+    if init:
+        text += f" or one of the init containers: [{' '.join(init)}]"
+    if ephemeral:
+        text += f" or one of the ephemeral containers: [{' '.join(ephemeral)}]"
+    raise BadRequest(text)
+
+
+def _log_errors(request: Request) -> list[FieldError]:
+    params = request.params
+    errors: list[FieldError] = []
+    tail, limit, since = (integer(params, name) for name in ("tailLines", "limitBytes", "sinceSeconds"))
+    if tail is not None and tail < 0:
+        errors.append(invalid("tailLines", tail, "must be greater than or equal to 0"))
+    if limit is not None and limit < 1:
+        errors.append(invalid("limitBytes", limit, "must be greater than 0"))
+    if since is not None and params.get("sinceTime"):
+        errors.append(forbidden("", "at most one of `sinceTime` or `sinceSeconds` may be specified"))
+    elif since is not None and since < 1:
+        errors.append(invalid("sinceSeconds", since, "must be greater than 0"))
+    return errors
+
+
+def _check_streams(request: Request) -> None:
+    params = request.params
+    if not any(boolean(params, name) for name in ("stdin", "stdout", "stderr")):
+        raise BadRequest("you must specify at least 1 of stdin, stdout, stderr")
+    if request.subresource == "exec" and not params.get("command"):
+        raise BadRequest("you must specify at least one command for the container")

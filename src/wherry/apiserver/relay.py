@@ -1,0 +1,214 @@
+"""Passing a request on to another HTTPS server: plain streams, WebSockets message by message, other upgrades byte by byte."""
+
+import asyncio
+import contextlib
+import logging
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import (
+    ClientError,
+    ClientSession,
+    ClientTimeout,
+    TCPConnector,
+    WSMsgType,
+    WSServerHandshakeError,
+    hdrs,
+    web,
+)
+from yarl import URL
+
+from wherry.api.errors import InternalError, ServiceUnavailable, StatusError
+
+log = logging.getLogger(__name__)
+
+_HOP = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailers",
+        "transfer-encoding",
+        "upgrade",
+        "host",
+        "authorization",
+        "content-length",
+        "accept-encoding",
+    }
+)
+_CHUNK = 1 << 16
+_CONNECT = ClientTimeout(total=None, connect=30.0)
+
+
+class Relayed(web.StreamResponse):
+    """Stands for an answer that has been written past aiohttp."""
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Nothing is left to send."""
+        self.force_close()
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Nothing is left to send."""
+
+
+class Relay:
+    """Passes requests on. `context` is the TLS context for the other side, None for plain HTTP targets only."""
+
+    def __init__(self, context: ssl.SSLContext | None) -> None:
+        self._context = context
+        self._session: ClientSession | None = None
+
+    def _client(self) -> ClientSession:
+        if self._session is None or self._session.closed:
+            connector = TCPConnector(limit=0, ssl=self._context if self._context is not None else True)
+            self._session = ClientSession(connector=connector, auto_decompress=False, timeout=_CONNECT)
+        return self._session
+
+    async def close(self) -> None:
+        """Release the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def pass_on(
+        self, http: web.BaseRequest, url: URL, *, headers: Mapping[str, str] | None = None, prefix: str = ""
+    ) -> web.StreamResponse:
+        """Relay `http` to `url` in whatever way it asks for. Raises ServiceUnavailable when nobody is there."""
+        upgrade = http.headers.get(hdrs.UPGRADE, "").lower()
+        try:
+            if upgrade == "websocket":
+                return await self._websocket(http, url)
+            if upgrade:
+                return await self._raw(http, url)
+            return await self._stream(http, url, headers or {}, prefix)
+        except (ClientError, OSError, TimeoutError) as error:
+            raise ServiceUnavailable(f"error trying to reach service: {error}") from error
+
+    async def _stream(
+        self, http: web.BaseRequest, url: URL, extra: Mapping[str, str], prefix: str
+    ) -> web.StreamResponse:
+        sent = {k: v for k, v in http.headers.items() if k.lower() not in _HOP} | dict(extra)
+        data = http.content if http.can_read_body else None
+        async with self._client().request(http.method, url, headers=sent, data=data, allow_redirects=False) as answer:
+            response = web.StreamResponse(status=answer.status)
+            for name, value in answer.headers.items():
+                if name.lower() not in _HOP:
+                    response.headers.add(name, _relocated(name, value, prefix))
+            if answer.content_length is not None and http.method != "HEAD":
+                response.content_length = answer.content_length
+            await response.prepare(http)
+            with contextlib.suppress(ConnectionResetError):
+                async for chunk in answer.content.iter_any():
+                    await response.write(chunk)
+                await response.write_eof()
+            return response
+
+    async def _websocket(self, http: web.BaseRequest, url: URL) -> web.StreamResponse:
+        protocols = [p.strip() for p in http.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, "").split(",") if p.strip()]
+        try:
+            far = await self._client().ws_connect(url, protocols=protocols, max_msg_size=0, autoping=True)
+        except WSServerHandshakeError as error:
+            raise _refusal(error.status, error.message) from error
+        chosen = (far.protocol,) if far.protocol else ()
+        near = web.WebSocketResponse(protocols=chosen, max_msg_size=0)
+        await near.prepare(http)
+        try:
+            async with asyncio.TaskGroup() as group:
+                ends = asyncio.Event()
+                for source, target in ((near, far), (far, near)):
+                    group.create_task(_copy_messages(source, target, ends))
+                await ends.wait()
+                await far.close()
+                await near.close()
+        finally:
+            await far.close()
+        return near
+
+    async def _raw(self, http: web.BaseRequest, url: URL) -> web.StreamResponse:
+        context = self._context if url.scheme == "https" else None
+        reader, writer = await asyncio.open_connection(url.host, url.port, ssl=context)
+        lines = [f"{http.method} {url.raw_path_qs} HTTP/1.1", f"Host: {url.host}:{url.port}"]
+        for name, value in http.headers.items():
+            if name.lower() not in _HOP or name.lower() in ("connection", "upgrade"):
+                lines.append(f"{name}: {value}")
+        writer.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
+        near = http.transport
+        if near is None:
+            writer.close()
+            raise ConnectionResetError
+        old = near.get_protocol()
+        tunnel = _Tunnel(writer)
+        near.set_protocol(tunnel)
+        if http.content.total_bytes:
+            writer.write(http.content.read_nowait())
+        near.resume_reading()
+        try:
+            while chunk := await reader.read(_CHUNK):
+                near.write(chunk)
+                await tunnel.drain()
+        except ConnectionError as error:
+            log.debug("a tunnel broke: %s", error)
+        finally:
+            writer.close()
+            near.close()
+            old.connection_lost(None)
+        return Relayed()
+
+
+async def _copy_messages(source: Any, target: Any, ends: asyncio.Event) -> None:
+    try:
+        async for message in source:
+            if message.type is WSMsgType.BINARY:
+                await target.send_bytes(message.data)
+            elif message.type is WSMsgType.TEXT:
+                await target.send_str(message.data)
+    except (ConnectionError, RuntimeError) as error:
+        log.debug("a WebSocket relay broke: %s", error)
+    finally:
+        ends.set()
+
+
+class _Tunnel(asyncio.Protocol):
+    """The near side of a tunnel, once aiohttp has let go of its connection."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+        self._writable = asyncio.Event()
+        self._writable.set()
+
+    def data_received(self, data: bytes) -> None:
+        self._writer.write(data)
+
+    def eof_received(self) -> bool:
+        if self._writer.can_write_eof():
+            self._writer.write_eof()
+        return True
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._writable.set()
+        self._writer.close()
+
+    async def drain(self) -> None:
+        """Wait until the near side takes more."""
+        await self._writable.wait()
+
+
+def _refusal(status: int, message: str) -> StatusError:
+    error = InternalError(f"unable to upgrade connection: {message}")
+    error.status_code = status if 400 <= status < 600 else 500
+    return error
+
+
+def _relocated(name: str, value: str, prefix: str) -> str:
+    """A redirect of what is proxied stays below the proxy's path."""
+    if prefix and name.lower() == "location" and value.startswith("/"):
+        return prefix + value
+    return value

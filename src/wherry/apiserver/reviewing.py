@@ -1,0 +1,36 @@
+"""Hangs the reviews of `wherry.apiserver.reviews` among the handlers."""
+
+from collections.abc import Awaitable, Callable
+
+from wherry.api.resources import TABLE
+from wherry.apiserver.api import Api
+from wherry.apiserver.decode import decode
+from wherry.apiserver.query import dry_run
+from wherry.apiserver.request import Answer, Made, Request
+from wherry.apiserver.reviews import REVIEWS, Handler, ReviewContext
+
+
+def register(api: Api, context: ReviewContext) -> None:
+    """Let the reviews answer creates of their resources and subresources."""
+    for (group, plural), review in REVIEWS.items():
+        parent, _, sub = plural.partition("/")
+        api.extensions[group, parent, sub] = _handler(context, review)
+
+
+def _handler(context: ReviewContext, review: Handler) -> Callable[[Api, Request], Awaitable[Answer]]:
+    async def handle(api: Api, request: Request) -> Answer:
+        dry_run(request.params, "CreateOptions")
+        resource = request.resource
+        if request.subresource:
+            served = resource.subresources[request.subresource]
+            api_version, kind = f"{served.group}/{served.version}", served.kind
+            schema = api.schemas.of_subresource(served)
+            if not request.body and request.given is None:
+                request.given = {}
+        else:
+            api_version, kind, schema = resource.api_version, resource.kind, api.schema(resource)
+        obj = decode(request, schema, api_version=api_version, kind=kind, options="CreateOptions")
+        answer = await review(context, request.user, request.namespace, request.name, obj)
+        return Made(schema.conform(answer).obj, TABLE.for_object(api_version, kind), 201)
+
+    return handle
