@@ -6,9 +6,9 @@ from typing import Any
 from wherry.api.defaults.pod_spec import (
     default_claim_spec,
     default_pod_spec,
+    default_requirements,
     default_template,
     default_volume_source,
-    default_requirements,
     round_amounts,
 )
 from wherry.api.quantity import Quantity

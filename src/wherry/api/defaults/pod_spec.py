@@ -1,6 +1,7 @@
 """Defaults of a pod's spec, in a Pod and in every template of one (core ``v1/defaults.go``)."""
 
 import re
+from functools import lru_cache
 from typing import Any
 
 from wherry.api.quantity import round_up_milli
@@ -33,6 +34,7 @@ def default_requirements(found: Obj) -> None:
         round_amounts(found.get("requests"))
 
 
+@lru_cache(2048)
 def pull_policy(image: str) -> str:
     """Return the pull policy for an image: ``Always`` for the tag latest, named or implied."""
     found = _REFERENCE.match(image)
