@@ -1,0 +1,260 @@
+"""All nodes with what runs on them, including pods that were just placed and whose binding is under way."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from wherry.api import meta
+from wherry.api.meta import Object
+from wherry.scheduler.nodeinfo import NodeInfo
+from wherry.scheduler.podinfo import PodInfo
+from wherry.scheduler.selectors import LabelSelector
+
+_LOG_LIMIT = 100_000
+_COUNTERS = 256
+
+
+class PodCounter:
+    """Counts, for each node, the pods that a selector matches; kept up to date by the cache.
+
+    `namespaces` None: all. `alive`: pods that are being deleted do not count.
+    """
+
+    def __init__(self, selectors: tuple[LabelSelector, ...], namespaces: frozenset[str] | None, alive: bool) -> None:
+        self._selectors = selectors
+        self._namespaces = namespaces
+        self._alive = alive
+        self.by_node: dict[str, int] = {}
+
+    def matches(self, info: PodInfo) -> bool:
+        """Tell whether a pod counts."""
+        if self._namespaces is not None and info.namespace not in self._namespaces:
+            return False
+        if self._alive and info.deleting:
+            return False
+        return all(selector.matches(info.labels) for selector in self._selectors)
+
+    def change(self, info: PodInfo, node_name: str, by: int) -> None:
+        """Count a pod that came (+1) or went (-1)."""
+        if self.matches(info):
+            count = self.by_node.get(node_name, 0) + by
+            if count:
+                self.by_node[node_name] = count
+            else:
+                self.by_node.pop(node_name, None)
+
+
+class Cache:
+    """The scheduler's picture of the cluster. It lives on the event loop and always holds the latest.
+
+    `nodes` are those that have an object. Every change of a node is appended to a log (`position`, `changed_since`),
+    so that a ranking of nodes need only look at what is new. `epoch` grows when something changes that concerns all
+    nodes at once: nodes come or go, soft taints, images, or terms about other pods.
+    """
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, NodeInfo] = {}
+        self.namespace_labels: Callable[[str], dict[str, str] | None] = lambda _: None
+        self.epoch = 0
+        self.soft_tainted: set[str] = set()
+        self.with_affinity: dict[str, NodeInfo] = {}
+        self.with_anti_affinity: dict[str, NodeInfo] = {}
+        self.images: dict[str, dict[str, int]] = {}
+        self.priorities: dict[int, int] = {}
+        self.nominated: dict[str, dict[str, PodInfo]] = {}
+        self._orphans: dict[str, NodeInfo] = {}
+        self._where: dict[str, tuple[str, PodInfo]] = {}
+        self._assumed: set[str] = set()
+        self._counters: OrderedDict[Any, PodCounter] = OrderedDict()
+        self._log: list[str] = []
+        self._log_start = 0
+        self._nominations: dict[str, str] = {}
+
+    # Nodes.
+
+    def set_node(self, node: Object) -> None:
+        """Add or update a node."""
+        name = meta.name(node)
+        info = self.nodes.get(name)
+        if info is None:
+            info = self.nodes[name] = self._orphans.pop(name) if name in self._orphans else NodeInfo(name)
+            self.epoch += 1
+            self._index(info)
+        before = (info.images, info.labels, bool(info.soft_taints))
+        info.set_node(node)
+        if before != (info.images, info.labels, bool(info.soft_taints)):
+            self.epoch += 1
+            self._index_images(name, before[0], info.images)
+        (self.soft_tainted.add if info.soft_taints else self.soft_tainted.discard)(name)
+        self._changed(name)
+
+    def remove_node(self, name: str) -> None:
+        """Remove a node; its pods are kept until they are removed, in case it comes back."""
+        info = self.nodes.pop(name, None)
+        if info is None:
+            return
+        self.epoch += 1
+        self.soft_tainted.discard(name)
+        self.with_affinity.pop(name, None)
+        self.with_anti_affinity.pop(name, None)
+        self._index_images(name, info.images, {})
+        if info.pods:
+            self._orphans[name] = info
+        self._changed(name)
+
+    def _index_images(self, name: str, old: dict[str, int], new: dict[str, int]) -> None:
+        for image in old.keys() - new.keys():
+            holders = self.images.get(image, {})
+            holders.pop(name, None)
+            if not holders:
+                self.images.pop(image, None)
+        for image, size in new.items():
+            self.images.setdefault(image, {})[name] = size
+
+    # Pods.
+
+    def set_pod(self, info: PodInfo, node_name: str) -> None:
+        """Add or update a pod that the API says runs on a node; an assumed one is confirmed."""
+        self._assumed.discard(info.key)
+        where = self._where.get(info.key)
+        if where is not None:
+            old_node, old = where
+            if old_node == node_name and old.shape is info.shape and _same_to_others(old, info):
+                self._where[info.key] = (node_name, info)
+                self._node_of(node_name).pods[info.key] = info
+                return
+            self._remove(old, old_node)
+        self._add(info, node_name)
+
+    def remove_pod(self, key: str) -> PodInfo | None:
+        """Remove a pod, also an assumed one, and return it."""
+        where = self._where.get(key)
+        if where is None:
+            return None
+        self._assumed.discard(key)
+        self._remove(where[1], where[0])
+        return where[1]
+
+    def assume(self, info: PodInfo, node_name: str) -> None:
+        """Count a pod as running on a node before the API knows."""
+        self._assumed.add(info.key)
+        self._add(info, node_name)
+
+    def forget(self, info: PodInfo) -> None:
+        """Undo `assume`, unless the API has confirmed it meanwhile."""
+        if info.key in self._assumed:
+            self.remove_pod(info.key)
+
+    def is_assumed(self, key: str) -> bool:
+        """Tell whether the API has yet to confirm the pod's node."""
+        return key in self._assumed
+
+    def node_of(self, key: str) -> str | None:
+        """Return the name of the node that a pod runs on."""
+        where = self._where.get(key)
+        return where[0] if where else None
+
+    def find_pod(self, key: str) -> PodInfo | None:
+        """Return a pod that runs on a node."""
+        where = self._where.get(key)
+        return where[1] if where else None
+
+    def _node_of(self, name: str) -> NodeInfo:
+        node = self.nodes.get(name) or self._orphans.get(name)
+        if node is None:
+            node = self._orphans[name] = NodeInfo(name)
+        return node
+
+    def _add(self, info: PodInfo, node_name: str) -> None:
+        node = self._node_of(node_name)
+        node.add(info)
+        self._where[info.key] = (node_name, info)
+        self._pod_changed(node, info, 1)
+
+    def _remove(self, info: PodInfo, node_name: str) -> None:
+        node = self._node_of(node_name)
+        node.remove(info)
+        del self._where[info.key]
+        self._pod_changed(node, info, -1)
+        if node_name in self._orphans and not node.pods:
+            del self._orphans[node_name]
+
+    def _pod_changed(self, node: NodeInfo, info: PodInfo, by: int) -> None:
+        self.priorities[info.priority] = self.priorities.get(info.priority, 0) + by
+        if not self.priorities[info.priority]:
+            del self.priorities[info.priority]
+        for counter in self._counters.values():
+            counter.change(info, node.name, by)
+        if info.shape.has_affinity:
+            self.epoch += 1
+            self._index(node)
+        self._changed(node.name)
+
+    def _index(self, node: NodeInfo) -> None:
+        for index, pods in (
+            (self.with_affinity, node.pods_with_affinity),
+            (self.with_anti_affinity, node.pods_with_anti_affinity),
+        ):
+            if pods and node.name in self.nodes:
+                index[node.name] = node
+            else:
+                index.pop(node.name, None)
+
+    # Nominations: pods for which room is being made.
+
+    def nominate(self, info: PodInfo, node_name: str) -> None:
+        """Reserve a node's room for a pod against pods of lower priority; an empty name takes it back."""
+        before = self._nominations.pop(info.key, None)
+        if before is not None:
+            self.nominated[before].pop(info.key, None)
+            if not self.nominated[before]:
+                del self.nominated[before]
+        if node_name:
+            self._nominations[info.key] = node_name
+            self.nominated.setdefault(node_name, {})[info.key] = info
+
+    def nomination_of(self, key: str) -> str:
+        """Return the node that is reserved for a pod, empty when none is."""
+        return self._nominations.get(key, "")
+
+    # What plugins ask.
+
+    def counter(
+        self, selectors: tuple[LabelSelector, ...], namespaces: frozenset[str] | None, *, alive: bool = False
+    ) -> PodCounter:
+        """Return the counter of pods that all of `selectors` match; it stays up to date while it is asked for."""
+        key = tuple(selector.key for selector in selectors), namespaces, alive
+        counter = self._counters.get(key)
+        if counter is None:
+            counter = self._counters[key] = PodCounter(selectors, namespaces, alive)
+            for node_name, info in self._where.values():
+                counter.change(info, node_name, 1)
+            if len(self._counters) > _COUNTERS:
+                self._counters.popitem(last=False)
+        else:
+            self._counters.move_to_end(key)
+        return counter
+
+    # The log of changes.
+
+    @property
+    def position(self) -> int:
+        """The end of the log."""
+        return self._log_start + len(self._log)
+
+    def changed_since(self, position: int) -> Iterable[str] | None:
+        """Return the names of nodes that changed after a position, None when it is too long ago to tell."""
+        if position < self._log_start:
+            return None
+        return dict.fromkeys(self._log[position - self._log_start :])
+
+    def _changed(self, name: str) -> None:
+        self._log.append(name)
+        if len(self._log) > _LOG_LIMIT:
+            cut = _LOG_LIMIT // 2
+            del self._log[:cut]
+            self._log_start += cut
+
+
+def _same_to_others(old: PodInfo, new: PodInfo) -> bool:
+    return old.labels == new.labels and old.deleting == new.deleting and old.priority == new.priority

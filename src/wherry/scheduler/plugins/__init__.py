@@ -1,0 +1,1 @@
+"""The in-tree plugins, one file each; `wherry.scheduler.profile` lists them with their weights."""

@@ -1,0 +1,60 @@
+"""The nodes in the order of their scores, for pods that are alike; only what changed is looked at again.
+
+This holds where filters and scores depend on the pod's shape and one node alone (`Plugin.per_node`): after a pod was
+placed, one node's score is different, and the next pod of the same shape needs that one computed anew.
+"""
+
+import heapq
+import random
+from collections.abc import Callable
+
+from wherry.scheduler.cache import Cache
+from wherry.scheduler.framework import Status
+from wherry.scheduler.nodeinfo import NodeInfo
+
+Evaluate = Callable[[NodeInfo], "Status | int"]
+"""Returns the weighted score of a node, or why it cannot take the pod."""
+
+
+class Ranking:
+    """Feasible nodes as a heap, best first; equal ones in random order. `statuses` are the refusals by node."""
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+        self._position = -1
+        self._heap: list[tuple[int, float, str]] = []
+        self._scores: dict[str, int] = {}
+        self.statuses: dict[str, Status] = {}
+
+    def best(self, evaluate: Evaluate) -> str | None:
+        """Return the name of the best node, None when none is feasible."""
+        self._refresh(evaluate)
+        heap, scores = self._heap, self._scores
+        while heap:
+            negative, _, name = heap[0]
+            if scores.get(name) == -negative:
+                return name
+            heapq.heappop(heap)
+        return None
+
+    def _refresh(self, evaluate: Evaluate) -> None:
+        changed = self._cache.changed_since(self._position) if self._position >= 0 else None
+        self._position = self._cache.position
+        if changed is None or len(self._heap) > 4 * len(self._cache.nodes) + 64:
+            self._heap.clear()
+            self._scores.clear()
+            self.statuses.clear()
+            changed = self._cache.nodes
+        for name in changed:
+            node = self._cache.nodes.get(name)
+            result = evaluate(node) if node is not None else None
+            if isinstance(result, int):
+                self.statuses.pop(name, None)
+                if self._scores.get(name) != result:
+                    self._scores[name] = result
+                    heapq.heappush(self._heap, (-result, random.random(), name))
+            else:
+                self._scores.pop(name, None)
+                self.statuses.pop(name, None)
+                if result is not None:
+                    self.statuses[name] = result

@@ -1,0 +1,190 @@
+"""The scheduler: takes pods from the queue, chooses, binds, and says so when it cannot."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from wherry.api import errors, meta
+from wherry.api.meta import Object
+from wherry.api.resources import PODS
+from wherry.client.client import STRATEGIC_PATCH, Client
+from wherry.client.events import NORMAL, WARNING, EventRecorder
+from wherry.client.informer import InformerFactory
+from wherry.scheduler.cache import Cache
+from wherry.scheduler.cycle import Choice, Chooser, Unschedulable
+from wherry.scheduler.framework import Hint, Nomination, Status
+from wherry.scheduler.podinfo import PodInfo
+from wherry.scheduler.profile import Profile, ProfileConfig, make_profile
+from wherry.scheduler.queue import QueuedPod, SchedulingQueue
+from wherry.scheduler.sources import Sources
+from wherry.util import clock
+from wherry.util.tasks import Scope
+
+log = logging.getLogger(__name__)
+
+_BINDING_AT_ONCE = 256
+_TURN = 0.005
+
+
+class Scheduler:
+    """Schedules the pods whose ``spec.schedulerName`` is one of its profiles.
+
+    Choosing is synchronous, one pod at a time, over a cache that counts a chosen pod at once; binding runs beside it.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        factory: InformerFactory,
+        recorder: EventRecorder,
+        *,
+        profiles: Sequence[ProfileConfig] = (ProfileConfig(),),
+    ) -> None:
+        self._client = client
+        self._recorder = recorder
+        self.cache = Cache()
+        made = [make_profile(config, self.cache, client=client, factory=factory) for config in profiles]
+        self._choosers = {profile.name: Chooser(profile, self.cache) for profile in made}
+        self.queue = SchedulingQueue(self._pre_enqueue, self._hints_of)
+        self._sources = Sources(factory, self.cache, self.queue, self._choosers.keys())
+        self._binding = asyncio.Semaphore(_BINDING_AT_ONCE)
+        for chooser in self._choosers.values():
+            for plugin in chooser.profile.at("post_filter"):
+                plugin.attach(chooser)  # type: ignore[attr-defined]
+
+    async def run(self) -> None:
+        """Schedule until cancelled."""
+        await self._sources.wait_synced()
+        async with Scope() as scope:
+            turn = clock.monotonic()
+            while True:
+                queued = await self.queue.pop()
+                await self._binding.acquire()
+                if not self._schedule(queued, scope):
+                    self._binding.release()
+                # The loop belongs to the API server too.
+                if clock.monotonic() - turn > _TURN:
+                    await asyncio.sleep(0)
+                    turn = clock.monotonic()
+
+    def _schedule(self, queued: QueuedPod, scope: Scope) -> bool:
+        """Choose a node for one pod and start its binding; False when there is nothing to bind."""
+        info = queued.info
+        if info.deleting or self.cache.is_assumed(info.key):
+            return False
+        chooser = self._choosers[info.pod["spec"].get("schedulerName") or "default-scheduler"]
+        try:
+            choice = chooser.choose(info)
+        except Unschedulable as refusal:
+            self._refused(queued, refusal, chooser.profile, scope)
+            return False
+        except Exception as error:
+            log.exception("scheduling %s failed", info.key)
+            self._failed(queued, "SchedulerError", str(error), scope)
+            return False
+        self.cache.assume(info, choice.node_name)
+        for point in ("reserve", "permit"):
+            for plugin in chooser.profile.at(point):
+                status = getattr(plugin, point)(choice.state, info, choice.node_name)
+                if status is not None:
+                    self._unreserve(chooser.profile, choice, info)
+                    self._failed(queued, "Unschedulable", status.message, scope, plugins=(plugin.name,))
+                    return False
+        scope.spawn(self._bind(queued, chooser.profile, choice, scope), guard=True)
+        return True
+
+    async def _bind(self, queued: QueuedPod, profile: Profile, choice: Choice, scope: Scope) -> None:
+        info, name = queued.info, choice.node_name
+        try:
+            for point in ("pre_bind", "bind"):
+                for plugin in profile.at(point):
+                    status: Status | None = await getattr(plugin, point)(choice.state, info, name)
+                    if status is not None:
+                        self._unreserve(profile, choice, info)
+                        self._failed(queued, "SchedulerError", status.message, scope)
+                        return
+        except (errors.StatusError, OSError, TimeoutError) as error:
+            self._unreserve(profile, choice, info)
+            if not isinstance(error, errors.NotFound):
+                self._failed(queued, "SchedulerError", f"binding rejected: {error}", scope)
+            return
+        finally:
+            self._binding.release()
+        self.cache.nominate(info, "")
+        self.queue.delete(info.key)
+        for plugin in profile.at("post_bind"):
+            plugin.post_bind(choice.state, info, name)
+        message = f"Successfully assigned {info.key} to {name}"
+        self._recorder.event(_typed(info.pod), NORMAL, "Scheduled", message, action="Binding")
+
+    def _unreserve(self, profile: Profile, choice: Choice, info: PodInfo) -> None:
+        for plugin in reversed(profile.at("unreserve")):
+            plugin.unreserve(choice.state, info, choice.node_name)
+        self.cache.forget(info)
+
+    def _refused(self, queued: QueuedPod, refusal: Unschedulable, profile: Profile, scope: Scope) -> None:
+        info, diagnosis = queued.info, refusal.diagnosis
+        nominated = ""
+        if diagnosis.statuses:
+            for plugin in profile.at("post_filter"):
+                result = plugin.post_filter(refusal.state, info, diagnosis.statuses)
+                if isinstance(result, Nomination):
+                    nominated = result.node_name
+                elif result is not None:
+                    diagnosis.post_filter = result.message
+        if nominated or self.cache.nomination_of(info.key):
+            self.cache.nominate(info, nominated)
+        self._failed(
+            queued, "Unschedulable", diagnosis.message(), scope, plugins=diagnosis.plugins, nominated=nominated
+        )
+
+    def _failed(
+        self, queued: QueuedPod, reason: str, message: str, scope: Scope, *, plugins: Any = (), nominated: str = ""
+    ) -> None:
+        """Put a pod back and tell the world why."""
+        self.queue.refused(queued, plugins)
+        pod = queued.info.pod
+        self._recorder.event(_typed(pod), WARNING, "FailedScheduling", message, action="Scheduling")
+        scope.spawn(self._report(pod, reason, message, nominated), guard=True)
+
+    async def _report(self, pod: Object, reason: str, message: str, nominated: str) -> None:
+        condition: Object = {"type": "PodScheduled", "status": "False", "reason": reason, "message": message}
+        if generation := pod["metadata"].get("generation"):
+            condition["observedGeneration"] = generation
+        old = meta.condition(pod, "PodScheduled") or {}
+        status = pod.get("status") or {}
+        same = all(old.get(name) == value for name, value in condition.items())
+        if same and (status.get("nominatedNodeName") or "") == nominated:
+            return
+        condition["lastProbeTime"] = None
+        changed = old.get("status") != "False"
+        condition["lastTransitionTime"] = clock.timestamp() if changed else old.get("lastTransitionTime")
+        patch: Object = {"metadata": {"uid": meta.uid(pod)}, "status": {"conditions": [condition]}}
+        if nominated or status.get("nominatedNodeName"):
+            patch["status"]["nominatedNodeName"] = nominated or None
+        try:
+            await self._client.patch(
+                PODS, meta.name(pod), patch, meta.namespace(pod), content_type=STRATEGIC_PATCH, subresource="status"
+            )
+        except (errors.StatusError, OSError) as error:
+            log.debug("cannot update the status of %s: %s", meta.key_of(pod), error)
+
+    def _pre_enqueue(self, info: PodInfo) -> Status | None:
+        chooser = self._choosers[info.pod["spec"].get("schedulerName") or "default-scheduler"]
+        for plugin in chooser.profile.at("pre_enqueue"):
+            status = plugin.pre_enqueue(info)
+            if status is not None:
+                return status
+        return None
+
+    def _hints_of(self, plugin: str) -> dict[str, Hint | None]:
+        for chooser in self._choosers.values():
+            if plugin in chooser.profile.hints:
+                return chooser.profile.hints[plugin]
+        return {}
+
+
+def _typed(pod: Object) -> Object:
+    """Return the pod with its kind, which objects out of a list may lack, for events."""
+    return pod if pod.get("kind") else {"kind": "Pod", "apiVersion": "v1", **pod}

@@ -1,0 +1,120 @@
+"""Where the scheduler's picture comes from: informers feed the cache and the queue."""
+
+from collections.abc import Container
+
+from wherry.api import meta
+from wherry.api.meta import Object
+from wherry.api.resources import NODES, PODS
+from wherry.client.informer import InformerFactory
+from wherry.scheduler.cache import Cache
+from wherry.scheduler.podinfo import pod_info
+from wherry.scheduler.queue import SchedulingQueue
+
+_ENDED = ("Succeeded", "Failed")
+
+
+class Sources:
+    """Handlers of Pods and Nodes; what they see is in the cache before the queue hears of it."""
+
+    def __init__(
+        self, factory: InformerFactory, cache: Cache, queue: SchedulingQueue, scheduler_names: Container[str]
+    ) -> None:
+        self._cache, self._queue, self._names = cache, queue, scheduler_names
+        pods, nodes = factory.informer(PODS), factory.informer(NODES)
+        self._informers = [pods, nodes]
+        nodes.add_handler(on_add=self._node_added, on_update=self._node_updated, on_delete=self._node_deleted)
+        pods.add_handler(on_add=self._pod_added, on_update=self._pod_updated, on_delete=self._pod_deleted)
+
+    async def wait_synced(self) -> None:
+        """Wait until the cache holds the cluster."""
+        for informer in self._informers:
+            await informer.wait_synced()
+
+    # Nodes.
+
+    def _node_added(self, node: Object) -> None:
+        self._cache.set_node(node)
+        self._queue.moved("Node", None, node)
+
+    def _node_updated(self, old: Object, node: Object) -> None:
+        if _same_node(old, node):
+            return
+        self._cache.set_node(node)
+        self._queue.moved("Node", old, node)
+
+    def _node_deleted(self, node: Object) -> None:
+        self._cache.remove_node(meta.name(node))
+        self._queue.moved("Node", node, None)
+
+    # Pods.
+
+    def _pod_added(self, pod: Object) -> None:
+        if _ended(pod):
+            return
+        if node_name := pod["spec"].get("nodeName"):
+            self._cache.set_pod(pod_info(pod), node_name)
+            self._queue.moved("AssignedPod", None, pod)
+        elif self._is_ours(pod) and not meta.is_deleting(pod):
+            info = pod_info(pod)
+            if nominated := (pod.get("status") or {}).get("nominatedNodeName"):
+                self._cache.nominate(info, nominated)
+            self._queue.add(info)
+
+    def _pod_updated(self, old: Object, pod: Object) -> None:
+        if _ended(pod):
+            if not _ended(old):
+                self._gone(old)
+            return
+        node_name = pod["spec"].get("nodeName")
+        if not node_name:
+            if self._is_ours(pod) and not self._cache.is_assumed(meta.key_of(pod)):
+                self._waiting_updated(old, pod)
+            return
+        if not old["spec"].get("nodeName"):
+            key = meta.key_of(pod)
+            self._queue.delete(key)
+            self._cache.nominate(pod_info(pod), "")
+            self._cache.set_pod(pod_info(pod), node_name)
+            self._queue.moved("AssignedPod", None, pod)
+        elif old["spec"] != pod["spec"] or old["metadata"] != pod["metadata"]:
+            self._cache.set_pod(pod_info(pod), node_name)
+            self._queue.moved("AssignedPod", old, pod)
+
+    def _waiting_updated(self, old: Object, pod: Object) -> None:
+        info = pod_info(pod)
+        if meta.is_deleting(pod):
+            self._queue.delete(info.key)
+            self._cache.nominate(info, "")
+            return
+        if nominated := self._cache.nomination_of(info.key):
+            self._cache.nominate(info, nominated)  # the pod as it is now
+        changed = old["spec"] != pod["spec"] or meta.labels(old) != meta.labels(pod)
+        self._queue.update(info, helps=lambda _: changed)
+
+    def _pod_deleted(self, pod: Object) -> None:
+        self._gone(pod)
+
+    def _gone(self, pod: Object) -> None:
+        key = meta.key_of(pod)
+        if not pod["spec"].get("nodeName"):
+            self._queue.delete(key)
+            if nominated := self._cache.nomination_of(key):
+                self._cache.nominate(pod_info(pod), "")
+                self._queue.moved("AssignedPod", {**pod, "spec": {**pod["spec"], "nodeName": nominated}}, None)
+        if self._cache.remove_pod(key) is not None:
+            self._queue.moved("AssignedPod", pod, None)
+
+    def _is_ours(self, pod: Object) -> bool:
+        return (pod["spec"].get("schedulerName") or "default-scheduler") in self._names
+
+
+def _ended(pod: Object) -> bool:
+    return (pod.get("status") or {}).get("phase") in _ENDED
+
+
+def _same_node(old: Object, new: Object) -> bool:
+    """Tell whether nothing changed that matters here: heartbeats come every few seconds."""
+    if old.get("spec") != new.get("spec") or meta.labels(old) != meta.labels(new):
+        return False
+    before, after = old.get("status") or {}, new.get("status") or {}
+    return all(before.get(name) == after.get(name) for name in ("allocatable", "images"))
