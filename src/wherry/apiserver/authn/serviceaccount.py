@@ -79,7 +79,14 @@ class ServiceAccountTokens:
         if not good_for:
             ours, theirs = _quoted(known.audiences), _quoted(audiences)
             raise InvalidToken(f"token audiences {ours} is invalid for the target audiences {theirs}")
-        return Authenticated(known.user, good_for)
+        return Authenticated(known.user, good_for, lambda: self._holds(known))
+
+    def _holds(self, known: _Verified) -> bool:
+        try:
+            self._check(known)
+        except InvalidToken:
+            return False
+        return True
 
     def _check(self, known: _Verified) -> None:
         now = clock.seconds()

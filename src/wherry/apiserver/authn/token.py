@@ -4,7 +4,7 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,10 +23,14 @@ class InvalidToken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Authenticated:
-    """The user of a token, and which of the audiences asked for it is good for."""
+    """The user of a token, and which of the audiences asked for it is good for.
+
+    `holds` tells quickly whether the answer still stands; None: only authenticating again can tell.
+    """
 
     user: UserInfo
     audiences: tuple[str, ...]
+    holds: Callable[[], bool] | None = None
 
 
 class TokenAuthenticator(Protocol):
@@ -37,7 +41,7 @@ class TokenAuthenticator(Protocol):
 
 def digest(token: str) -> bytes:
     """Return what is kept of a token in place of it."""
-    return hashlib.sha256(token.encode()).digest()
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
 def unverified_issuer(token: str) -> str | None:

@@ -27,7 +27,7 @@ class TokenFile:
         known, user = self._users.get(key, (b"", None))
         if user is None or not hmac.compare_digest(known, key):
             return None
-        return Authenticated(user, tuple(audiences))
+        return Authenticated(user, tuple(audiences), lambda: True)
 
 
 def _rows(lines: Iterable[str], path: Path) -> Iterable[tuple[str, UserInfo]]:

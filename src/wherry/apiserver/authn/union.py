@@ -1,17 +1,18 @@
 """The authenticators of the server in their order: client certificate, bearer token, anonymous."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from wherry.api.errors import Unauthorized
 from wherry.apiserver.attributes import ANONYMOUS, UNAUTHENTICATED_GROUP, UserInfo
 from wherry.apiserver.authn import x509
 from wherry.apiserver.authn.issuer import DEFAULT_ISSUER
-from wherry.apiserver.authn.token import Authenticated, InvalidToken, TokenAuthenticator, with_authenticated
+from wherry.apiserver.authn.token import Authenticated, InvalidToken, TokenAuthenticator, digest, with_authenticated
 
 ANONYMOUS_USER = UserInfo(ANONYMOUS, (UNAUTHENTICATED_GROUP,))
 
 _INVALID = "invalid bearer token"
+_MAX_KNOWN = 20_000
 
 
 class UnionAuthenticator:
@@ -31,6 +32,7 @@ class UnionAuthenticator:
         self._tokens = tuple(tokens)
         self._audiences = tuple(audiences)
         self._anonymous = ANONYMOUS_USER if anonymous else None
+        self._known: dict[bytes, tuple[UserInfo, Callable[[], bool]]] = {}
 
     @property
     def audiences(self) -> tuple[str, ...]:
@@ -43,13 +45,24 @@ class UnionAuthenticator:
             user = x509.user_of(certificate)
             if user is not None:
                 return with_authenticated(user)
-        token = bearer(authorization) if authorization else None
+        if not authorization:
+            return self._anonymous
+        key = digest(authorization)
+        known = self._known.get(key)
+        if known is not None and known[1]():
+            return known[0]
+        token = bearer(authorization)
         if token is None:
             return self._anonymous
         try:
             found = await self.authenticate_token(token, self._audiences)
         except InvalidToken as error:
+            self._known.pop(key, None)
             raise Unauthorized() from error
+        if found.holds is not None:
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            self._known[key] = (found.user, found.holds)
         return found.user
 
     async def authenticate_token(self, token: str, audiences: Sequence[str]) -> Authenticated:
@@ -62,7 +75,7 @@ class UnionAuthenticator:
                 errors.append(str(error))
                 continue
             if found is not None:
-                return Authenticated(with_authenticated(found.user), found.audiences)
+                return Authenticated(with_authenticated(found.user), found.audiences, found.holds)
         raise InvalidToken(errors[0] if len(errors) == 1 else "[" + ", ".join(errors) + "]")
 
 
