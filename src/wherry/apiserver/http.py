@@ -5,6 +5,7 @@ encode. Paths that are no resources go to `wherry.apiserver.paths`.
 """
 
 import gzip
+import hashlib
 import logging
 import random
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from wherry.api.errors import InternalError, NotFound, RequestEntityTooLarge, St
 from wherry.apiserver import dispatch, negotiate
 from wherry.apiserver.api import Api
 from wherry.apiserver.attributes import Attributes, Authenticator, Authorizer, UserInfo
-from wherry.apiserver.authn import impersonation
+from wherry.apiserver.authn import impersonation, x509
 from wherry.apiserver.authz.messages import forbidden
 from wherry.apiserver.encode import Encoder, WatchEncoder
 from wherry.apiserver.flow import FlowLimits, is_long
@@ -100,6 +101,9 @@ class Frontend:
     async def _authenticate(self, request: web.BaseRequest) -> UserInfo:
         transport = request.transport
         certificate = transport.get_extra_info("peercert") if transport is not None else None
+        if certificate and x509.FINGERPRINT not in certificate:  # once a connection: the mapping is the transport's
+            der = transport.get_extra_info("ssl_object").getpeercert(True) if transport is not None else None
+            certificate[x509.FINGERPRINT] = hashlib.sha256(der or b"").hexdigest()
         user = await self.authenticator.authenticate(request.headers.get(hdrs.AUTHORIZATION), certificate or None)
         if user is None:
             raise Unauthorized

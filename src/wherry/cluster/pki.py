@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from wherry.cluster.files import KeyPair, write_private, write_public
@@ -105,7 +105,8 @@ def service_account_key(directory: Path) -> Path:
     """Return the PEM file of the key that signs service-account tokens, made when it is not there."""
     path = directory / "sa.key"
     if not path.exists():
-        write_private(path, _key_pem(ec.generate_private_key(ec.SECP256R1())))
+        # RSA: every OpenID Connect client that may be handed these tokens knows RS256, and upstream's are RS256 too.
+        write_private(path, _key_pem(rsa.generate_private_key(public_exponent=65537, key_size=2048)))
     return path
 
 
@@ -153,7 +154,7 @@ def _general_name(name: str) -> x509.GeneralName:
         return x509.DNSName(name)
 
 
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def _key_pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
