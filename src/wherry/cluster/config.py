@@ -51,12 +51,12 @@ class Paths:
         return self.state / "server"
 
     @property
-    def admin_kubeconfig(self) -> Path:
-        return self.state / "admin.kubeconfig"
-
-    @property
     def kubelet_kubeconfig(self) -> Path:
         return self.state / "kubelet.kubeconfig"
+
+    @property
+    def proxy_kubeconfig(self) -> Path:
+        return self.state / "kube-proxy.kubeconfig"
 
     @property
     def node_socket(self) -> Path:

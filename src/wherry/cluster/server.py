@@ -1,18 +1,29 @@
-"""The server process: ``python -m wherry.cluster.server --data-dir D --port P --token T``."""
+"""The server process of a cluster: ``python -m wherry.cluster.server --name NAME``.
+
+Without a cluster, for trying out and comparing: ``--data-dir D --port P --token T [--memory]`` serves the control plane
+on 127.0.0.1, with one token for an administrator.
+"""
 
 import argparse
 import asyncio
+import gc
 import logging
 import signal
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import uvloop
 
 from wherry.apiserver.attributes import MASTERS_GROUP, UserInfo
-from wherry.apiserver.authn.issuer import ServiceAccountIssuer, SigningKey
+from wherry.apiserver.authn.token import TokenAuthenticator
 from wherry.apiserver.authn.tokenfile import TokenFile
-from wherry.apiserver.server import ApiServer, ServerOptions
-from wherry.cluster.pki import Authority, service_account_key
+from wherry.apiserver.server import ServerOptions
+from wherry.cluster import config as configs
+from wherry.cluster import credentials, process
+from wherry.cluster.config import ClusterConfig, ClusterError
+from wherry.cluster.controlplane import ControlPlane
+from wherry.cluster.credentials import Credentials
 from wherry.store.memory import MemoryStore
 from wherry.store.protocol import Store
 from wherry.store.sqlite import SQLiteStore
@@ -21,40 +32,95 @@ from wherry.util.log import configure
 log = logging.getLogger(__name__)
 
 
-async def run(*, data_dir: Path, port: int, token: str, memory: bool) -> None:
-    """Serve until SIGTERM or SIGINT."""
-    authority = Authority(data_dir / "pki")
-    names = ["127.0.0.1", "10.96.0.1", "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"]
-    serving = authority.server("apiserver", names)
-    store: Store = MemoryStore() if memory else SQLiteStore(data_dir / "state.db")
-    options = ServerOptions(
-        port=port, certificate=serving.certificate, key=serving.key, client_ca=authority.files.certificate
+def options(config: ClusterConfig, made: Credentials, *, host: str = "0.0.0.0") -> ServerOptions:
+    """Return how the API server of a cluster serves."""
+    return ServerOptions(
+        host=host,
+        port=config.api_port,
+        address=config.node_address,
+        certificate=made.serving.certificate,
+        key=made.serving.key,
+        client_ca=made.authority.certificate,
+        kubelet_certificate=made.kubelet_client.certificate,
+        kubelet_key=made.kubelet_client.key,
+        kubelet_ca=made.authority.certificate,
+        service_cidr=config.service_cidr,
+        kubernetes_version=config.kubernetes_version,
     )
-    key = SigningKey.from_pem(service_account_key(authority.directory).read_bytes())
-    tokens = [TokenFile([(token, UserInfo("admin", (MASTERS_GROUP,)))])]
-    server = ApiServer(store, options, issuer=ServiceAccountIssuer([key]), tokens=tokens)
+
+
+async def serve(
+    store: Store, served: ServerOptions, made: Credentials, tokens: Sequence[TokenAuthenticator] = ()
+) -> None:
+    """Run the control plane until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     try:
-        async with server:
+        async with ControlPlane(store, served, made, tokens=tokens):
+            # What was loaded at the start stays: collections of later garbage need not look at it.
+            gc.collect()
+            gc.freeze()
+            process.report_ready()
             await stop.wait()
     finally:
         await store.close()
 
 
+async def run_cluster(config: ClusterConfig) -> None:
+    """Run the server process of a cluster."""
+    made = credentials.ensure(config)
+    config.paths.server.mkdir(parents=True, exist_ok=True, mode=0o700)
+    await serve(SQLiteStore(config.paths.server / "state.db"), options(config, made), made)
+
+
+async def run_alone(*, data_dir: Path, port: int, token: str, memory: bool) -> None:
+    """Run a control plane that belongs to no cluster."""
+    configs.STATE_ROOT = data_dir
+    pods, services = configs.ranges(0)
+    config = ClusterConfig(
+        name="alone",
+        index=0,
+        kubernetes_version=configs.SUPPORTED_VERSIONS[-1],
+        api_port=port,
+        kubelet_port=10250,
+        node_name="alone",
+        node_address="127.0.0.1",
+        pod_cidr=pods,
+        service_cidr=services,
+    )
+    made = credentials.ensure(config)
+    store: Store = MemoryStore() if memory else SQLiteStore(data_dir / "state.db")
+    tokens = [TokenFile([(token, UserInfo("admin", (MASTERS_GROUP,)))])]
+    await serve(store, options(config, made, host="127.0.0.1"), made, tokens)
+
+
 def main() -> None:
     """Parse the arguments and serve."""
-    parser = argparse.ArgumentParser(prog="wherry-server")
-    parser.add_argument("--data-dir", type=Path, required=True)
+    parser = argparse.ArgumentParser(prog="wherry-server", description=__doc__)
+    parser.add_argument("--name", help="the cluster")
+    parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--port", type=int, default=6443)
-    parser.add_argument("--token", required=True)
+    parser.add_argument("--token")
     parser.add_argument("--memory", action="store_true", help="keep nothing on disk")
     arguments = parser.parse_args()
     configure()
-    arguments.data_dir.mkdir(parents=True, exist_ok=True)
-    uvloop.run(run(data_dir=arguments.data_dir, port=arguments.port, token=arguments.token, memory=arguments.memory))
+    if arguments.name is None:
+        if arguments.data_dir is None or arguments.token is None:
+            parser.error("--name, or --data-dir and --token, must be given")
+        arguments.data_dir.mkdir(parents=True, exist_ok=True)
+        chosen = {key: getattr(arguments, key) for key in ("data_dir", "port", "token", "memory")}
+        uvloop.run(run_alone(**chosen))
+        return
+    try:
+        config = configs.load(arguments.name)
+        if config is None:
+            raise ClusterError(f"there is no cluster {arguments.name!r}")
+        process.hold(process.SERVER, config.paths)
+        uvloop.run(run_cluster(config))
+    except (ClusterError, OSError) as error:
+        sys.exit(f"wherry: {error}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,84 @@
+"""The control plane in one process: API server, controllers and scheduler over one store.
+
+The controllers and the scheduler reach the API server in process, each as the user that Kubernetes gives it, so its
+rights are those of the default roles.
+"""
+
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+from wherry.apiserver.attributes import AUTHENTICATED_GROUP, UserInfo
+from wherry.apiserver.authn.issuer import ServiceAccountIssuer, SigningKey, groups, username
+from wherry.apiserver.authn.token import TokenAuthenticator
+from wherry.apiserver.server import ApiServer, ServerOptions
+from wherry.client.client import Client
+from wherry.client.events import EventRecorder
+from wherry.client.informer import InformerFactory
+from wherry.cluster.credentials import Credentials
+from wherry.controllers.controller import Settings
+from wherry.controllers.manager import Manager
+from wherry.scheduler.scheduler import Scheduler
+from wherry.store.protocol import Store
+from wherry.util.tasks import Scope
+
+_MANAGER = UserInfo("system:kube-controller-manager", (AUTHENTICATED_GROUP,))
+_SCHEDULER = UserInfo("system:kube-scheduler", (AUTHENTICATED_GROUP,))
+
+
+class ControlPlane:
+    """``async with ControlPlane(...)`` serves, reconciles and schedules until the block ends."""
+
+    def __init__(
+        self,
+        store: Store,
+        options: ServerOptions,
+        credentials: Credentials,
+        *,
+        tokens: Sequence[TokenAuthenticator] = (),
+    ) -> None:
+        key = SigningKey.from_pem(credentials.service_account_key.read_bytes())
+        self._server = ApiServer(store, options, issuer=ServiceAccountIssuer([key]), tokens=tokens)
+        self._credentials = credentials
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._server)
+            scope = await stack.enter_async_context(Scope())
+            self._run_controllers(scope)
+            self._run_scheduler(scope)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._stack.__aexit__(kind, error, traceback)
+
+    def _run_controllers(self, scope: Scope) -> None:
+        authority = self._credentials.authority
+        settings = Settings(
+            root_ca=authority.certificate.read_text(),
+            signing_cert=authority.certificate.read_text(),
+            signing_key=authority.key.read_text(),
+        )
+        manager = Manager(self._client(_MANAGER), settings=settings, client_for=self._controller_client)
+        manager.run(scope)
+
+    def _run_scheduler(self, scope: Scope) -> None:
+        client = self._client(_SCHEDULER)
+        informers = InformerFactory(client)
+        recorder = EventRecorder(client, "default-scheduler")
+        scheduler = Scheduler(client, informers, recorder)
+        informers.run(scope)
+        scope.spawn(recorder.run(), name="scheduler events", guard=True)
+        scope.spawn(scheduler.run(), name="scheduler")
+
+    def _controller_client(self, name: str) -> Client:
+        user = UserInfo(username("kube-system", name), (*groups("kube-system"), AUTHENTICATED_GROUP))
+        return self._client(user)
+
+    def _client(self, user: UserInfo) -> Client:
+        return Client(self._server.transport(user), field_manager=user.name.rpartition(":")[2])

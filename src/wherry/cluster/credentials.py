@@ -1,0 +1,50 @@
+"""The certificates and kubeconfigs of one cluster's components."""
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from wherry.cluster import kubeconfig
+from wherry.cluster.config import ClusterConfig
+from wherry.cluster.files import KeyPair
+from wherry.cluster.pki import Authority, service_account_key
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Files of the server process (PEM)."""
+
+    authority: KeyPair
+    serving: KeyPair
+    kubelet_client: KeyPair
+    service_account_key: Path
+
+
+def ensure(config: ClusterConfig) -> Credentials:
+    """Make what is missing or ends soon, write the kubeconfigs of the node process, and return the server's files."""
+    authority = Authority(config.paths.pki)
+    serving = authority.server("apiserver", _names(config))
+    kubelet_client = authority.client("apiserver-kubelet-client", "kube-apiserver-kubelet-client", ["system:masters"])
+    authority.client("admin", "kubernetes-admin", ["system:masters"])
+    authority.server("kubelet-serving", [config.node_name, config.node_address])
+    node = authority.client("kubelet", f"system:node:{config.node_name}", ["system:nodes"])
+    proxy = authority.client("kube-proxy", "system:kube-proxy", [])
+    for path, pair in ((config.paths.kubelet_kubeconfig, node), (config.paths.proxy_kubeconfig, proxy)):
+        kubeconfig.write(path, kubeconfig.entries(config, authority.files.certificate, pair))
+    return Credentials(authority.files, serving, kubelet_client, service_account_key(config.paths.pki))
+
+
+def _names(config: ClusterConfig) -> list[str]:
+    service = "kubernetes.default.svc"
+    return [
+        "kubernetes",
+        "kubernetes.default",
+        service,
+        f"{service}.{config.cluster_domain}",
+        "localhost",
+        config.node_name,
+        socket.gethostname(),
+        "127.0.0.1",
+        config.node_address,
+        config.kubernetes_service_ip,
+    ]
