@@ -11,6 +11,7 @@ from wherry.controllers.deployment import DeploymentController
 from wherry.controllers.endpoints import EndpointsController
 from wherry.controllers.endpointslice import EndpointSliceController
 from wherry.controllers.garbagecollector import GarbageCollector
+from wherry.controllers.job import JobController
 from wherry.controllers.namespace import NamespaceController
 from wherry.controllers.replicaset import ReplicaSetController
 from wherry.controllers.replicationcontroller import ReplicationControllerController
@@ -24,6 +25,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     DeploymentController,
     ReplicaSetController,
     ReplicationControllerController,
+    JobController,
     EndpointsController,
     EndpointSliceController,
     NamespaceController,
