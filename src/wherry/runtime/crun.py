@@ -37,6 +37,7 @@ from wherry.runtime.protocol import (
     Stats,
 )
 from wherry.runtime.records import STARTING, ContainerRecord, Records, SandboxRecord, write_json
+from wherry.runtime.seccomp import CompiledProfiles
 from wherry.util import clock, linux
 from wherry.util.tasks import Scope
 
@@ -84,6 +85,7 @@ class CrunRuntime:
         self._cgroup_root = cgroup_root
         self._cgroups = Cgroups()
         self._host = spec.Host()
+        self._filters = CompiledProfiles()
         self._boot = ""
         self._runtime = ["crun", f"--root={run_dir}/crun", "--cgroup-manager=cgroupfs"]
         self._containers: dict[str, _Container] = {}
@@ -351,7 +353,8 @@ class CrunRuntime:
         files = sandbox.files(self._sandbox_directory(parent.id), parent.parsed(), pause_pid=parent.pause_pid)
         bundle = self._records.bundle(record.id)
         os.makedirs(bundle, mode=0o700, exist_ok=True)
-        described = spec.build(config, files, cgroup=record.cgroup, host=self._host)
+        annotations = self._filters.annotations(spec.seccomp_profile(config, self._host))
+        described = spec.build(config, files, cgroup=record.cgroup, host=self._host, annotations=annotations)
         write_json(f"{bundle}/config.json", described)
         if config.log_path:
             os.makedirs(os.path.dirname(config.log_path), exist_ok=True)
@@ -385,9 +388,16 @@ class CrunRuntime:
                 self._emit(container)
                 raise ContainerError(str(error)) from error
             record.state, record.started_at = RUNNING, clock.seconds()
-            await asyncio.to_thread(self._records.save, record)
+            await asyncio.to_thread(self._note_started, record)
             self._emit(container)
             self._watch(container)
+
+    def _note_started(self, record: ContainerRecord) -> None:
+        self._records.save(record)
+        with open(f"{self._records.bundle(record.id)}/config.json") as file:
+            profile = json.load(file)["linux"].get("seccomp")
+        if profile:
+            self._filters.learn(profile, f"{self._run_dir}/crun/{record.id}/seccomp.bpf")
 
     def _watch(self, container: _Container) -> None:
         record = container.record

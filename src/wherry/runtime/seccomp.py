@@ -4,7 +4,10 @@ The table in ``data/seccomp.json`` has the system calls that every container may
 that a capability unlocks; they are the ones that the profiles of moby and containerd agree on.
 """
 
+import base64
+import contextlib
 import functools
+import hashlib
 import json
 import platform
 from collections.abc import Mapping, Sequence
@@ -52,3 +55,29 @@ def default_profile(capabilities: Sequence[str], *, machine: str | None = None) 
     if architecture["names"]:
         profile["architectures"] = architecture["names"]
     return profile
+
+
+class CompiledProfiles:
+    """The filters that crun compiled, by profile, so that it compiles each once and not for every container.
+
+    Compiling the default profile takes longer than everything else that starting a container does.
+    """
+
+    def __init__(self) -> None:
+        self._filters: dict[str, str] = {}
+
+    @staticmethod
+    def _key(profile: Mapping[str, object]) -> str:
+        return hashlib.sha256(json.dumps(profile, sort_keys=True).encode()).hexdigest()
+
+    def annotations(self, profile: Mapping[str, object] | None) -> dict[str, str]:
+        """Return what tells crun to take the compiled filter, nothing when there is none (yet)."""
+        compiled = self._filters.get(self._key(profile)) if profile else None
+        return {"run.oci.seccomp_bpf_data": compiled} if compiled else {}
+
+    def learn(self, profile: Mapping[str, object], path: str) -> None:
+        """Keep the filter that crun left at `path`, if it did."""
+        key = self._key(profile)
+        if key not in self._filters:
+            with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
+                self._filters[key] = base64.b64encode(file.read()).decode()

@@ -55,8 +55,10 @@ class SandboxFiles:
     hostname_file: str = ""
 
 
-def build(config: ContainerConfig, sandbox: SandboxFiles, *, cgroup: str, host: Host) -> dict[str, Any]:
-    """Return the contents of ``config.json`` (the OCI runtime specification 1.0)."""
+def build(
+    config: ContainerConfig, sandbox: SandboxFiles, *, cgroup: str, host: Host, annotations: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the contents of ``config.json`` (the OCI runtime specification 1.0) with further `annotations`."""
     linux_part: dict[str, Any] = {
         "cgroupsPath": cgroup,
         "namespaces": _namespaces(sandbox),
@@ -68,20 +70,23 @@ def build(config: ContainerConfig, sandbox: SandboxFiles, *, cgroup: str, host: 
     if not config.privileged:
         linux_part["maskedPaths"] = list(config.masked_paths)
         linux_part["readonlyPaths"] = list(config.read_only_paths)
-        if config.seccomp is not None and host.seccomp:
-            linux_part["seccomp"] = _seccomp(config)
+        if (profile := seccomp_profile(config, host)) is not None:
+            linux_part["seccomp"] = profile
     return {
         "ociVersion": OCI_VERSION,
         "root": {"path": config.rootfs, "readonly": config.read_only_rootfs},
         "process": _process(config, sandbox, host),
         "mounts": _mounts(config, sandbox, host),
         "linux": linux_part,
-        "annotations": {"org.opencontainers.image.stopSignal": config.stop_signal},
+        "annotations": {"org.opencontainers.image.stopSignal": config.stop_signal, **annotations},
     }
 
 
-def _seccomp(config: ContainerConfig) -> Mapping[str, object]:
-    if config.seccomp is None or config.seccomp == DEFAULT_SECCOMP:
+def seccomp_profile(config: ContainerConfig, host: Host) -> Mapping[str, object] | None:
+    """Return the profile that a container gets, None for no filter."""
+    if config.privileged or config.seccomp is None or not host.seccomp:
+        return None
+    if config.seccomp == DEFAULT_SECCOMP:
         return default_profile(config.capabilities)
     return config.seccomp
 
