@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from wherry.api.errors import MethodNotAllowed
+from wherry.api.errors import MethodNotAllowed, NotFound
 from wherry.apiserver.api import Api
 from wherry.apiserver.handlers import create, delete, deletecollection, get, patch, update, watch
 from wherry.apiserver.handlers import list as listing
@@ -30,6 +30,8 @@ def find(api: Api, request: Request) -> Handler:
     """Return the handler of a request. Raises MethodNotAllowed."""
     resource, sub = request.resource, request.subresource
     served = resource.subresources[sub].verbs if sub else resource.verbs
+    if request.name and not sub and not resource.verbs & _NAMED:
+        raise NotFound.path()
     misplaced = not sub and (request.verb in _NAMED) is not bool(request.name)
     if request.verb not in served or misplaced:
         raise MethodNotAllowed(details={})

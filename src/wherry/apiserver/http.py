@@ -143,7 +143,7 @@ class Frontend:
         form = negotiate.negotiate(accept) if not _is_plain(accept) else negotiate.PLAIN
         if is_long(verb, info.subresource):
             if handler is None:
-                return await self.relay.handle(http, request, info)  # type: ignore[no-any-return]
+                return await self.relay.handle(http, request, info)
             return await self._answer(http, request, await handler(self.api, request), form)
         self.flow.enter(exempt=True)
         try:

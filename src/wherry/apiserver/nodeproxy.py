@@ -205,7 +205,7 @@ def container_of(pod: Object, wanted: str) -> str:
             raise BadRequest(f"container {wanted} is not valid for pod {name}")
         return wanted
     if len(regular) == 1:
-        return regular[0]  # type: ignore[no-any-return]
+        return regular[0]
     text = f"a container name must be specified for pod {name}"
     if regular:
         text += f", choose one of: [{' '.join(regular)}]"

@@ -117,7 +117,7 @@ class Registry:
         if memo is None:
             fresh = self._fresh.get((record.key, record.revision))
             memo = record.memo = Memo(fresh if fresh is not None else orjson.loads(record.value))
-        return memo  # type: ignore[no-any-return]
+        return memo
 
     def obj(self, record: Record, resource: Resource | None = None) -> Object:
         """Return the object of a record in the form of `resource` (None: as stored). Shared; never change it."""
@@ -146,7 +146,7 @@ class Registry:
         if memo is not None:
             if memo.item is None:
                 memo.item = _without_type(record.value, resource)
-            return memo.item  # type: ignore[no-any-return]
+            return memo.item
         return _without_type(record.value, resource)
 
     def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:

@@ -9,7 +9,7 @@ from types import TracebackType
 
 from aiohttp import web
 
-from wherry.api.resources import SERVICES
+from wherry.api.resources import CERTIFICATESIGNINGREQUESTS, SERVICES
 from wherry.apiserver import reviewing
 from wherry.apiserver.admission.chain import Chain
 from wherry.apiserver.admission.order import standard
@@ -21,6 +21,7 @@ from wherry.apiserver.authn.issuer import ServiceAccountIssuer
 from wherry.apiserver.authn.serviceaccount import ServiceAccountTokens
 from wherry.apiserver.authn.token import TokenAuthenticator
 from wherry.apiserver.authn.union import UnionAuthenticator
+from wherry.apiserver.authz.escalation import EscalationCheck
 from wherry.apiserver.authz.union import UnionAuthorizer
 from wherry.apiserver.bootstrap import objects, rbac
 from wherry.apiserver.decode import Schemas
@@ -32,6 +33,7 @@ from wherry.apiserver.nodeproxy import NodeProxy
 from wherry.apiserver.paths import Paths
 from wherry.apiserver.registry import Registry
 from wherry.apiserver.reviews import ReviewContext
+from wherry.apiserver.strategies import certificates
 from wherry.apiserver.strategies.hooks import Hooks
 from wherry.apiserver.strategies.services import ServiceStorage
 from wherry.apiserver.version import version_info
@@ -89,7 +91,12 @@ class ApiServer:
         )
         self.authorizer = UnionAuthorizer(registry)
         self.issuer = issuer
-        self.api = Api(registry, Schemas(), Chain(plugins(registry)), Hooks())
+        self.api = Api(
+            registry,
+            Schemas(),
+            Chain([*plugins(registry), EscalationCheck(self.authorizer.rbac, self.authorizer)]),
+            Hooks(),
+        )
         reviewing.register(self.api, ReviewContext(registry, self.authenticator, self.authorizer, issuer))
         self.health = Health()
         self.discovery = Discovery(self.registry, server_address=lambda: f"{options.address}:{self.port}")
@@ -98,6 +105,7 @@ class ApiServer:
         self.frontend = Frontend(self.api, self.authenticator, self.authorizer, self.paths)
         self.services = ServiceStorage(self.registry, options.service_cidr.split(","), options.node_ports)
         self.api.hooks.register(SERVICES, self.services.hook)
+        self.api.hooks.register(CERTIFICATESIGNINGREQUESTS, certificates.HOOK)
         self.proxy = NodeProxy(self.api, self._kubelet_tls())
         self.frontend.relay = self.proxy
         self.port = options.port

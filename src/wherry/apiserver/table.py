@@ -5,11 +5,31 @@ from typing import Any
 
 from wherry.api import printers
 from wherry.api.errors import BadRequest, NotAcceptable
+from wherry.api.printers.text import age
 from wherry.api.resources import Resource
 from wherry.apiserver import negotiate
 from wherry.apiserver.negotiate import Form
 
 Object = dict[str, Any]
+
+
+SCALES = Resource("autoscaling", "v1", "scales", "scale", "Scale", True, frozenset())
+"""Stands for the objects of ``scale`` subresources."""
+
+_SCALE_COLUMNS: list[Object] = [
+    {"name": name, "type": kind, "format": "", "description": text, "priority": 0}
+    for name, kind, text in (
+        ("Name", "string", "Name must be unique within a namespace."),
+        ("Desired", "integer", "Number of desired pods."),
+        ("Available", "integer", "Number of observed pods."),
+        ("Age", "string", "Time since the object was created."),
+    )
+]
+
+
+def _scale_cells(obj: Object) -> list[Any]:
+    desired, actual = obj["spec"].get("replicas") or 0, obj["status"].get("replicas") or 0
+    return [obj["metadata"]["name"], desired, actual, age(obj)]
 
 
 def partial(obj: Object, version: str = "v1") -> Object:
@@ -62,10 +82,13 @@ def table(
             f'Unable to convert to Table as requested: includeObject: Invalid value: "{include}": '
             "must be 'Metadata', 'Object', 'None', or empty"
         )
-    columns = printers.columns(resource)
+    columns = _SCALE_COLUMNS if resource is SCALES else printers.columns(resource)
     rows = []
     for obj in objects:
-        row: Object = {"cells": printers.cells(resource, obj), "object": None}
+        row: Object = {
+            "cells": _scale_cells(obj) if resource is SCALES else printers.cells(resource, obj),
+            "object": None,
+        }
         conditions = printers.row_conditions(resource, obj)
         if conditions:
             row["conditions"] = conditions

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from wherry.api import managedfields
 from wherry.apiserver.api import Api
-from wherry.apiserver.pending import managedfields
 from wherry.apiserver.request import Request
 from wherry.util import clock
 

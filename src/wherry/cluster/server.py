@@ -92,7 +92,7 @@ async def run_alone(*, data_dir: Path, port: int, token: str, memory: bool) -> N
     )
     made = credentials.ensure(config)
     store: Store = MemoryStore() if memory else SQLiteStore(data_dir / "state.db")
-    tokens = [TokenFile([(token, UserInfo("admin", (MASTERS_GROUP,)))])]
+    tokens = [TokenFile([(token, UserInfo("admin", (MASTERS_GROUP,), "admin"))])]
     await serve(store, options(config, made, host="127.0.0.1"), made, tokens)
 
 

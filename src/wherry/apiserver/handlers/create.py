@@ -11,7 +11,7 @@ from wherry.apiserver.admission.plugin import CREATE
 from wherry.apiserver.api import Api, operation
 from wherry.apiserver.decode import decode
 from wherry.apiserver.handlers.writing import refuse_invalid, stored_object
-from wherry.apiserver.query import dry_run
+from wherry.apiserver.query import write_options
 from wherry.apiserver.registry import stored_form
 from wherry.apiserver.request import Made, Request, Stored
 from wherry.store.protocol import Mismatch, Record
@@ -25,7 +25,7 @@ _ATTEMPTS = 8
 async def handle(api: Api, request: Request) -> Stored | Made:
     """Create the object of the body and answer with it."""
     resource = request.resource
-    dry = dry_run(request.params, "CreateOptions")
+    dry = write_options(request.params, "CreateOptions")
     obj = decode(
         request, api.schema(resource), api_version=resource.api_version, kind=resource.kind, options="CreateOptions"
     )
@@ -121,7 +121,7 @@ async def _store(api: Api, request: Request, obj: Object, dry: bool) -> Stored |
     resource = request.resource
     strategy.prepare_create(resource, obj)
     hook = api.hooks.of(resource)
-    undo = hook.before(obj, None, dry) if hook is not None and hook.before is not None else None
+    undo = hook.before(request, obj, None, dry) if hook is not None and hook.before is not None else None
     try:
         refuse_invalid(resource, obj, validation.validate_create(resource, obj))
         request.warnings.extend(warnings.for_object(resource, obj))

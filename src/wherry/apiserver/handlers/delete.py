@@ -102,7 +102,7 @@ def _dry_run_of(body: Object) -> bool:
 
 def _body(request: Request) -> Object | None:
     if request.given is not None:
-        return request.given  # type: ignore[no-any-return]
+        return request.given
     if not request.body:
         return None
     kind = media_type(request.content_type)
@@ -112,7 +112,7 @@ def _body(request: Request) -> Object | None:
         raise BadRequest(str(error)) from None
     if content.get("kind") not in (None, "", "DeleteOptions"):
         raise BadRequest(f"decoded object cannot be converted to DeleteOptions: {content.get('kind')}")
-    return content  # type: ignore[no-any-return]
+    return content
 
 
 def _validate(options: DeleteOptions) -> None:

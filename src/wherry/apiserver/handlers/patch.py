@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from wherry.api import defaults, meta, schema
+from wherry.api import defaults, managedfields, schema
+from wherry.api import patch as patches
 from wherry.api.errors import BadRequest, Invalid, NotFound, UnsupportedMediaType
 from wherry.api.field import forbidden, invalid, required
 from wherry.api.resources import Resource
@@ -12,9 +13,7 @@ from wherry.apiserver.api import Api
 from wherry.apiserver.decode import field_validation
 from wherry.apiserver.handlers import create, update
 from wherry.apiserver.handlers.writing import change
-from wherry.apiserver.pending import managedfields
-from wherry.apiserver.pending import patch as patches
-from wherry.apiserver.query import boolean, dry_run
+from wherry.apiserver.query import boolean, dry_run, field_manager_errors
 from wherry.apiserver.request import Made, Request, Stored
 from wherry.util import clock
 
@@ -23,6 +22,7 @@ Object = dict[str, Any]
 JSON, MERGE = "application/json-patch+json", "application/merge-patch+json"
 STRATEGIC, APPLY = "application/strategic-merge-patch+json", "application/apply-patch+yaml"
 _TYPES = (JSON, MERGE, STRATEGIC, APPLY)
+_UNREADABLE = {JSON: "error decoding patch: ", MERGE: "error decoding patch: ", APPLY: "error decoding YAML: "}
 
 
 async def handle(api: Api, request: Request) -> Stored | Made:
@@ -59,15 +59,15 @@ def body_of(request: Request, kind: str) -> tuple[Any, list[str]]:
     if request.given is not None:
         return request.given, []
     try:
-        if kind == JSON:
-            return schema.decode_patch(request.body)
-        return schema.decode_body(request.body, "application/yaml" if kind == APPLY else "application/json")
+        if kind == APPLY:
+            return schema.decode_body(request.body, "application/yaml")
+        return schema.decode_patch(request.body)
     except DecodeError as error:
-        raise BadRequest(f"error decoding patch: {error}") from None
+        raise BadRequest(f"{_UNREADABLE.get(kind, '')}{error}") from None
 
 
 def _check_options(request: Request, kind: str) -> None:
-    errors = []
+    errors = field_manager_errors(request.params)
     if kind != APPLY and "force" in request.params:
         errors.append(forbidden("force", "may not be specified for non-apply patch"))
     if kind == APPLY and not request.params.get("fieldManager"):
@@ -78,15 +78,19 @@ def _check_options(request: Request, kind: str) -> None:
 
 def _patched(api: Api, resource: Resource, kind: str, old: Object, content: Any) -> Object:
     if kind == JSON:
-        return patches.apply_json(old, content)  # type: ignore[no-any-return]
+        return patches.apply_json(old, content)
     if kind == MERGE:
-        return patches.apply_merge(old, content)  # type: ignore[no-any-return]
-    return patches.apply_strategic(old, content, api.schema(resource))  # type: ignore[no-any-return]
+        return patches.apply_merge(old, content)
+    return patches.apply_strategic(old, content, api.schema(resource))
 
 
 def conformed(api: Api, request: Request, patched: Object, *, mode: str, duplicates: list[str]) -> Object:
     """Bring a patched object into the form of its schema, defaulted. Raises Invalid, BadRequest."""
     resource = request.resource
+    version, kind = patched.get("apiVersion"), patched.get("kind")
+    if (version, kind) != (resource.api_version, resource.kind):
+        text = f'no kind "{kind}" is registered for version "{version}" in scheme "pkg/api/legacyscheme/scheme.go:30"'
+        raise Invalid.of("", "", [invalid("patch", _shown(request), text)])
     new, unknown, error = api.schema(resource).conform(patched)
     if error is not None:
         raise Invalid.of("", "", [invalid("patch", _shown(request), str(error))])
@@ -99,7 +103,7 @@ def conformed(api: Api, request: Request, patched: Object, *, mode: str, duplica
     new["apiVersion"], new["kind"] = resource.api_version, resource.kind
     new["metadata"] = dict(new.get("metadata") or {})
     defaults.default(resource, new)
-    return new  # type: ignore[no-any-return]
+    return new
 
 
 def _shown(request: Request) -> str:
@@ -112,13 +116,14 @@ def _finish(request: Request, new: Object) -> None:
     create.drop_duplicate_owners(request, new["metadata"])
 
 
-async def _apply(api: Api, request: Request, content: Object, dry: bool) -> Stored | Made:
+async def _apply(api: Api, request: Request, config: Object, dry: bool) -> Stored | Made:
     resource = request.resource
-    config = conformed_config(api, request, content)
     force = boolean(request.params, "force")
+    if not isinstance(config, dict):
+        raise BadRequest("error decoding YAML: apply configuration must be an object")
 
     def merged(live: Object | None) -> Object:
-        return managedfields.apply(  # type: ignore[no-any-return]
+        applied = managedfields.apply(
             live,
             config,
             manager=request.params["fieldManager"],
@@ -127,41 +132,21 @@ async def _apply(api: Api, request: Request, content: Object, dry: bool) -> Stor
             api_version=resource.api_version,
             subresource=request.subresource,
             type_schema=api.schema(resource),
+            reset=managedfields.reset_fields(resource, request.subresource),
         )
-
-    async def make(old: Object) -> Object:
-        new = meta.copy(merged(old))
+        new = api.schema(resource).conform(applied).obj
+        new["metadata"] = dict(new["metadata"])
+        new["metadata"].setdefault("name", request.name)
+        _finish(request, new)
         defaults.default(resource, new)
         return new
+
+    async def make(old: Object) -> Object:
+        return merged(old)
 
     try:
         return await change(api, request, make, dry=dry)
     except NotFound:
         if request.subresource or api.registry.record(resource, request.namespace, request.name) is not None:
             raise
-    new = meta.copy(merged(None))
-    defaults.default(resource, new)
-    return await create.create(api, request, new, dry=dry, applied=True)
-
-
-def conformed_config(api: Api, request: Request, content: Object) -> Object:
-    """Check an apply configuration against its schema and the path. Raises BadRequest."""
-    resource = request.resource
-    mode = field_validation(request.params, "PatchOptions")
-    if not isinstance(content, dict):
-        raise BadRequest("error decoding YAML: apply configuration must be an object")
-    metadata = dict(content.get("metadata") or {})
-    if metadata.get("managedFields"):
-        raise BadRequest("metadata.managedFields must be nil")
-    config, unknown, error = api.schema(resource).conform(content)
-    if error is not None:
-        raise BadRequest(
-            f"failed to create typed patch object ({request.namespace}/{request.name}; {resource.api_version}, Kind={resource.kind}): {error}"
-        )
-    if unknown and mode == "Strict":
-        raise BadRequest(f"failed to create typed patch object: {', '.join(unknown)}")
-    config["metadata"] = dict(config.get("metadata") or {})
-    config["metadata"].setdefault("name", request.name)
-    update.check_name(request, config["metadata"])
-    create.check_namespace(request, config["metadata"])
-    return config  # type: ignore[no-any-return]
+    return await create.create(api, request, merged(None), dry=dry, applied=True)

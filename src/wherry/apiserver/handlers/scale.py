@@ -15,6 +15,7 @@ from wherry.apiserver.query import dry_run
 from wherry.apiserver.request import Made, Request, Stored
 from wherry.apiserver.scales import ScalePaths
 from wherry.apiserver.selectors import selector_text
+from wherry.apiserver.table import SCALES
 
 Object = dict[str, Any]
 
@@ -27,7 +28,7 @@ async def handle(api: Api, request: Request) -> Made:
     paths = api.scales.get(request.resource, _DEFAULT)
     if request.verb == "get":
         found = await get.handle(api, request)
-        return Made(_scale(request, api.registry.obj(found.record, request.resource), paths))
+        return Made(_scale(request, api.registry.obj(found.record, request.resource), paths), SCALES)
     dry = dry_run(request.params, "UpdateOptions" if request.verb == "update" else "PatchOptions")
     if request.verb == "update":
         schema = api.schemas.of_subresource(request.resource.subresources["scale"])
@@ -39,7 +40,7 @@ async def handle(api: Api, request: Request) -> Made:
 
     written = await change(api, request, make, dry=dry)
     obj = api.registry.obj(written.record, request.resource) if isinstance(written, Stored) else written.obj
-    return Made(_scale(request, obj, paths))
+    return Made(_scale(request, obj, paths), SCALES)
 
 
 def _patched(api: Api, request: Request, scale: Object) -> Object:
@@ -57,7 +58,7 @@ def _patched(api: Api, request: Request, scale: Object) -> Object:
     new, _, error = schema.conform(patched)
     if error is not None:
         raise Invalid.of("", "", [invalid("patch", request.body.decode("utf-8", "replace"), str(error))])
-    return new  # type: ignore[no-any-return]
+    return new
 
 
 def read(obj: Object, path: tuple[str, ...]) -> Any:

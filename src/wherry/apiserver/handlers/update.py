@@ -9,7 +9,7 @@ from wherry.apiserver.api import Api
 from wherry.apiserver.decode import decode
 from wherry.apiserver.handlers import create
 from wherry.apiserver.handlers.writing import change, check_uid, upstream_key
-from wherry.apiserver.query import dry_run
+from wherry.apiserver.query import write_options
 from wherry.apiserver.request import Made, Request, Stored
 
 Object = dict[str, Any]
@@ -18,7 +18,7 @@ Object = dict[str, Any]
 async def handle(api: Api, request: Request) -> Stored | Made:
     """Replace the object (or what the subresource covers of it); create it where the kind allows that."""
     resource = request.resource
-    dry = dry_run(request.params, "UpdateOptions")
+    dry = write_options(request.params, "UpdateOptions")
     obj = decode(
         request, api.schema(resource), api_version=resource.api_version, kind=resource.kind, options="UpdateOptions"
     )

@@ -3,13 +3,12 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from wherry.api import meta, strategy, validation, warnings
+from wherry.api import managedfields, meta, strategy, validation, warnings
 from wherry.api.errors import Conflict, InternalError, Invalid, NotFound
 from wherry.api.field import FieldError, invalid
 from wherry.api.resources import NAMESPACES, Resource
 from wherry.apiserver.admission.plugin import UPDATE
 from wherry.apiserver.api import Api, operation
-from wherry.apiserver.pending import managedfields
 from wherry.apiserver.registry import stored_form
 from wherry.apiserver.request import Made, Request, Stored
 from wherry.store.protocol import Mismatch, Record
@@ -71,7 +70,7 @@ async def _write_change(
     new["metadata"]["resourceVersion"] = str(record.revision)
     hook = api.hooks.of(resource)
     before = hook.before if hook is not None and not request.subresource else None
-    undo = before(new, old, dry) if before is not None else None
+    undo = before(request, new, old, dry) if before is not None else None
     try:
         refuse_invalid(resource, new, validation.validate_update(resource, new, old, request.subresource))
         if not request.subresource:
@@ -145,9 +144,9 @@ def check_version(request: Request, new: Object, record: Record) -> None:
     if given == str(record.revision):
         return
     if not (given.isascii() and given.isdigit()):
-        error = InternalError(f'strconv.ParseUint: parsing "{given}": invalid syntax')
-        error.status_reason = ""
-        raise error
+        refusal = InternalError(f'strconv.ParseUint: parsing "{given}": invalid syntax')
+        refusal.status_reason = ""
+        raise refusal
     raise Conflict.modified(resource.plural, request.name, resource.group)
 
 

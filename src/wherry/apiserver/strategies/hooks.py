@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wherry.api.resources import Resource
+from wherry.apiserver.request import Request
 
 Object = dict[str, Any]
 Undo = Callable[[], None]
@@ -16,10 +17,10 @@ Undo = Callable[[], None]
 
 @dataclass(slots=True)
 class Hook:
-    """`before` is called with (new, old, dry_run) before validation of a create (old None) or update, and may return an
+    """`before` is called with (request, new, old, dry_run) before validation of a create (old None) or update, and may return an
     undo; `after` with (new or None, old or None) once the write is durable."""
 
-    before: Callable[[Object, Object | None, bool], Undo | None] | None = None
+    before: Callable[[Request, Object, Object | None, bool], Undo | None] | None = None
     after: Callable[[Object | None, Object | None], Awaitable[None]] | None = None
 
 

@@ -11,6 +11,7 @@ from wherry.api.resources import IPADDRESSES, SERVICES
 from wherry.api.strategy.services import needs_cluster_ip, needs_health_check_port, needs_node_port
 from wherry.apiserver.allocators import AddressAllocator, AllocationError, PortAllocator
 from wherry.apiserver.registry import Registry
+from wherry.apiserver.request import Request
 from wherry.apiserver.strategies.hooks import Hook, Undo
 from wherry.client.client import Client
 
@@ -26,7 +27,7 @@ class ServiceStorage:
     def __init__(self, registry: Registry, cidrs: list[str], node_ports: tuple[int, int]) -> None:
         self._registry = registry
         self._addresses = {a.family: a for a in (AddressAllocator(cidr) for cidr in cidrs)}
-        self._families = [a for a in self._addresses]
+        self._families = list(self._addresses)
         self._ports = PortAllocator(*node_ports)
         self._client: Client | None = None
         self.hook = Hook(before=self._before, after=self._after)
@@ -52,7 +53,7 @@ class ServiceStorage:
         family = f"IPv{ipaddress.ip_address(ip).version}"
         return self._addresses.get(family) or next(iter(self._addresses.values()))
 
-    def _before(self, new: Object, old: Object | None, dry: bool) -> Undo:
+    def _before(self, request: Request, new: Object, old: Object | None, dry: bool) -> Undo:
         taken: list[Callable[[], None]] = []
 
         def undo() -> None:
