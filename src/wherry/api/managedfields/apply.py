@@ -130,14 +130,14 @@ def _merged(
     walkers = root_of(type_schema)
     last_fields = with_named_members(kind, last.fields)
     pruned = _removed(kind, merged, last_fields)
-    owned: Node = own.fields
+    owned: Node = walkers.full_set(config)
     for key, entry in entries.items():
         if key != own.key:
             owned = union(owned, entry.fields)
-    everything = with_named_members(kind, walkers.to_set(merged))
-    kept = with_named_members(kind, walkers.to_set(pruned))
+    everything = with_named_members(kind, walkers.full_set(merged))
+    kept = with_named_members(kind, walkers.full_set(pruned))
     pruned = _removed(kind, merged, difference(everything, union(kept, with_named_members(kind, owned))))
-    kept = with_named_members(kind, walkers.to_set(pruned))
+    kept = with_named_members(kind, walkers.full_set(pruned))
     return _removed(kind, merged, intersection(difference(everything, kept), last_fields))
 
 

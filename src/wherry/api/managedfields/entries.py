@@ -1,5 +1,6 @@
 """Entries of ``metadata.managedFields``: reading, writing, order, and how conflicts name managers."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,6 +10,7 @@ from wherry.api.meta import Object
 
 MAX_UPDATE_MANAGERS = 10
 ANCIENT = "ancient-changes"
+_KINDS = frozenset({"f:", "k:", "v:", "i:"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +69,9 @@ def decode(entries: Iterable[Any] | None) -> Entries | None:
 
 
 def _is_set(node: Any) -> bool:
-    return isinstance(node, dict) and all(
-        element == "." or (element[:2] in ("f:", "k:", "v:", "i:") and _is_set(child))
-        for element, child in node.items()
-    )
+    if not isinstance(node, dict):
+        return False
+    return all(element == "." or (element[:2] in _KINDS and _is_set(child)) for element, child in node.items())
 
 
 def encode(entries: Entries) -> list[Object]:
@@ -127,6 +128,4 @@ def without_times(entries: Iterable[Any] | None) -> list[Any]:
 
 
 def _quote(text: str) -> str:
-    import json
-
     return json.dumps(text, ensure_ascii=False)

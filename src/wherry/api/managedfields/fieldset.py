@@ -7,6 +7,8 @@ empty set. Nodes are never changed once made; they may be shared.
 
 from typing import Any, Final
 
+import orjson
+
 Node = dict[str, Any]
 
 LEAF: Final[Node] = {}
@@ -103,8 +105,6 @@ def paths(root: Node, prefix: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
 
 def show_path(path: tuple[str, ...]) -> str:
     """Return a path as conflicts show it: ``.spec.containers[name="c"].image``."""
-    import orjson
-
     out = ""
     for element in path:
         kind, _, rest = element.partition(":")
@@ -122,8 +122,6 @@ def show_path(path: tuple[str, ...]) -> str:
 
 def show_value(value: Any) -> str:
     """Return a scalar as paths show it: strings in double quotes."""
-    import orjson
-
     return orjson.dumps(value).decode()
 
 

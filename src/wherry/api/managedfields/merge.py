@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+import orjson
+
 from wherry.api.managedfields.fieldset import LEAF, Node, is_member
 from wherry.api.managedfields.walk import ANY, key_maker
 from wherry.api.schema.types import Type
@@ -25,14 +27,13 @@ def merges(kind: Type, value: Any) -> bool:
 
 
 def element_of(kind: Type) -> Type:
+    """Return the type of a list's items or a map's values."""
     return kind.element or ANY
 
 
 def path_element(kind: Type, item: Any) -> str:
     """Return the path element of an item of a set or a list with keys."""
     if kind.list_type == "set":
-        import orjson
-
         return "v:" + orjson.dumps(item).decode()
     return key_maker(kind)(item)
 

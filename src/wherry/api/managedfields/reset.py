@@ -1,4 +1,4 @@
-"""Which fields an endpoint resets: nobody can own ``status`` through the main resource or ``spec`` through ``/status``."""
+"""Which fields an endpoint resets: nobody owns ``status`` through the main resource, ``spec`` through ``/status``."""
 
 from functools import cache
 from importlib import resources as package_data

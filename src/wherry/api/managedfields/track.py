@@ -27,7 +27,7 @@ def track_update(
     """
     live = old or type_schema.zero()
     entries = _given(live, new, bool(subresource))
-    if not entries and old is not None and (old["metadata"].get("uid")):
+    if not entries and old is not None and old["metadata"].get("uid"):
         return []
     changed, removed = root_of(type_schema).compare(live, new)
     if reset:
@@ -69,7 +69,7 @@ def _given(live: Object, new: Object, subresource: bool) -> Entries:
 
 
 def same_but_managed_fields(new: Object, old: Object) -> bool:
-    """Tell whether two objects differ in nothing but times of their ``managedFields``: the write then changes nothing."""
+    """Tell whether two objects differ in nothing but times of their ``managedFields``: a write would be in vain."""
     mine, theirs = new["metadata"], old["metadata"]
     if len(mine) != len(theirs) or len(new) != len(old):
         return False

@@ -71,6 +71,10 @@ class Root:
         changed, removed = self._members.compare(old, new)
         return _without_metadata(changed or {}), _without_metadata(removed or {})
 
+    def full_set(self, value: dict[str, Any]) -> Node:
+        """Return the set of all fields of a value, also of those that no manager owns."""
+        return self._all.to_set(value) or {}
+
     def to_set(self, config: dict[str, Any]) -> Node:
         """Return the set of fields that an apply configuration names."""
         return _without_metadata(self._members.to_set(config) or {})
@@ -115,12 +119,8 @@ class _Compiler:
             case "any" if not kind.atomic and kind.go not in ("string", "integer", "number", "boolean"):
                 return _deduced()
             case "one-of":
-                return self._one_of(kind)
+                return _deduced()  # server-side apply knows no schema of a union
         return Walkers()
-
-    def _one_of(self, kind: Type) -> Walkers:
-        """A union has no schema that server-side apply knows: its parts are told by their values."""
-        return _deduced()
 
     def struct(
         self, kind: Type, *, skip: frozenset[str] = frozenset(), replaced: dict[str, Walkers] | None = None
@@ -149,7 +149,7 @@ def _finder(fields: dict[str, Any], other: Walkers | None) -> Callable[[str], tu
         return fields.get
 
     def find(name: str) -> tuple[str, Walkers] | None:
-        return fields[name] if name in fields else (f"f:{name}", other)
+        return fields.get(name, (f"f:{name}", other))
 
     return find
 

@@ -184,13 +184,13 @@ class _Loader(yaml.CSafeLoader):
         self.flatten_mapping(node)
         out: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = self.construct_object(key_node, deep=True)
             if isinstance(key, (dict, list)):
                 raise yaml.YAMLError("map keys must be scalars")
             name = _key(key)
             if name in out:
                 self.problems.append(f"  line {key_node.start_mark.line + 1}: key {_quoted(key)} already set in map")
-            out[name] = self.construct_object(value_node, deep=deep)  # type: ignore[no-untyped-call]
+            out[name] = self.construct_object(value_node, deep=deep)
         return out
 
 
@@ -198,17 +198,17 @@ _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in entries if not tag.endswith((":timestamp", ":int", ":float", ":bool"))]
     for first, entries in yaml.CSafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
+_Loader.add_implicit_resolver(
     "tag:yaml.org,2002:bool",
     re.compile(r"(?:y|Y|yes|Yes|YES|n|N|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF)$"),
     list("yYnNtTfFoO"),
 )
-_Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
+_Loader.add_implicit_resolver(
     "tag:yaml.org,2002:int",
     re.compile(r"[-+]?(?:0b[01_]+|0[0-7_]+|0x[0-9a-fA-F_]+|0|[1-9][0-9_]*)$"),
     list("-+0123456789"),
 )
-_Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
+_Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(
         r"(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
@@ -223,7 +223,7 @@ def _yaml(raw: bytes) -> tuple[Any, list[str]]:
     try:
         loader = _Loader(raw)
         try:
-            value = loader.get_data()  # type: ignore[no-untyped-call]
+            value = loader.get_data()
         finally:
             loader.dispose()
     except (yaml.YAMLError, ValueError, RecursionError) as error:

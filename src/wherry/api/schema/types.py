@@ -104,7 +104,7 @@ class TypeSchema:
 
     def zero(self) -> Object:
         """Return the empty object of the kind, without ``apiVersion`` and ``kind``: what a create adds to."""
-        return self._zero()  # type: ignore[no-any-return]
+        return self._zero()
 
     def type_at(self, *path: str) -> Type | None:
         """Return the type of the field at `path` (``*`` is a list or map element), None if unknown."""
