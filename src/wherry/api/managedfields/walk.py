@@ -62,9 +62,9 @@ class Root:
         root = type_schema.root
         metadata = root.fields["metadata"].type if "metadata" in root.fields else ANY
         self._metadata = compiler.struct(metadata, skip=_STRIPPED)
-        self._members = compiler.struct(
-            root, skip=frozenset({"apiVersion", "kind"}), replaced={"metadata": self._metadata}
-        )
+        types = frozenset({"apiVersion", "kind"})
+        self._members = compiler.struct(root, skip=types, replaced={"metadata": self._metadata})
+        self._all = compiler.struct(root)
 
     def compare(self, old: dict[str, Any], new: dict[str, Any]) -> tuple[Node, Node]:
         """Return the sets of fields that `new` adds or changes, and of those it removes."""
