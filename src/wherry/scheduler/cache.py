@@ -2,12 +2,13 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from wherry.api import meta
 from wherry.api.meta import Object
 from wherry.scheduler.nodeinfo import NodeInfo
-from wherry.scheduler.podinfo import PodInfo
+from wherry.scheduler.podinfo import AffinityTerm, PodInfo
 from wherry.scheduler.selectors import LabelSelector
 
 _LOG_LIMIT = 100_000
@@ -44,21 +45,65 @@ class PodCounter:
                 self.by_node.pop(node_name, None)
 
 
+@dataclass(frozen=True, slots=True)
+class ExistingTerm:
+    """An affinity term of pods that run; equal terms of any number of pods are one. `weight` is signed."""
+
+    term: AffinityTerm
+    owner_namespace: str
+    weight: int
+
+
+class TermIndex:
+    """The affinity terms of the pods that run, each with the number of its pods by node."""
+
+    def __init__(self, terms_of: Callable[[PodInfo], Iterable[tuple[AffinityTerm, int]]]) -> None:
+        self._terms_of = terms_of
+        self.terms: dict[Any, tuple[ExistingTerm, dict[str, int]]] = {}
+
+    def change(self, info: PodInfo, node_name: str, by: int) -> None:
+        """Count the terms of a pod that came (+1) or went (-1)."""
+        for term, weight in self._terms_of(info):
+            namespace_selector = term.namespace_selector.key if term.namespace_selector else None
+            owner = info.namespace if not term.namespaces and namespace_selector is None else ""
+            key = term.selector.key, term.topology_key, term.namespaces, namespace_selector, owner, weight
+            _, by_node = self.terms.setdefault(key, (ExistingTerm(term, owner, weight), {}))
+            count = by_node.get(node_name, 0) + by
+            if count:
+                by_node[node_name] = count
+            else:
+                del by_node[node_name]
+                if not by_node:
+                    del self.terms[key]
+
+
+def required_anti_affinity(info: PodInfo) -> Iterable[tuple[AffinityTerm, int]]:
+    """Yield the terms that keep other pods away."""
+    return ((term, 0) for term in info.shape.anti_affinity)
+
+
+def attractions(info: PodInfo) -> Iterable[tuple[AffinityTerm, int]]:
+    """Yield the terms that count for others with their weights; required affinity counts 1 (hardPodAffinityWeight)."""
+    yield from ((term, 1) for term in info.shape.affinity)
+    yield from ((term, term.weight) for term in info.shape.preferred_affinity)
+    yield from ((term, -term.weight) for term in info.shape.preferred_anti_affinity)
+
+
 class Cache:
     """The scheduler's picture of the cluster. It lives on the event loop and always holds the latest.
 
     `nodes` are those that have an object. Every change of a node is appended to a log (`position`, `changed_since`),
-    so that a ranking of nodes need only look at what is new. `epoch` grows when something changes that concerns all
-    nodes at once: nodes come or go, soft taints, images, or terms about other pods.
+    so that a ranking of nodes need only look at what is new. `image_epoch` grows when an image comes to or goes from
+    any node, which counts on all. `anti_affinity` holds the required terms of the pods that run, `attractions` those
+    that count for or against other pods.
     """
 
     def __init__(self) -> None:
         self.nodes: dict[str, NodeInfo] = {}
-        self.namespace_labels: Callable[[str], dict[str, str] | None] = lambda _: None
-        self.epoch = 0
+        self.image_epoch = 0
         self.soft_tainted: set[str] = set()
-        self.with_affinity: dict[str, NodeInfo] = {}
-        self.with_anti_affinity: dict[str, NodeInfo] = {}
+        self.anti_affinity = TermIndex(required_anti_affinity)
+        self.attractions = TermIndex(attractions)
         self.images: dict[str, dict[str, int]] = {}
         self.priorities: dict[int, int] = {}
         self.nominated: dict[str, dict[str, PodInfo]] = {}
@@ -78,13 +123,10 @@ class Cache:
         info = self.nodes.get(name)
         if info is None:
             info = self.nodes[name] = self._orphans.pop(name) if name in self._orphans else NodeInfo(name)
-            self.epoch += 1
-            self._index(info)
-        before = (info.images, info.labels, bool(info.soft_taints))
+        images = info.images
         info.set_node(node)
-        if before != (info.images, info.labels, bool(info.soft_taints)):
-            self.epoch += 1
-            self._index_images(name, before[0], info.images)
+        if images != info.images:
+            self._index_images(name, images, info.images)
         (self.soft_tainted.add if info.soft_taints else self.soft_tainted.discard)(name)
         self._changed(name)
 
@@ -93,16 +135,14 @@ class Cache:
         info = self.nodes.pop(name, None)
         if info is None:
             return
-        self.epoch += 1
         self.soft_tainted.discard(name)
-        self.with_affinity.pop(name, None)
-        self.with_anti_affinity.pop(name, None)
         self._index_images(name, info.images, {})
         if info.pods:
             self._orphans[name] = info
         self._changed(name)
 
     def _index_images(self, name: str, old: dict[str, int], new: dict[str, int]) -> None:
+        self.image_epoch += 1
         for image in old.keys() - new.keys():
             holders = self.images.get(image, {})
             holders.pop(name, None)
@@ -186,19 +226,9 @@ class Cache:
         for counter in self._counters.values():
             counter.change(info, node.name, by)
         if info.shape.has_affinity:
-            self.epoch += 1
-            self._index(node)
+            self.anti_affinity.change(info, node.name, by)
+            self.attractions.change(info, node.name, by)
         self._changed(node.name)
-
-    def _index(self, node: NodeInfo) -> None:
-        for index, pods in (
-            (self.with_affinity, node.pods_with_affinity),
-            (self.with_anti_affinity, node.pods_with_anti_affinity),
-        ):
-            if pods and node.name in self.nodes:
-                index[node.name] = node
-            else:
-                index.pop(node.name, None)
 
     # Nominations: pods for which room is being made.
 

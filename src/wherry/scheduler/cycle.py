@@ -15,7 +15,7 @@ from wherry.scheduler.framework import (
     Status,
 )
 from wherry.scheduler.nodeinfo import NodeInfo
-from wherry.scheduler.podinfo import PodInfo, PodShape
+from wherry.scheduler.podinfo import PodInfo
 from wherry.scheduler.profile import Profile
 from wherry.scheduler.ranking import Ranking
 
@@ -46,7 +46,7 @@ class Chooser:
     def __init__(self, profile: Profile, cache: Cache) -> None:
         self.profile = profile
         self._cache = cache
-        self._rankings: OrderedDict[tuple[PodShape, int, tuple[str, ...]], Ranking] = OrderedDict()
+        self._rankings: OrderedDict[tuple[bytes, tuple[int, int] | None, tuple[str, ...]], Ranking] = OrderedDict()
         self._start = 0
 
     def choose(self, info: PodInfo) -> Choice:
@@ -60,7 +60,7 @@ class Chooser:
         filters = [p for p in self.profile.at("filter") if p.name not in state.skip_filter]
         if only is None and not self._cache.nominated:
             scorers = self._pre_score(state, info, ())
-            if scorers is not None and all(p.per_node for p in filters):
+            if scorers is not None:
                 return Choice(self._ranked(state, info, filters, scorers, diagnosis), state)
         feasible = self._feasible(state, info, filters, only, diagnosis)
         if not feasible:
@@ -73,6 +73,20 @@ class Chooser:
         """Return why a node cannot take the pod, with and without the pods that room is being made for there."""
         filters = [p for p in self.profile.at("filter") if p.name not in state.skip_filter]
         return self._fits(state, info, node, filters)
+
+    def add_pod(self, state: CycleState, info: PodInfo, added: PodInfo, node: NodeInfo) -> None:
+        """Add a pod to a cloned node, with the state of all plugins."""
+        node.add(added)
+        for plugin in self.profile.at("add_pod"):
+            if plugin.name not in state.skip_filter:
+                plugin.add_pod(state, info, added, node)
+
+    def remove_pod(self, state: CycleState, info: PodInfo, removed: PodInfo, node: NodeInfo) -> None:
+        """Remove a pod from a cloned node, with the state of all plugins."""
+        node.remove(removed)
+        for plugin in self.profile.at("remove_pod"):
+            if plugin.name not in state.skip_filter:
+                plugin.remove_pod(state, info, removed, node)
 
     # Filtering.
 
@@ -145,10 +159,7 @@ class Chooser:
             if rivals:
                 trial, trial_state = node.clone(), state.clone()
                 for rival in rivals:
-                    trial.add(rival)
-                    for plugin in self.profile.at("add_pod"):
-                        if plugin.name not in state.skip_filter:
-                            plugin.add_pod(trial_state, info, rival, trial)
+                    self.add_pod(trial_state, info, rival, trial)
                 if (status := _filtered(filters, trial_state, info, trial)) is not None:
                     return status
         # Again without them: a pod may need not to depend on what is not there yet.
@@ -186,7 +197,11 @@ class Chooser:
     def _ranked(
         self, state: CycleState, info: PodInfo, filters: list[Plugin], scorers: list[Plugin], diagnosis: Diagnosis
     ) -> str:
-        key = info.shape, self._cache.epoch, tuple(plugin.name for plugin in (*filters, *scorers))
+        lonely = [plugin for plugin in filters if plugin.per_node]
+        others = [plugin for plugin in filters if not plugin.per_node]
+        by_images = "ImageLocality" not in state.skip_score
+        images = (self._cache.image_epoch, len(self._cache.nodes)) if by_images else None
+        key = info.shape.core, images, tuple(plugin.name for plugin in (*lonely, *scorers))
         ranking = self._rankings.get(key)
         if ranking is None:
             ranking = self._rankings[key] = Ranking(self._cache)
@@ -197,14 +212,22 @@ class Chooser:
         weighted = [(plugin.score, self.profile.weights[plugin.name]) for plugin in scorers]
 
         def evaluate(node: NodeInfo) -> Status | int:
-            status = _filtered(filters, state, info, node)
+            status = _filtered(lonely, state, info, node)
             if status is not None:
                 return status
             return sum(score(state, info, node) * weight for score, weight in weighted)
 
-        name = ranking.best(evaluate)
+        refused: dict[str, Status] = {}
+
+        def accept(node: NodeInfo) -> bool:
+            status = _filtered(others, state, info, node)
+            if status is not None:
+                refused[node.name] = status
+            return status is None
+
+        name = ranking.best(evaluate, accept)
         if name is None:
-            diagnosis.statuses = dict(ranking.statuses)
+            diagnosis.statuses = ranking.statuses | refused
             diagnosis.plugins.update(status.plugin for status in diagnosis.statuses.values())
             raise Unschedulable(diagnosis, state)
         return name

@@ -7,7 +7,7 @@ profile only calls what is overridden. All but ``pre_bind`` and ``bind`` are syn
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from wherry.api.meta import Object
 from wherry.scheduler.nodeinfo import NodeInfo
@@ -50,7 +50,7 @@ SKIP = Status(Code.SKIP)
 class CycleState:
     """What plugins remember during one pod's cycle, by plugin name; `skipped` are those without a say."""
 
-    data: dict[str, Any] = field(default_factory=dict)
+    data: dict[Any, Any] = field(default_factory=dict)
     skip_filter: set[str] = field(default_factory=set)
     skip_score: set[str] = field(default_factory=set)
 
@@ -73,9 +73,26 @@ class PreFilterResult:
 
 @dataclass(frozen=True, slots=True)
 class Nomination:
-    """The result of a successful ``post_filter``: the node where room is being made."""
+    """The result of a successful ``post_filter``: the node, and the pods that must leave it."""
 
     node_name: str
+    victims: Sequence[PodInfo] = ()
+
+
+class Handle(Protocol):
+    """What a plugin may ask of the framework that runs it."""
+
+    def fits(self, state: CycleState, info: PodInfo, node: NodeInfo) -> Status | None:
+        """Return why a node cannot take the pod, counting pods that room is being made for."""
+        ...
+
+    def add_pod(self, state: CycleState, info: PodInfo, added: PodInfo, node: NodeInfo) -> None:
+        """Add a pod to a cloned node, with the state of all plugins."""
+        ...
+
+    def remove_pod(self, state: CycleState, info: PodInfo, removed: PodInfo, node: NodeInfo) -> None:
+        """Remove a pod from a cloned node, with the state of all plugins."""
+        ...
 
 
 class Plugin:
@@ -115,8 +132,8 @@ class Plugin:
         """Change the state of ``pre_filter`` as if `removed` did not run on `node`."""
 
     def post_filter(
-        self, state: CycleState, info: PodInfo, statuses: dict[str, Status]
-    ) -> "Nomination | Status | None":
+        self, state: CycleState, info: PodInfo, statuses: dict[str, Status], handle: Handle
+    ) -> Nomination | Status | None:
         """Make room for a pod that no node can take."""
 
     def pre_score(self, state: CycleState, info: PodInfo, nodes: Sequence[NodeInfo]) -> Status | None:

@@ -24,7 +24,7 @@ class NodeInfo:
 
     __slots__ = (
         "allocatable", "allowed_pods", "counted_cpu", "counted_memory", "hard_taints", "images", "labels", "name",
-        "node", "pods", "pods_with_affinity", "pods_with_anti_affinity", "ports", "requested", "soft_taints",
+        "node", "pods", "ports", "requested", "soft_taints",
         "unschedulable",
     )  # fmt: skip
 
@@ -39,8 +39,6 @@ class NodeInfo:
         self.soft_taints: list[Taint] = []
         self.images: dict[str, int] = {}
         self.pods: dict[str, PodInfo] = {}
-        self.pods_with_affinity: dict[str, PodInfo] = {}
-        self.pods_with_anti_affinity: dict[str, PodInfo] = {}
         self.requested: Amounts = {}
         self.counted_cpu = 0
         self.counted_memory = 0
@@ -70,10 +68,6 @@ class NodeInfo:
         self.counted_memory += shape.counted_memory
         for port in shape.ports:
             self.ports[port] = self.ports.get(port, 0) + 1
-        if shape.has_affinity:
-            self.pods_with_affinity[info.key] = info
-            if shape.anti_affinity:
-                self.pods_with_anti_affinity[info.key] = info
 
     def remove(self, info: PodInfo) -> None:
         """Remove a pod that was added."""
@@ -87,8 +81,6 @@ class NodeInfo:
             self.ports[port] -= 1
             if not self.ports[port]:
                 del self.ports[port]
-        self.pods_with_affinity.pop(info.key, None)
-        self.pods_with_anti_affinity.pop(info.key, None)
 
     def conflicts(self, wanted: Port) -> bool:
         """Tell whether a host port is taken; 0.0.0.0 stands for every address."""
@@ -105,6 +97,6 @@ class NodeInfo:
         for name in NodeInfo.__slots__:
             value = getattr(self, name)
             setattr(other, name, value)
-        for name in ("pods", "pods_with_affinity", "pods_with_anti_affinity", "requested", "ports"):
+        for name in ("pods", "requested", "ports"):
             setattr(other, name, dict(getattr(self, name)))
         return other

@@ -12,10 +12,7 @@ from wherry.scheduler.resources import pod_requests
 from wherry.scheduler.selectors import LabelSelector, NodeSelectorTerm, label_selector
 
 _SHAPES = 4096
-_DECIDING = (
-    "nodeSelector", "affinity", "tolerations", "topologySpreadConstraints", "overhead", "resources", "hostNetwork",
-    "nodeName", "volumes", "resourceClaims",
-)  # fmt: skip
+_DECIDING = ("nodeSelector", "tolerations", "overhead", "resources", "nodeName")
 _CONTAINER_DECIDING = ("image", "resources", "ports", "restartPolicy")
 
 
@@ -66,8 +63,12 @@ class AffinityTerm:
 
 @dataclass(slots=True, eq=False)
 class PodShape:
-    """All of a pod's spec that decides where it may run. Equal specs share one shape; compare by identity."""
+    """All of a pod's spec that decides where it may run. Equal specs share one shape; compare by identity.
 
+    `core` is the signature of what a node is asked without regard to other pods and volumes.
+    """
+
+    core: bytes
     requests: tuple[tuple[str, int], ...]
     counted_cpu: int
     counted_memory: int
@@ -131,22 +132,31 @@ def pod_info(pod: Object) -> PodInfo:
 
 def shape_of(spec: dict[str, Any]) -> PodShape:
     """Return the shape of a pod's spec."""
+    affinity = spec.get("affinity") or {}
     parts: list[Any] = [spec.get(name) for name in _DECIDING]
+    parts.append(affinity.get("nodeAffinity"))
     parts += [
         [[container.get(name) for name in _CONTAINER_DECIDING] for container in spec.get(group) or ()]
         for group in ("containers", "initContainers")
     ]
-    # The token volume of each service account pod has a random name and decides nothing.
-    parts[_DECIDING.index("volumes")] = volumes = _deciding_volumes(spec.get("volumes"))
-    signature = orjson.dumps(parts)
+    core = orjson.dumps(parts)
+    volumes = _deciding_volumes(spec.get("volumes"))
+    others = (
+        affinity.get("podAffinity"),
+        affinity.get("podAntiAffinity"),
+        spec.get("topologySpreadConstraints"),
+        volumes,
+    )
+    signature = core + orjson.dumps(others)
     shape = _shapes.get(signature)
     if shape is None:
-        shape = _shapes[signature] = _parse(spec, volumes)
+        shape = _shapes[signature] = _parse(spec, volumes, core)
         if len(_shapes) > _SHAPES:
             _shapes.popitem(last=False)
     return shape
 
 
+# The token volume of each pod has a random name and decides nothing.
 _VOLUME_SOURCES = (
     "persistentVolumeClaim",
     "ephemeral",
@@ -162,13 +172,14 @@ def _deciding_volumes(volumes: list[dict[str, Any]] | None) -> list[dict[str, An
     return [volume for volume in volumes or () if any(source in volume for source in _VOLUME_SOURCES)]
 
 
-def _parse(spec: dict[str, Any], volumes: list[dict[str, Any]]) -> PodShape:
+def _parse(spec: dict[str, Any], volumes: list[dict[str, Any]], core: bytes) -> PodShape:
     asked, cpu, memory = pod_requests(spec)
     affinity = spec.get("affinity") or {}
     node, pod, anti = (affinity.get(part) or {} for part in ("nodeAffinity", "podAffinity", "podAntiAffinity"))
     required = node.get("requiredDuringSchedulingIgnoredDuringExecution")
     containers = spec.get("containers") or ()
     return PodShape(
+        core=core,
         requests=tuple((name, value) for name, value in asked.items() if value),
         counted_cpu=cpu,
         counted_memory=memory,

@@ -9,13 +9,16 @@ from wherry.client.informer import InformerFactory
 from wherry.scheduler.cache import Cache
 from wherry.scheduler.framework import Plugin, overrides
 from wherry.scheduler.plugins.defaultbinder import DefaultBinder
+from wherry.scheduler.plugins.defaultpreemption import DefaultPreemption
 from wherry.scheduler.plugins.imagelocality import ImageLocality
+from wherry.scheduler.plugins.interpodaffinity import InterPodAffinity
 from wherry.scheduler.plugins.nodeaffinity import NodeAffinity
 from wherry.scheduler.plugins.nodename import NodeName
 from wherry.scheduler.plugins.nodeports import NodePorts
 from wherry.scheduler.plugins.noderesourcesbalancedallocation import NodeResourcesBalancedAllocation
 from wherry.scheduler.plugins.noderesourcesfit import NodeResourcesFit
 from wherry.scheduler.plugins.nodeunschedulable import NodeUnschedulable
+from wherry.scheduler.plugins.podtopologyspread import PodTopologySpread
 from wherry.scheduler.plugins.schedulinggates import SchedulingGates
 from wherry.scheduler.plugins.tainttoleration import TaintToleration
 
@@ -72,6 +75,9 @@ def make_profile(config: ProfileConfig, cache: Cache, *, client: Client, factory
             (NodeAffinity(cache, arguments("NodeAffinity")), 2),
             (NodePorts(cache), 0),
             (fit, 1),
+            (PodTopologySpread(cache, arguments("PodTopologySpread"), factory=factory), 2),
+            (InterPodAffinity(cache, arguments("InterPodAffinity"), factory=factory), 2),
+            (DefaultPreemption(cache, arguments("DefaultPreemption"), factory=factory), 0),
             (NodeResourcesBalancedAllocation(cache), 1),
             (ImageLocality(cache), 1),
             (DefaultBinder(cache, client=client), 0),

@@ -15,6 +15,8 @@ from wherry.scheduler.nodeinfo import NodeInfo
 Evaluate = Callable[[NodeInfo], "Status | int"]
 """Returns the weighted score of a node, or why it cannot take the pod."""
 
+Accept = Callable[[NodeInfo], bool]
+
 
 class Ranking:
     """Feasible nodes as a heap, best first; equal ones in random order. `statuses` are the refusals by node."""
@@ -26,16 +28,28 @@ class Ranking:
         self._scores: dict[str, int] = {}
         self.statuses: dict[str, Status] = {}
 
-    def best(self, evaluate: Evaluate) -> str | None:
-        """Return the name of the best node, None when none is feasible."""
+    def best(self, evaluate: Evaluate, accept: Accept) -> str | None:
+        """Return the name of the best node that `accept` takes, None when there is none.
+
+        `accept` is asked in the order of the scores, for what cannot be known from a node alone.
+        """
         self._refresh(evaluate)
         heap, scores = self._heap, self._scores
+        passed: list[tuple[int, float, str]] = []
+        found = None
         while heap:
-            negative, _, name = heap[0]
-            if scores.get(name) == -negative:
-                return name
-            heapq.heappop(heap)
-        return None
+            entry = heap[0]
+            name = entry[2]
+            if scores.get(name) != -entry[0]:
+                heapq.heappop(heap)
+                continue
+            if accept(self._cache.nodes[name]):
+                found = name
+                break
+            passed.append(heapq.heappop(heap))
+        for entry in passed:
+            heapq.heappush(heap, entry)
+        return found
 
     def _refresh(self, evaluate: Evaluate) -> None:
         changed = self._cache.changed_since(self._position) if self._position >= 0 else None

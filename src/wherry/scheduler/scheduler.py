@@ -49,9 +49,6 @@ class Scheduler:
         self.queue = SchedulingQueue(self._pre_enqueue, self._hints_of)
         self._sources = Sources(factory, self.cache, self.queue, self._choosers.keys())
         self._binding = asyncio.Semaphore(_BINDING_AT_ONCE)
-        for chooser in self._choosers.values():
-            for plugin in chooser.profile.at("post_filter"):
-                plugin.attach(chooser)  # type: ignore[attr-defined]
 
     async def run(self) -> None:
         """Schedule until cancelled."""
@@ -77,7 +74,7 @@ class Scheduler:
         try:
             choice = chooser.choose(info)
         except Unschedulable as refusal:
-            self._refused(queued, refusal, chooser.profile, scope)
+            self._refused(queued, refusal, chooser, scope)
             return False
         except Exception as error:
             log.exception("scheduling %s failed", info.key)
@@ -123,21 +120,56 @@ class Scheduler:
             plugin.unreserve(choice.state, info, choice.node_name)
         self.cache.forget(info)
 
-    def _refused(self, queued: QueuedPod, refusal: Unschedulable, profile: Profile, scope: Scope) -> None:
+    def _refused(self, queued: QueuedPod, refusal: Unschedulable, chooser: Chooser, scope: Scope) -> None:
         info, diagnosis = queued.info, refusal.diagnosis
         nominated = ""
-        if diagnosis.statuses:
-            for plugin in profile.at("post_filter"):
-                result = plugin.post_filter(refusal.state, info, diagnosis.statuses)
-                if isinstance(result, Nomination):
-                    nominated = result.node_name
-                elif result is not None:
-                    diagnosis.post_filter = result.message
+        for plugin in chooser.profile.at("post_filter") if diagnosis.statuses else ():
+            result = plugin.post_filter(refusal.state, info, diagnosis.statuses, chooser)
+            if isinstance(result, Nomination):
+                nominated = result.node_name
+                scope.spawn(self._evict(result, info, chooser.profile.name), guard=True)
+            elif result is not None:
+                diagnosis.post_filter = result.message
         if nominated or self.cache.nomination_of(info.key):
             self.cache.nominate(info, nominated)
         self._failed(
             queued, "Unschedulable", diagnosis.message(), scope, plugins=diagnosis.plugins, nominated=nominated
         )
+
+    async def _evict(self, nomination: Nomination, info: PodInfo, scheduler_name: str) -> None:
+        """Delete the pods that must make room, and say so on them (their conditions and events)."""
+        for lower in list(self.cache.nominated.get(nomination.node_name, {}).values()):
+            if lower.priority < info.priority:
+                self.cache.nominate(lower, "")
+                self.queue.activate(lower.key)
+        for victim in nomination.victims:
+            message = f"{scheduler_name}: preempting to accommodate a higher priority pod"
+            condition = {
+                "type": "DisruptionTarget",
+                "status": "True",
+                "reason": "PreemptionByScheduler",
+                "message": message,
+                "lastProbeTime": None,
+                "lastTransitionTime": clock.timestamp(),
+            }
+            if generation := victim.pod["metadata"].get("generation"):
+                condition["observedGeneration"] = generation
+            name, patch = meta.name(victim.pod), {"status": {"conditions": [condition]}}
+            try:
+                if not victim.deleting:
+                    await self._client.patch(
+                        PODS, name, patch, victim.namespace, content_type=STRATEGIC_PATCH, subresource="status"
+                    )
+                    await self._client.delete(
+                        PODS, name, victim.namespace, options={"preconditions": {"uid": victim.uid}}
+                    )
+            except (errors.StatusError, OSError) as error:
+                log.warning("cannot preempt %s: %s", victim.key, error)
+                continue
+            text = f"Preempted by pod {info.uid} on node {nomination.node_name}"
+            self._recorder.event(
+                _typed(victim.pod), NORMAL, "Preempted", text, action="Preempting", related=_typed(info.pod)
+            )
 
     def _failed(
         self, queued: QueuedPod, reason: str, message: str, scope: Scope, *, plugins: Any = (), nominated: str = ""
