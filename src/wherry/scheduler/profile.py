@@ -18,9 +18,13 @@ from wherry.scheduler.plugins.nodeports import NodePorts
 from wherry.scheduler.plugins.noderesourcesbalancedallocation import NodeResourcesBalancedAllocation
 from wherry.scheduler.plugins.noderesourcesfit import NodeResourcesFit
 from wherry.scheduler.plugins.nodeunschedulable import NodeUnschedulable
+from wherry.scheduler.plugins.nodevolumelimits import NodeVolumeLimits
 from wherry.scheduler.plugins.podtopologyspread import PodTopologySpread
 from wherry.scheduler.plugins.schedulinggates import SchedulingGates
 from wherry.scheduler.plugins.tainttoleration import TaintToleration
+from wherry.scheduler.plugins.volumebinding import VolumeBinding
+from wherry.scheduler.plugins.volumerestrictions import VolumeRestrictions
+from wherry.scheduler.plugins.volumezone import VolumeZone
 
 DEFAULT_SCHEDULER = "default-scheduler"
 
@@ -75,6 +79,10 @@ def make_profile(config: ProfileConfig, cache: Cache, *, client: Client, factory
             (NodeAffinity(cache, arguments("NodeAffinity")), 2),
             (NodePorts(cache), 0),
             (fit, 1),
+            (VolumeRestrictions(cache, factory=factory), 0),
+            (NodeVolumeLimits(cache, factory=factory), 0),
+            (VolumeBinding(cache, arguments("VolumeBinding"), client=client, factory=factory), 0),
+            (VolumeZone(cache, factory=factory), 0),
             (PodTopologySpread(cache, arguments("PodTopologySpread"), factory=factory), 2),
             (InterPodAffinity(cache, arguments("InterPodAffinity"), factory=factory), 2),
             (DefaultPreemption(cache, arguments("DefaultPreemption"), factory=factory), 0),

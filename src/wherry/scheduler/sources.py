@@ -1,15 +1,37 @@
 """Where the scheduler's picture comes from: informers feed the cache and the queue."""
 
 from collections.abc import Container
+from functools import partial
 
 from wherry.api import meta
 from wherry.api.meta import Object
-from wherry.api.resources import NODES, PODS
+from wherry.api.resources import (
+    CSINODES,
+    NAMESPACES,
+    NODES,
+    PERSISTENTVOLUMECLAIMS,
+    PERSISTENTVOLUMES,
+    PODDISRUPTIONBUDGETS,
+    PODS,
+    REPLICASETS,
+    REPLICATIONCONTROLLERS,
+    SERVICES,
+    STATEFULSETS,
+    STORAGECLASSES,
+)
 from wherry.client.informer import InformerFactory
 from wherry.scheduler.cache import Cache
 from wherry.scheduler.podinfo import pod_info
 from wherry.scheduler.queue import SchedulingQueue
 
+# Changes that may let a pod be scheduled, by the kind that plugins name in their hints.
+_OTHERS = {
+    "PersistentVolumeClaim": PERSISTENTVOLUMECLAIMS,
+    "PersistentVolume": PERSISTENTVOLUMES,
+    "StorageClass": STORAGECLASSES,
+    "CSINode": CSINODES,
+}
+_READ_ONLY = (PODDISRUPTIONBUDGETS, SERVICES, REPLICASETS, STATEFULSETS, REPLICATIONCONTROLLERS)
 _ENDED = ("Succeeded", "Failed")
 
 
@@ -22,6 +44,16 @@ class Sources:
         self._cache, self._queue, self._names = cache, queue, scheduler_names
         pods, nodes = factory.informer(PODS), factory.informer(NODES)
         self._informers = [pods, nodes]
+        for kind, resource in _OTHERS.items():
+            informer = factory.informer(resource)
+            self._informers.append(informer)
+            informer.add_handler(
+                on_add=partial(self._other, kind, None),
+                on_update=partial(self._other, kind),
+                on_delete=partial(self._other_deleted, kind),
+            )
+        self._informers += [factory.informer(resource) for resource in _READ_ONLY]
+        self._informers.append(factory.informer(NAMESPACES, metadata_only=True))
         nodes.add_handler(on_add=self._node_added, on_update=self._node_updated, on_delete=self._node_deleted)
         pods.add_handler(on_add=self._pod_added, on_update=self._pod_updated, on_delete=self._pod_deleted)
 
@@ -29,6 +61,12 @@ class Sources:
         """Wait until the cache holds the cluster."""
         for informer in self._informers:
             await informer.wait_synced()
+
+    def _other(self, kind: str, old: Object | None, new: Object) -> None:
+        self._queue.moved(kind, old, new)
+
+    def _other_deleted(self, kind: str, old: Object) -> None:
+        self._queue.moved(kind, old, None)
 
     # Nodes.
 
