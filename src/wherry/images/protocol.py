@@ -43,7 +43,8 @@ class User:
 
 
 class ImageError(Exception):
-    """`reason` is the kubelet's waiting reason: ErrImagePull, InvalidImageName, RegistryUnavailable."""
+    """`reason` is the kubelet's waiting reason: ErrImagePull, InvalidImageName, CreateContainerError (no such user),
+    or ImageInUse (a removal)."""
 
     def __init__(self, message: str, *, reason: str = "ErrImagePull") -> None:
         super().__init__(message)
@@ -57,7 +58,9 @@ class ImageStore(Protocol):
         """Return the image that a reference (short names as Docker reads them), digest or id names."""
         ...
 
-    async def pull(self, reference: str, credentials: Sequence[Credentials] = (), *, progress: Callable[[str], None] | None = None) -> Image:
+    async def pull(
+        self, reference: str, credentials: Sequence[Credentials] = (), *, progress: Callable[[str], None] | None = None
+    ) -> Image:
         """Fetch from its registry for this machine's platform. Raises ImageError; the store is then unchanged."""
         ...
 
@@ -65,12 +68,32 @@ class ImageStore(Protocol):
         """Add the images of a docker-archive or oci-archive tar (gzip or not). Raises ImageError."""
         ...
 
+    async def tag(self, image: str, reference: str) -> Image:
+        """Give an image another name. Raises ImageError when there is no such image."""
+        ...
+
+    async def build(
+        self,
+        context_dir: str,
+        *,
+        tag: str,
+        dockerfile: str = "",
+        build_args: Mapping[str, str] | None = None,
+        progress: Callable[[str], None] | None = None,
+    ) -> Image:
+        """Build a Dockerfile (by default the context's own) and add the result as `tag`. Raises ImageError."""
+        ...
+
     async def remove(self, reference: str) -> None:
-        """Untag, and delete when the last tag is gone and nothing is mounted. Raises ImageError."""
+        """Untag, and delete when the last tag is gone and nothing is mounted; an id loses all its names.
+
+        Nothing happens when there is no such image. Raises ImageError(ImageInUse) for the id of a mounted one.
+        """
         ...
 
     async def mount(self, image_id: str, key: str) -> str:
-        """Return the path of a fresh writable root of the image, under `key` (a container id); the same for the same key."""
+        """Return the path of a fresh writable root of the image, under `key` (a container id); the same for the same
+        key. Raises ImageError."""
         ...
 
     async def unmount(self, key: str) -> None:

@@ -9,12 +9,15 @@ MS_BIND, MS_MOVE, MS_REC = 4096, 8192, 16384
 MS_PRIVATE, MS_SLAVE, MS_SHARED = 1 << 18, 1 << 19, 1 << 20
 MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
 
+CLONE_FS = 0x200
 CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC = 0x20000, 0x2000000, 0x4000000, 0x8000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 
 CAP_SYS_ADMIN, CAP_SYS_RESOURCE = 21, 24
 
 _NS_GET_NSTYPE = 0xB703
+_SYS_OPENAT2 = 437
+_RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x02, 0x10
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
@@ -50,6 +53,13 @@ def unmount_if_mounted(target: str) -> bool:
     return True
 
 
+def is_mount(path: str) -> bool:
+    """Return whether something is mounted at `path`, also a directory on itself (os.path.ismount misses that)."""
+    escaped = path.replace("\\", "\\134").replace(" ", "\\040").replace("\t", "\\011").replace("\n", "\\012")
+    with open("/proc/self/mountinfo") as file:
+        return any(line.split(" ", 5)[4] == escaped for line in file)
+
+
 def unshare(flags: int) -> None:
     """Give the calling thread namespaces of its own (CLONE_NEW…)."""
     _check(_libc.unshare(flags))
@@ -81,6 +91,22 @@ def has_capability(number: int) -> bool:
             if line.startswith("CapEff:"):
                 return bool(int(line.split()[1], 16) >> number & 1)
     return False
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+def open_in_root(root: int, path: str, flags: int) -> int:
+    """Open `path` as if the directory descriptor `root` were ``/``: no link and no ``..`` in it leads out (openat2(2)).
+
+    Raises OSError, also on a kernel before 5.6.
+    """
+    how = _OpenHow(flags | os.O_CLOEXEC, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
+    encoded = os.fsencode(path)
+    result = _libc.syscall(_SYS_OPENAT2, root, encoded, ctypes.byref(how), ctypes.sizeof(how))
+    _check(result, path)
+    return int(result)
 
 
 def boot_id() -> str:
