@@ -55,6 +55,20 @@ class Paths:
         return self.state / "kubelet.kubeconfig"
 
     @property
+    def containers(self) -> Path:
+        """The runtime's records."""
+        return self.state / "containers"
+
+    @property
+    def images(self) -> Path:
+        return self.state / "images"
+
+    @property
+    def mount_namespace(self) -> Path:
+        """The file that keeps the node process's mount namespace."""
+        return self.run / "mnt" / "node"
+
+    @property
     def proxy_kubeconfig(self) -> Path:
         return self.state / "kube-proxy.kubeconfig"
 
@@ -156,3 +170,8 @@ def check_name(name: str) -> None:
 def ranges(index: int) -> tuple[str, str]:
     """Return the pod and the Service range of the cluster with number `index` on this machine."""
     return f"10.{244 - index}.0.0/16", f"10.{96 + index}.0.0/16"
+
+
+def gateway(pod_cidr: str) -> str:
+    """Return this machine's own address in a pod range."""
+    return str(ipaddress.ip_network(pod_cidr)[1])

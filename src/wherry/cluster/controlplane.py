@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
-from wherry.apiserver.attributes import AUTHENTICATED_GROUP, UserInfo
+from wherry.apiserver.attributes import AUTHENTICATED_GROUP, MASTERS_GROUP, UserInfo
 from wherry.apiserver.authn.issuer import ServiceAccountIssuer, SigningKey, groups, username
 from wherry.apiserver.authn.token import TokenAuthenticator
 from wherry.apiserver.server import ApiServer, ServerOptions
@@ -24,6 +24,7 @@ from wherry.store.protocol import Store
 from wherry.util.tasks import Scope
 
 _MANAGER = UserInfo("system:kube-controller-manager", (AUTHENTICATED_GROUP,))
+_ADMIN = UserInfo("kubernetes-admin", (MASTERS_GROUP, AUTHENTICATED_GROUP))
 _SCHEDULER = UserInfo("system:kube-scheduler", (AUTHENTICATED_GROUP,))
 
 
@@ -56,6 +57,11 @@ class ControlPlane:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self._stack.__aexit__(kind, error, traceback)
+
+    @property
+    def admin(self) -> Client:
+        """A client in process with all rights."""
+        return self._client(_ADMIN)
 
     def _run_controllers(self, scope: Scope) -> None:
         authority = self._credentials.authority

@@ -17,15 +17,13 @@ from wherry.images.protocol import Image, ImageError, ImageStore
 
 Progress = Callable[[str], None]
 Work = Callable[[dict[str, Any], Progress], Awaitable[list[Image]]]
-Build = Callable[[dict[str, Any], Progress], Awaitable[Image]]
 
 
 class ImageAPI:
     """Serves an image store on a Unix socket."""
 
-    def __init__(self, store: ImageStore, build: Build, socket: Path) -> None:
+    def __init__(self, store: ImageStore, socket: Path) -> None:
         self._store = store
-        self._build = build
         self._socket = socket
         self._runner: web.AppRunner | None = None
 
@@ -70,7 +68,14 @@ class ImageAPI:
         return []
 
     async def _built(self, request: dict[str, Any], progress: Progress) -> list[Image]:
-        return [await self._build(request, progress)]
+        image = await self._store.build(
+            request["context"],
+            tag=request["tag"],
+            dockerfile=request["dockerfile"],
+            build_args=request["arguments"],
+            progress=progress,
+        )
+        return [image]
 
 
 def _handler(work: Work) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:

@@ -19,8 +19,8 @@ from wherry.apiserver.attributes import MASTERS_GROUP, UserInfo
 from wherry.apiserver.authn.token import TokenAuthenticator
 from wherry.apiserver.authn.tokenfile import TokenFile
 from wherry.apiserver.server import ServerOptions
+from wherry.cluster import addons, credentials, preflight, process
 from wherry.cluster import config as configs
-from wherry.cluster import credentials, process
 from wherry.cluster.config import ClusterConfig, ClusterError
 from wherry.cluster.controlplane import ControlPlane
 from wherry.cluster.credentials import Credentials
@@ -50,15 +50,22 @@ def options(config: ClusterConfig, made: Credentials, *, host: str = "0.0.0.0") 
 
 
 async def serve(
-    store: Store, served: ServerOptions, made: Credentials, tokens: Sequence[TokenAuthenticator] = ()
+    store: Store,
+    served: ServerOptions,
+    made: Credentials,
+    *,
+    cluster: ClusterConfig | None = None,
+    tokens: Sequence[TokenAuthenticator] = (),
 ) -> None:
-    """Run the control plane until SIGTERM or SIGINT."""
+    """Run the control plane until SIGTERM or SIGINT, with the addons of `cluster` where there is one."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     try:
-        async with ControlPlane(store, served, made, tokens=tokens):
+        async with ControlPlane(store, served, made, tokens=tokens) as plane:
+            if cluster is not None:
+                await addons.publish(plane.admin, cluster)
             # What was loaded at the start stays: collections of later garbage need not look at it.
             gc.collect()
             gc.freeze()
@@ -72,7 +79,7 @@ async def run_cluster(config: ClusterConfig) -> None:
     """Run the server process of a cluster."""
     made = credentials.ensure(config)
     config.paths.server.mkdir(parents=True, exist_ok=True, mode=0o700)
-    await serve(SQLiteStore(config.paths.server / "state.db"), options(config, made), made)
+    await serve(SQLiteStore(config.paths.server / "state.db"), options(config, made), made, cluster=config)
 
 
 async def run_alone(*, data_dir: Path, port: int, token: str, memory: bool) -> None:
@@ -86,14 +93,15 @@ async def run_alone(*, data_dir: Path, port: int, token: str, memory: bool) -> N
         api_port=port,
         kubelet_port=10250,
         node_name="alone",
-        node_address="127.0.0.1",
+        # The address is published as an endpoint, which a loopback address cannot be.
+        node_address=preflight.node_address(configs.gateway(pods)),
         pod_cidr=pods,
         service_cidr=services,
     )
     made = credentials.ensure(config)
     store: Store = MemoryStore() if memory else SQLiteStore(data_dir / "state.db")
     tokens = [TokenFile([(token, UserInfo("admin", (MASTERS_GROUP,), "admin"))])]
-    await serve(store, options(config, made, host="127.0.0.1"), made, tokens)
+    await serve(store, options(config, made, host="127.0.0.1"), made, tokens=tokens)
 
 
 def main() -> None:

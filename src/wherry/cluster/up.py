@@ -86,7 +86,6 @@ def _first(name: str, options: Options) -> ClusterConfig:
         raise ClusterError(
             f"Kubernetes version {version!r} is not supported: choose one of {', '.join(configs.SUPPORTED_VERSIONS)}"
         )
-    gateway = pod_cidr.replace(".0.0/16", ".0.1")
     return ClusterConfig(
         name=name,
         index=index,
@@ -95,7 +94,7 @@ def _first(name: str, options: Options) -> ClusterConfig:
         kubelet_port=options.kubelet_port
         or _free_port(_KUBELET_PORT, {c.kubelet_port for c in others}, first=not others),
         node_name=options.node_name or name,
-        node_address=preflight.node_address(gateway),
+        node_address=preflight.node_address(configs.gateway(pod_cidr)),
         pod_cidr=pod_cidr,
         service_cidr=service_cidr,
     )

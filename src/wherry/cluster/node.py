@@ -1,0 +1,154 @@
+"""The node process of a cluster: ``python -m wherry.cluster.node --name NAME``.
+
+Kubelet, Service proxy and DNS server over the runtime, the images and the network of this machine. It runs in a mount
+namespace of its own, which outlives it together with the containers.
+"""
+
+import argparse
+import asyncio
+import gc
+import logging
+import signal
+import sys
+from contextlib import AsyncExitStack
+
+import uvloop
+
+from wherry.client import kubeconfig
+from wherry.client.client import Client
+from wherry.client.informer import InformerFactory
+from wherry.cluster import config as configs
+from wherry.cluster import process
+from wherry.cluster.apiprobe import ApiProbe
+from wherry.cluster.config import ClusterConfig, ClusterError, gateway
+from wherry.cluster.imageapi import ImageAPI
+from wherry.dns.forward import Forwarder, Upstreams
+from wherry.dns.names import ClusterNames
+from wherry.dns.server import DnsServer
+from wherry.images.store import OverlayImageStore
+from wherry.kubelet.config import KubeletConfig
+from wherry.kubelet.kubelet import Kubelet
+from wherry.network.routed import RoutedNetwork
+from wherry.proxy.proxy import Proxy
+from wherry.runtime import mountns
+from wherry.runtime.cgroups import Cgroups
+from wherry.runtime.crun import CrunRuntime
+from wherry.util import clock
+from wherry.util.log import configure
+from wherry.util.tasks import Scope
+
+log = logging.getLogger(__name__)
+
+_SERVER_POLL = 0.02
+
+
+def make_runtime(config: ClusterConfig) -> CrunRuntime:
+    """Return the runtime of a cluster's node."""
+    paths = config.paths
+    return CrunRuntime(state_dir=str(paths.containers), run_dir=str(paths.run), cgroup_root=f"/wherry/{config.name}")
+
+
+def make_network(config: ClusterConfig) -> RoutedNetwork:
+    """Return the pod network of a cluster's node."""
+    return RoutedNetwork(config.name, config.pod_cidr, config.paths.run)
+
+
+def kubelet_config(config: ClusterConfig) -> KubeletConfig:
+    """Return the settings of the cluster's kubelet."""
+    pki = config.paths.pki
+    return KubeletConfig(
+        node_name=config.node_name,
+        root=config.paths.state,
+        run=config.paths.run,
+        address=config.node_address,
+        port=config.kubelet_port,
+        client_ca=pki / "ca.crt",
+        certificate=pki / "kubelet-serving.crt",
+        key=pki / "kubelet-serving.key",
+        cluster_dns=[config.dns_service_ip],
+        cluster_domain=config.cluster_domain,
+        cgroup_root=f"/wherry/{config.name}",
+    )
+
+
+async def run(config: ClusterConfig) -> None:
+    """Run the node process until SIGTERM or SIGINT; containers and Services stay as they are."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    network, runtime = make_network(config), make_runtime(config)
+    images = OverlayImageStore(str(config.paths.images))
+    async with AsyncExitStack() as stack:
+        await asyncio.gather(network.start(), runtime.start(), _wait_server(config))
+        stack.push_async_callback(runtime.close)
+        node = await _client(stack, config, "kubelet")
+        reader = await _client(stack, config, "kube-proxy")
+        scope = await stack.enter_async_context(Scope())
+        node_informers, informers = InformerFactory(node), InformerFactory(reader)
+        kubelet = Kubelet(
+            kubelet_config(config),
+            client=node,
+            informers=node_informers,
+            runtime=runtime,
+            images=images,
+            network=network,
+            cgroups=Cgroups(),
+        )
+        proxy = Proxy(
+            informers, config.node_name, cluster_name=config.name, pod_cidr=config.pod_cidr, gateway=network.gateway
+        )
+        names = ClusterNames(informers, domain=config.cluster_domain, server_address=config.dns_service_ip)
+        dns = DnsServer(names, Forwarder(Upstreams(exclude=[network.gateway, config.dns_service_ip])))
+        node_informers.run(scope)
+        informers.run(scope)
+        scope.spawn(kubelet.run(), name="kubelet")
+        scope.spawn(proxy.run(), name="proxy")
+        scope.spawn(dns.run(gateway(config.pod_cidr)), name="dns")
+        image_api = ImageAPI(images, config.paths.node_socket)
+        await image_api.start()
+        stack.push_async_callback(image_api.stop)
+        await asyncio.gather(kubelet.ready.wait(), proxy.wait_programmed(), dns.started.wait())
+        gc.collect()
+        gc.freeze()
+        process.report_ready()
+        await stop.wait()
+
+
+async def _client(stack: AsyncExitStack, config: ClusterConfig, user: str) -> Client:
+    transport = await kubeconfig.load(config.paths.state / f"{user}.kubeconfig")
+    stack.push_async_callback(transport.close)
+    return Client(transport, field_manager=user)
+
+
+async def _wait_server(config: ClusterConfig) -> None:
+    """Wait until the API server answers: both processes are started at once, and its files are the server's to make."""
+    while True:
+        if (config.paths.pki / "admin.key").exists() and config.paths.proxy_kubeconfig.exists():
+            probe = ApiProbe(config)
+            answer = await asyncio.to_thread(probe.get, "/version")
+            probe.close()
+            if answer is not None:
+                return
+        await clock.sleep(_SERVER_POLL)
+
+
+def main() -> None:
+    """Parse the arguments and run."""
+    parser = argparse.ArgumentParser(prog="wherry-node", description=__doc__)
+    parser.add_argument("--name", required=True, help="the cluster")
+    arguments = parser.parse_args()
+    configure()
+    try:
+        config = configs.load(arguments.name)
+        if config is None:
+            raise ClusterError(f"there is no cluster {arguments.name!r}")
+        process.hold(process.NODE, config.paths)
+        mountns.enter(str(config.paths.mount_namespace))
+        uvloop.run(run(config))
+    except (ClusterError, OSError) as error:
+        sys.exit(f"wherry: {error}")
+
+
+if __name__ == "__main__":
+    main()
