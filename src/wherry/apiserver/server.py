@@ -9,7 +9,7 @@ from types import TracebackType
 
 from aiohttp import web
 
-from wherry.api.resources import CERTIFICATESIGNINGREQUESTS, SERVICES
+from wherry.api.resources import CERTIFICATESIGNINGREQUESTS, SERVICES, TABLE
 from wherry.apiserver import reviewing
 from wherry.apiserver.admission.chain import Chain
 from wherry.apiserver.admission.order import standard
@@ -30,6 +30,7 @@ from wherry.apiserver.health import Health
 from wherry.apiserver.http import Frontend
 from wherry.apiserver.inprocess import InProcessTransport
 from wherry.apiserver.nodeproxy import NodeProxy
+from wherry.apiserver.openapi import OpenApi
 from wherry.apiserver.paths import Paths
 from wherry.apiserver.registry import Registry
 from wherry.apiserver.reviews import ReviewContext
@@ -102,6 +103,9 @@ class ApiServer:
         self.discovery = Discovery(self.registry, server_address=lambda: f"{options.address}:{self.port}")
         self.paths = Paths(self.discovery, self.health, version_info(options.kubernetes_version))
         self._publish_keys()
+        git_version = version_info(options.kubernetes_version)["gitVersion"]
+        self.openapi = OpenApi(self.api.schemas.definitions, TABLE, git_version)
+        self.paths.providers["/openapi/"] = self.openapi.provide
         self.frontend = Frontend(self.api, self.authenticator, self.authorizer, self.paths)
         self.services = ServiceStorage(self.registry, options.service_cidr.split(","), options.node_ports)
         self.api.hooks.register(SERVICES, self.services.hook)
@@ -113,7 +117,8 @@ class ApiServer:
 
     async def __aenter__(self) -> "ApiServer":
         await self.registry.start()
-        await self._bootstrap()
+        client = Client(self.transport(_SELF), field_manager="kube-apiserver")
+        await self.services.load(client)
         server = web.Server(self.frontend.handle, access_log=None, keepalive_timeout=75.0)
         self._runner = web.ServerRunner(server)
         await self._runner.setup()
@@ -128,6 +133,7 @@ class ApiServer:
         )
         await site.start()
         self.port = self._runner.addresses[0][1]
+        await self._bootstrap(client)
         self.health.started = True
         log.info("serving on %s:%d", self.options.host, self.port)
         return self
@@ -141,17 +147,15 @@ class ApiServer:
         await self.proxy.close()
         self.registry.stop()
 
-    async def _bootstrap(self) -> None:
+    async def _bootstrap(self, client: Client) -> None:
         options = self.options
-        client = Client(self.transport(_SELF), field_manager="kube-apiserver")
-        await self.services.load(client)
         authority = options.client_ca.read_text() if options.client_ca is not None else ""
         await objects.create(
             self.registry,
             client,
             service_cidr=options.service_cidr,
             address=options.address,
-            port=options.port,
+            port=self.port,
             client_ca=authority,
         )
         await rbac.reconcile(self.registry, client)
