@@ -12,7 +12,7 @@ from wherry.scheduler.resources import pod_requests
 from wherry.scheduler.selectors import LabelSelector, NodeSelectorTerm, label_selector
 
 _SHAPES = 4096
-_DECIDING = ("nodeSelector", "tolerations", "overhead", "resources", "nodeName")
+_DECIDING = ("nodeSelector", "tolerations", "overhead", "resources")
 _CONTAINER_DECIDING = ("image", "resources", "ports", "restartPolicy")
 
 
@@ -72,7 +72,6 @@ class PodShape:
     requests: tuple[tuple[str, int], ...]
     counted_cpu: int
     counted_memory: int
-    node_name: str
     node_selector: dict[str, str]
     required_nodes: list[NodeSelectorTerm] | None
     preferred_nodes: list[tuple[int, NodeSelectorTerm]]
@@ -183,7 +182,6 @@ def _parse(spec: dict[str, Any], volumes: list[dict[str, Any]], core: bytes) -> 
         requests=tuple((name, value) for name, value in asked.items() if value),
         counted_cpu=cpu,
         counted_memory=memory,
-        node_name=spec.get("nodeName") or "",
         node_selector=spec.get("nodeSelector") or {},
         required_nodes=None if required is None else [NodeSelectorTerm(t) for t in required["nodeSelectorTerms"]],
         preferred_nodes=[

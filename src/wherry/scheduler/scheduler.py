@@ -49,6 +49,7 @@ class Scheduler:
         self.queue = SchedulingQueue(self._pre_enqueue, self._hints_of)
         self._sources = Sources(factory, self.cache, self.queue, self._choosers.keys())
         self._binding = asyncio.Semaphore(_BINDING_AT_ONCE)
+        self._reports: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
         """Schedule until cancelled."""
@@ -94,6 +95,8 @@ class Scheduler:
     async def _bind(self, queued: QueuedPod, profile: Profile, choice: Choice, scope: Scope) -> None:
         info, name = queued.info, choice.node_name
         try:
+            if (report := self._reports.get(info.key)) is not None:
+                await asyncio.wait([report])  # it must not come after the binding and deny it
             for point in ("pre_bind", "bind"):
                 for plugin in profile.at(point):
                     status: Status | None = await getattr(plugin, point)(choice.state, info, name)
@@ -178,9 +181,18 @@ class Scheduler:
         self.queue.refused(queued, plugins)
         pod = queued.info.pod
         self._recorder.event(_typed(pod), WARNING, "FailedScheduling", message, action="Scheduling")
-        scope.spawn(self._report(pod, reason, message, nominated), guard=True)
+        key = queued.info.key
+        before = self._reports.get(key)
+        report = scope.spawn(self._report(pod, reason, message, nominated, after=before), guard=True)
+        self._reports[key] = report
+        report.add_done_callback(lambda done: self._reports.pop(key) if self._reports.get(key) is done else None)
 
-    async def _report(self, pod: Object, reason: str, message: str, nominated: str) -> None:
+    async def _report(
+        self, pod: Object, reason: str, message: str, nominated: str, *, after: asyncio.Task[None] | None
+    ) -> None:
+        """Write the condition PodScheduled, once the report before is written."""
+        if after is not None:
+            await asyncio.wait([after])
         condition: Object = {"type": "PodScheduled", "status": "False", "reason": reason, "message": message}
         if generation := pod["metadata"].get("generation"):
             condition["observedGeneration"] = generation

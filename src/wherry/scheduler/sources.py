@@ -109,10 +109,10 @@ class Sources:
                 self._waiting_updated(old, pod)
             return
         if not old["spec"].get("nodeName"):
-            key = meta.key_of(pod)
-            self._queue.delete(key)
-            self._cache.nominate(pod_info(pod), "")
-            self._cache.set_pod(pod_info(pod), node_name)
+            info = pod_info(pod)
+            self._queue.delete(info.key)
+            self._cache.nominate(info, "")
+            self._cache.set_pod(info, node_name)
             self._queue.moved("AssignedPod", None, pod)
         elif old["spec"] != pod["spec"] or old["metadata"] != pod["metadata"]:
             self._cache.set_pod(pod_info(pod), node_name)

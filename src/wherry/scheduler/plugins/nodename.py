@@ -13,6 +13,7 @@ class NodeName(Plugin):
         return {"Node": lambda info, old, new: old is None}
 
     def filter(self, state: CycleState, info: PodInfo, node: NodeInfo) -> Status | None:
-        if not info.shape.node_name or info.shape.node_name == node.name:
+        wanted = info.pod["spec"].get("nodeName")
+        if not wanted or wanted == node.name:
             return None
         return self.status(Code.UNRESOLVABLE, "node(s) didn't match the requested node name")

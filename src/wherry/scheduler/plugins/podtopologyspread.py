@@ -103,13 +103,19 @@ class PodTopologySpread(Plugin):
             return SKIP
         counts: list[dict[str, int]] = [{} for _ in constraints]
         counters = [self._counter(constraint, info) for constraint in constraints]
+        keys = {constraint.key for constraint in constraints}
+        every = [
+            (constraint.key, count, counter.by_node, constraint if _narrows(constraint, info) else None)
+            for constraint, counter, count in zip(constraints, counters, counts, strict=True)
+        ]
         for node in self.cache.nodes.values():
-            if any(constraint.key not in node.labels for constraint in constraints):
+            labels = node.labels
+            if not keys <= labels.keys():
                 continue
-            for constraint, counter, count in zip(constraints, counters, counts, strict=True):
-                if _included(constraint, info, node):
-                    value = node.labels[constraint.key]
-                    count[value] = count.get(value, 0) + counter.by_node.get(node.name, 0)
+            for key, count, by_node, narrowing in every:
+                if narrowing is None or _included(narrowing, info, node):
+                    value = labels[key]
+                    count[value] = count.get(value, 0) + by_node.get(node.name, 0)
         found = _Hard(constraints, counts)
         found.find_lowest()
         state.data[self.name] = found
@@ -246,6 +252,13 @@ def _parse(
         constraint.get("nodeAffinityPolicy", "Honor") == "Honor",
         constraint.get("nodeTaintsPolicy", "Ignore") == "Honor",
     )
+
+
+def _narrows(constraint: _Constraint, info: PodInfo) -> bool:
+    """Tell whether any node may be left out of the counting."""
+    shape = info.shape
+    by_affinity = constraint.honor_affinity and bool(shape.node_selector or shape.required_nodes is not None)
+    return by_affinity or constraint.honor_taints
 
 
 def _included(constraint: _Constraint, info: PodInfo, node: NodeInfo) -> bool:
