@@ -2,19 +2,32 @@
 
 import base64
 import binascii
+from typing import Any
 
 import orjson
 
-from wherry.api.errors import BadRequest
+from wherry.api.errors import BadRequest, Expired
 
 _VERSION = "meta.k8s.io/v1"
 
-TOO_OLD = (
+_TOO_OLD = (
     "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
     "the continue parameter, or use the continue token in this response to retrieve the remainder of the results. "
     "Continuing with the provided token results in an inconsistent list - objects that were created, modified, or "
     "deleted between the time the first chunk was returned and now may show up in the list."
 )
+
+
+class TokenExpired(Expired):
+    """The revision of a continue token is compacted; the answer offers `token`, which goes on at present."""
+
+    def __init__(self, token: str) -> None:
+        super().__init__(_TOO_OLD)
+        self.token = token
+
+    def to_status(self) -> dict[str, Any]:
+        """Return the Status with the other token in its metadata."""
+        return {**super().to_status(), "metadata": {"continue": self.token}}
 
 
 def encode(revision: int, last: str) -> str:

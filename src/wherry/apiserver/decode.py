@@ -6,7 +6,7 @@ from typing import Any
 from wherry.api import meta, protobuf, schema
 from wherry.api.errors import BadRequest, Invalid, UnsupportedMediaType
 from wherry.api.field import FieldError, invalid, not_supported, too_long
-from wherry.api.resources import Resource, Subresource
+from wherry.api.resources import TABLE, Resource, Subresource
 from wherry.api.schema import DecodeError, TypeSchema
 from wherry.apiserver.request import Request
 
@@ -14,6 +14,9 @@ Object = dict[str, Any]
 
 JSON, YAML, PROTOBUF = "application/json", "application/yaml", "application/vnd.kubernetes.protobuf"
 _MANAGER_BYTES = 128
+SCHEME = '"pkg/api/legacyscheme/scheme.go:30"'
+"""How upstream names the registry of its built-in kinds in messages."""
+
 MEDIA_TYPES = f"{JSON}, {YAML}, {PROTOBUF}"
 
 
@@ -104,8 +107,8 @@ def decode(request: Request, type_schema: TypeSchema, *, api_version: str, kind:
     version = api_version.rpartition("/")[2]
     if not isinstance(given_version, str) or not isinstance(given_kind, str):
         raise BadRequest(
-            f"the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: "
-            "json: cannot unmarshal into Go struct field of type string"
+            f"the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; "
+            "json parse error: json: cannot unmarshal into Go struct field of type string"
         )
     if given_version != api_version or given_kind != kind:
         _refuse_type(given_version, given_kind, version, kind)
@@ -125,12 +128,10 @@ def decode(request: Request, type_schema: TypeSchema, *, api_version: str, kind:
 
 
 def _refuse_type(given_version: str, given_kind: str, version: str, kind: str) -> None:
-    from wherry.api.resources import TABLE
-
     prefix = f'{given_kind} in version "{given_version.rpartition("/")[2]}" cannot be handled as a {kind}: '
     if TABLE.for_object(given_version, given_kind) is None:
         prefix = f'{given_kind} in version "{version}" cannot be handled as a {kind}: '
         raise BadRequest(
-            f'{prefix}no kind "{given_kind}" is registered for version "{given_version}" in scheme "pkg/api/legacyscheme/scheme.go:30"'
+            f'{prefix}no kind "{given_kind}" is registered for version "{given_version}" in scheme {SCHEME}'
         )
     raise BadRequest(f"{prefix}converting (v1.{given_kind}) to (core.{kind}): unknown conversion")

@@ -239,7 +239,7 @@ def storage_hash(resource: Resource) -> str:
 
 
 def version_priority(version: str) -> tuple[int, int, int, str]:
-    """Sort key: stable versions first, then beta, then alpha, higher numbers first (apimachinery ``version.Priority``)."""
+    """Sort key: stable versions first, then beta, then alpha, higher numbers first (apimachinery ``version``)."""
     match = re.fullmatch(r"v(\d+)(?:(alpha|beta)(\d+))?", version)
     if match is None:
         return (3, 0, 0, version)

@@ -1,7 +1,7 @@
 """HTTP around the handlers: one request is one pass through `Frontend.handle`.
 
-parse → authenticate → impersonate → authorize → flow limits → handler (decode, admission, defaults, validation, write) →
-encode. Paths that are no resources go to `wherry.apiserver.paths`.
+parse → authenticate → impersonate → authorize → flow limits → handler (decode, admission, defaults, validation,
+write) → encode. Paths that are no resources go to `wherry.apiserver.paths`.
 """
 
 import gzip
@@ -30,6 +30,7 @@ from wherry.apiserver.paths import Paths, Plain
 from wherry.apiserver.query import boolean, parse_query
 from wherry.apiserver.request import Answer, Request, Watched, status_of
 from wherry.apiserver.requestinfo import PathInfo, PathParser, verb_of
+from wherry.apiserver.whole import WholeResponse
 from wherry.util import clock
 
 log = logging.getLogger(__name__)
@@ -161,13 +162,12 @@ class Frontend:
         headers = _headers(form.media, request.warnings)
         if len(body) >= _GZIP_FROM and "gzip" in http.headers.get(hdrs.ACCEPT_ENCODING, ""):
             body = gzip.compress(body, 1)
-            headers[hdrs.CONTENT_ENCODING] = "gzip"
-            headers[hdrs.VARY] = hdrs.ACCEPT_ENCODING
-        return web.Response(body=body, status=answer.code, headers=headers)
+            headers += [("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")]
+        return WholeResponse(answer.code, headers, body)
 
     async def _stream(self, http: web.BaseRequest, request: Request, answer: Watched, form: Form) -> web.StreamResponse:
         encoder = WatchEncoder(self.api.registry, answer.resource, form, request.params.get("includeObject", ""))
-        response = web.StreamResponse(headers=_headers(form.media, request.warnings))
+        response = web.StreamResponse(headers=CIMultiDict(_headers(form.media, request.warnings)))
         response.enable_chunked_encoding()
         await response.prepare(http)
         # The client must see that the watch stands before anything happens.
@@ -183,20 +183,20 @@ class Frontend:
             await answer.events.aclose()  # type: ignore[attr-defined]
         return response
 
-    def _failure(self, error: StatusError, headers: Mapping[str, str], warnings: list[str]) -> web.Response:
+    def _failure(self, error: StatusError, headers: Mapping[str, str], warnings: list[str]) -> WholeResponse:
         form = negotiate.error_form(headers.get(hdrs.ACCEPT, ""))
         body = self._encoder.encode(status_of(error), form, {})
         out = _headers(form.media, warnings)
         seconds = (error.details or {}).get("retryAfterSeconds")
         if seconds:
-            out["Retry-After"] = str(seconds)
-        out.update(error.headers)
-        return web.Response(body=body, status=error.status_code, headers=out)
+            out.append(("Retry-After", str(seconds)))
+        out.extend((name, value) for name, value in error.headers.items() if name != "Retry-After" or not seconds)
+        return WholeResponse(error.status_code, out, body)
 
-    def _plain(self, plain: Plain) -> web.Response:
-        headers = _headers(plain.media, [])
-        headers.update(plain.headers)
-        return web.Response(body=plain.body, status=plain.code, headers=headers)
+    def _plain(self, plain: Plain) -> WholeResponse:
+        own = {"Audit-Id": f"{random.getrandbits(128):032x}", "Cache-Control": "no-cache, private"}
+        headers = ({**own, "Content-Type": plain.media} | plain.headers).items()
+        return WholeResponse(plain.code, headers, plain.body)
 
 
 def _attributes(user: UserInfo, verb: str, info: PathInfo, params: Mapping[str, str]) -> Attributes:
@@ -228,17 +228,15 @@ def _narrow_to_name(request: Request) -> None:
     request.name = ""
 
 
-def _headers(media: str, warnings: list[str]) -> "CIMultiDict[str]":
-    headers = CIMultiDict(
-        {
-            "Audit-Id": f"{random.getrandbits(128):032x}",
-            hdrs.CACHE_CONTROL: "no-cache, private",
-            hdrs.CONTENT_TYPE: media,
-        }
-    )
+def _headers(media: str, warnings: list[str]) -> list[tuple[str, str]]:
+    headers = [
+        ("Audit-Id", f"{random.getrandbits(128):032x}"),
+        ("Cache-Control", "no-cache, private"),
+        ("Content-Type", media),
+    ]
     for warning in dict.fromkeys(warnings):
         escaped = warning.replace("\\", "\\\\").replace('"', '\\"')
-        headers.add("Warning", f'299 - "{escaped}"')
+        headers.append(("Warning", f'299 - "{escaped}"'))
     return headers
 
 

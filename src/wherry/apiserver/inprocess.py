@@ -15,7 +15,7 @@ Object = dict[str, Any]
 
 
 class InProcessTransport:
-    """Implements `wherry.client.transport.Transport` for one user. What it returns is shared and must not be changed."""
+    """A `wherry.client.transport.Transport` for one user. What it returns is shared and must not be changed."""
 
     def __init__(self, api: Api, authorizer: Authorizer, user: UserInfo, *, user_agent: str = "") -> None:
         self._api = api

@@ -31,7 +31,7 @@ class Metrics:
     def text(self) -> str:
         """Return all families."""
         lines = [
-            "# HELP apiserver_request_total [STABLE] Counter of apiserver requests broken out for each verb, API resource and HTTP response code.",
+            "# HELP apiserver_request_total [STABLE] Counter of requests by verb, resource and HTTP response code.",
             "# TYPE apiserver_request_total counter",
         ]
         for (method, group, version, plural, sub, code), count in sorted(self._requests.items()):

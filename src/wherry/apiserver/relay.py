@@ -1,4 +1,4 @@
-"""Passing a request on to another HTTPS server: plain streams, WebSockets message by message, other upgrades byte by byte."""
+"""Passing a request on to another server: streams, WebSockets message by message, other upgrades byte by byte."""
 
 import asyncio
 import contextlib

@@ -59,7 +59,7 @@ class Made:
 
 @dataclass(slots=True)
 class Listed:
-    """The answer is a list. `version` is that of the collection when all of it (or of a namespace) was listed, else None."""
+    """The answer is a list. `version` is the collection's when all of it (or of a namespace) was listed, else None."""
 
     records: Sequence[Record]
     resource: Resource

@@ -196,9 +196,10 @@ def _check_key(key: str) -> None:
     problems: list[str] = []
     if slash and "/" in prefix:
         problems.append(
-            "a valid label key must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
-            "alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
-            "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+            "a valid label key must consist of alphanumeric characters, '-', '_' or '.', and must start and end with "
+            "an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
+            "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS subdomain prefix and '/' "
+            "(e.g. 'example.com/MyName')"
         )
     else:
         if slash and not prefix:
@@ -222,7 +223,8 @@ def _checked(requirement: Requirement) -> Requirement:
         value = next(iter(requirement.values))
         if not re.fullmatch(r"[+-]?[0-9]+", value):
             raise ValueError(
-                f"values[0][{requirement.key}]: Invalid value: \"{value}\": for 'Gt', 'Lt' operators, the value must be an integer"
+                f'values[0][{requirement.key}]: Invalid value: "{value}": '
+                "for 'Gt', 'Lt' operators, the value must be an integer"
             )
     for index, value in enumerate(sorted(requirement.values)):
         if len(value) > 63:

@@ -120,14 +120,13 @@ class ApiServer:
         client = Client(self.transport(_SELF), field_manager="kube-apiserver")
         await self.services.load(client)
         server = web.Server(self.frontend.handle, access_log=None, keepalive_timeout=75.0)
-        self._runner = web.ServerRunner(server)
+        self._runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN)
         await self._runner.setup()
         site = web.TCPSite(
             self._runner,
             self.options.host,
             self.options.port,
             ssl_context=self._ssl(),
-            shutdown_timeout=_SHUTDOWN,
             backlog=1024,
             reuse_address=True,
         )

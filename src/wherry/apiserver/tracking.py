@@ -10,14 +10,17 @@ from wherry.util import clock
 Object = dict[str, Any]
 
 
-def update(api: Api, request: Request, old: Object | None, new: Object) -> None:
-    """Record in `new` which fields this request set; for every write but server-side apply."""
+def update(api: Api, request: Request, old: Object | None, new: Object, *, now: str = "") -> None:
+    """Record in `new` which fields this request set; for every write but server-side apply.
+
+    `now` is the present time where the caller has it already.
+    """
     resource = request.resource
     entries = managedfields.track_update(
         old,
         new,
         manager=request.manager,
-        operation_time=clock.timestamp(),
+        operation_time=now or clock.timestamp(),
         api_version=resource.api_version,
         subresource=request.subresource,
         type_schema=api.schema(resource),

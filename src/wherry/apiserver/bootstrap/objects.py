@@ -1,5 +1,5 @@
-"""The objects that every cluster has from its first start, besides RBAC: namespaces, priorities, flow control, the API's
-own Service."""
+"""The objects that every cluster has from its first start, besides RBAC: namespaces, priorities, flow control, the
+API's own Service."""
 
 import asyncio
 import ipaddress
@@ -27,7 +27,7 @@ Object = dict[str, Any]
 def shipped() -> list[Object]:
     """Return the objects that are the same in every cluster, namespaces first."""
     text = (package_data.files("wherry.apiserver") / "data" / "bootstrap.json").read_text()
-    return json.loads(text)  # type: ignore[no-any-return]
+    return json.loads(text)
 
 
 async def create(reader: Reader, client: Client, *, service_cidr: str, address: str, port: int, client_ca: str) -> None:
@@ -38,6 +38,8 @@ async def create(reader: Reader, client: Client, *, service_cidr: str, address: 
     await _create_all(reader, client, [o for o in fixed if o["kind"] != "Namespace"])
     first = str(ipaddress.ip_network(service_cidr)[1])
     await _create_all(reader, client, [_service(first, port), _authentication(client_ca), _legacy_tokens()])
+    if ipaddress.ip_address(address).is_loopback:
+        return  # a server that only this machine reaches has no endpoint that pods could use
     await _publish(reader, client, ENDPOINTS, _endpoints(address, port), lambda obj: obj.get("subsets"))
     await _publish(
         reader, client, ENDPOINTSLICES, _slice(address, port), lambda obj: (obj.get("endpoints"), obj.get("ports"))

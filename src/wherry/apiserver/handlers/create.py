@@ -51,7 +51,7 @@ async def create(api: Api, request: Request, obj: Object, *, dry: bool = False, 
     drop_duplicate_owners(request, metadata)
     if not applied:
         metadata.pop("managedFields", None)
-        tracking.update(api, request, None, obj)
+        tracking.update(api, request, None, obj, now=metadata["creationTimestamp"])
     asked = operation(request, CREATE, obj=obj, dry_run=dry)
     await api.admission.admit(asked)
     obj = asked.obj or obj
@@ -96,8 +96,9 @@ def drop_duplicate_owners(request: Request, metadata: Object) -> None:
     if doubled:
         metadata["ownerReferences"] = kept
         request.warnings.append(
-            ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may "
-            f"reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {', '.join(doubled)}"
+            ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and "
+            "may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: "
+            + ", ".join(doubled)
         )
 
 

@@ -120,7 +120,8 @@ def _spent(budget: Object, pod: str) -> Object:
                 "causes": [
                     {
                         "reason": "DisruptionBudget",
-                        "message": f"The disruption budget {name} needs {desired} healthy pods and has {healthy} currently",
+                        "message": f"The disruption budget {name} needs {desired} healthy pods "
+                        f"and has {healthy} currently",
                     }
                 ]
             },

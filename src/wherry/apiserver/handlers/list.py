@@ -108,7 +108,5 @@ async def _continued(api: Api, request: Request, chosen: Selection, limit: int, 
     if revision < 0:
         return await _page(api, request, chosen, limit, 0, prefix + start)
     if revision <= api.registry.store.compacted:
-        error = Expired(continuation.TOO_OLD)
-        error.continue_token = continuation.encode(-1, start)  # type: ignore[attr-defined]
-        raise error
+        raise continuation.TokenExpired(continuation.encode(-1, start))
     return await _page(api, request, chosen, limit, revision, prefix + start)

@@ -10,7 +10,7 @@ from wherry.api.resources import Resource
 from wherry.api.schema import DecodeError
 from wherry.apiserver import tracking
 from wherry.apiserver.api import Api
-from wherry.apiserver.decode import field_validation
+from wherry.apiserver.decode import SCHEME, field_validation
 from wherry.apiserver.handlers import create, update
 from wherry.apiserver.handlers.writing import change
 from wherry.apiserver.query import boolean, dry_run, field_manager_errors
@@ -89,7 +89,7 @@ def conformed(api: Api, request: Request, patched: Object, *, mode: str, duplica
     resource = request.resource
     version, kind = patched.get("apiVersion"), patched.get("kind")
     if (version, kind) != (resource.api_version, resource.kind):
-        text = f'no kind "{kind}" is registered for version "{version}" in scheme "pkg/api/legacyscheme/scheme.go:30"'
+        text = f'no kind "{kind}" is registered for version "{version}" in scheme {SCHEME}'
         raise Invalid.of("", "", [invalid("patch", _shown(request), text)])
     new, unknown, error = api.schema(resource).conform(patched)
     if error is not None:

@@ -17,8 +17,8 @@ Undo = Callable[[], None]
 
 @dataclass(slots=True)
 class Hook:
-    """`before` is called with (request, new, old, dry_run) before validation of a create (old None) or update, and may return an
-    undo; `after` with (new or None, old or None) once the write is durable."""
+    """`before` is called with (request, new, old, dry_run) before validation of a create (old None) or update, and may
+    return an undo; `after` with (new or None, old or None) once the write is durable."""
 
     before: Callable[[Request, Object, Object | None, bool], Undo | None] | None = None
     after: Callable[[Object | None, Object | None], Awaitable[None]] | None = None

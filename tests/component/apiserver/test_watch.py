@@ -1,0 +1,80 @@
+"""Watches, over HTTP and in process."""
+
+import asyncio
+from typing import Any
+
+from conftest import ADMIN
+from wherry.api.resources import CONFIGMAPS
+from wherry.apiserver.server import ApiServer
+from wherry.client.client import Client
+from wherry.client.transport import WatchEvent
+
+
+async def take(events: Any, count: int) -> list[WatchEvent]:
+    found: list[WatchEvent] = []
+    async for event in events:
+        found.append(event)
+        if len(found) == count:
+            break
+    await events.aclose()
+    return found
+
+
+def client_of(server: ApiServer) -> Client:
+    return Client(server.transport(ADMIN))
+
+
+def configmap(name: str, **labels: str) -> dict[str, Any]:
+    return {"metadata": {"name": name, "namespace": "default", "labels": labels}}
+
+
+async def test_an_object_enters_and_leaves_a_selector(server: ApiServer) -> None:
+    client = client_of(server)
+    start = str(server.registry.store.revision)
+    created = await client.create(CONFIGMAPS, configmap("c"))
+    created = await client.update(CONFIGMAPS, {**created, "metadata": {**created["metadata"], "labels": {"t": "x"}}})
+    await client.update(CONFIGMAPS, {**created, "metadata": {**created["metadata"], "labels": {}}})
+    events = client.watch(CONFIGMAPS, "default", resourceVersion=start, labelSelector="t=x")
+    first, second = await take(events, 2)
+    assert [first.type, second.type] == ["ADDED", "DELETED"]
+    assert second.object["metadata"]["labels"] == {"t": "x"}
+    assert int(second.object["metadata"]["resourceVersion"]) > int(first.object["metadata"]["resourceVersion"])
+
+
+async def test_a_deletion_carries_its_own_revision(server: ApiServer) -> None:
+    client = client_of(server)
+    created = await client.create(CONFIGMAPS, configmap("c"))
+    version = created["metadata"]["resourceVersion"]
+    await client.delete(CONFIGMAPS, "c", "default")
+    (event,) = await take(client.watch(CONFIGMAPS, "default", resourceVersion=version), 1)
+    assert event.type == "DELETED"
+    assert int(event.object["metadata"]["resourceVersion"]) > int(version)
+
+
+async def test_initial_events_end_with_a_marked_bookmark(server: ApiServer) -> None:
+    client = client_of(server)
+    await client.create(CONFIGMAPS, configmap("c"))
+    events = client.watch(
+        CONFIGMAPS, "default", sendInitialEvents="true", resourceVersionMatch="NotOlderThan", allowWatchBookmarks="true"
+    )
+    added, bookmark = await take(events, 2)
+    assert (added.type, bookmark.type) == ("ADDED", "BOOKMARK")
+    assert bookmark.object["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+
+
+async def test_a_watch_of_a_compacted_revision_gets_an_error_event(server: ApiServer) -> None:
+    client = client_of(server)
+    start = str(server.registry.store.revision)
+    await client.create(CONFIGMAPS, configmap("c"))
+    await server.registry.store.compact(server.registry.store.revision)
+    (event,) = await take(client.watch(CONFIGMAPS, "default", resourceVersion=start), 1)
+    assert (event.type, event.object["code"], event.object["reason"]) == ("ERROR", 410, "Expired")
+
+
+async def test_watchers_share_one_decoded_object(server: ApiServer) -> None:
+    client = client_of(server)
+    start = str(server.registry.store.revision)
+    watches = [asyncio.ensure_future(take(client.watch(CONFIGMAPS, resourceVersion=start), 1)) for _ in range(2)]
+    await client.create(CONFIGMAPS, configmap("c"))
+    (first,), (second,) = await asyncio.gather(*watches)
+    assert first.object is second.object
