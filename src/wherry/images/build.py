@@ -18,6 +18,7 @@ from wherry.images import blobs
 from wherry.images.blobs import Blobs, Descriptor, Manifest
 from wherry.images.protocol import ImageError
 from wherry.images.reference import Reference
+from wherry.util import linux
 
 _FROM = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?\s*$", re.IGNORECASE)
 _COPY_FROM = re.compile(r"^\s*(?:COPY|ADD)\s+(?:--\S+\s+)*?--from=(\S+)", re.IGNORECASE)
@@ -82,20 +83,16 @@ class Builder:
 
     def _write_layout(self, layout: str, manifest: Manifest) -> None:
         os.makedirs(f"{layout}/blobs/sha256")
-        for descriptor in (manifest.config, *manifest.layers):
+        for descriptor in manifest.layers:
             target = f"{layout}/blobs/sha256/{descriptor.digest.removeprefix('sha256:')}"
             if not os.path.exists(target):
                 os.link(self._store.path(descriptor.digest), target)
+        described = _with_history(self._store.read(manifest.config.digest), len(manifest.layers))
         layers = [Descriptor(each.digest, each.size, _oci_layer(each.media_type)).object() for each in manifest.layers]
-        config = Descriptor(manifest.config.digest, manifest.config.size, _OCI_CONFIG).object()
-        data = json.dumps(
-            {"schemaVersion": 2, "mediaType": blobs.OCI_MANIFEST, "config": config, "layers": layers}
-        ).encode()
-        digest = blobs.sha256(data)
-        with open(f"{layout}/blobs/sha256/{digest.removeprefix('sha256:')}", "wb") as file:
-            file.write(data)
+        config = _write_blob(layout, described, _OCI_CONFIG)
+        document = {"schemaVersion": 2, "mediaType": blobs.OCI_MANIFEST, "config": config, "layers": layers}
         named = {"annotations": {"org.opencontainers.image.ref.name": "base"}}
-        entry = Descriptor(digest, len(data), blobs.OCI_MANIFEST).object() | named
+        entry = _write_blob(layout, json.dumps(document).encode(), blobs.OCI_MANIFEST) | named
         _write_json(f"{layout}/index.json", {"schemaVersion": 2, "manifests": [entry]})
         _write_json(f"{layout}/oci-layout", {"imageLayoutVersion": "1.0.0"})
 
@@ -157,10 +154,29 @@ class Builder:
                 process.kill()
             await process.wait()
             raise
+        finally:
+            # Its storage mounts a directory on itself and leaves that.
+            await asyncio.to_thread(linux.unmount_below, self._directory)
         if code != 0:
             tail = "\n".join(lines[-_OUTPUT_TAIL:])
             raise ImageError(f"buildah {command} failed: {tail}", reason="ErrImageBuild")
         return "\n".join(lines)
+
+
+def _with_history(config: bytes, layers: int) -> bytes:
+    """Return a configuration whose history has its `layers` layers: buildah refuses a base without."""
+    document = blobs.document(config)
+    history = document.get("history") or []
+    if sum(not entry.get("empty_layer") for entry in history) == layers:
+        return config
+    return json.dumps(document | {"history": [{"created_by": "unknown"}] * layers}).encode()
+
+
+def _write_blob(layout: str, data: bytes, media_type: str) -> dict[str, object]:
+    digest = blobs.sha256(data)
+    with open(f"{layout}/blobs/sha256/{digest.removeprefix('sha256:')}", "wb") as file:
+        file.write(data)
+    return Descriptor(digest, len(data), media_type).object()
 
 
 def _oci_layer(media_type: str) -> str:

@@ -22,7 +22,7 @@ from wherry.images import archive, blobs, build, layers, overlay, registry, user
 from wherry.images.blobs import Blobs, Manifest
 from wherry.images.protocol import Credentials, Image, ImageError, User
 from wherry.images.reference import Reference, parse
-from wherry.util import clock
+from wherry.util import clock, linux
 
 _ID_PREFIX = re.compile(r"[a-f0-9]{3,64}")
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
@@ -322,12 +322,10 @@ class OverlayImageStore:
             image = await self.find(base) or await self.pull(base, progress=progress)
             manifest = Manifest.parse(await asyncio.to_thread(self._blobs.read, self._records[image.id].manifest))
             await builder.offer(parse(base), manifest)
-        async with builder.build(context_dir, dockerfile=file, tag=str(name), build_args=build_args or {}) as path:
-            await self.load(path)
-        found = await self.find(str(name))
-        if found is None:
-            raise ImageError(f"buildah left no image {name}")
-        return found
+        building = builder.build(context_dir, dockerfile=file, tag=str(name), build_args=build_args or {})
+        async with building as path, self._adding():
+            found = await asyncio.to_thread(archive.read, path, self._blobs, has_layer=self._has_layer)
+            return await self._add(found[0].manifest, [str(name)])
 
     # Removing
 
@@ -461,8 +459,7 @@ class OverlayImageStore:
     async def destroy(self) -> None:
         """Unmount every root and delete the whole store (``wherry delete``)."""
         await self._open()
-        for key in await asyncio.to_thread(os.listdir, self._mounts):
-            await asyncio.to_thread(overlay.unmount, f"{self._mounts}/{key}")
+        await asyncio.to_thread(linux.unmount_below, self._root)
         await asyncio.to_thread(shutil.rmtree, self._root, True)
         self._records.clear()
         self._images.clear()

@@ -53,11 +53,28 @@ def unmount_if_mounted(target: str) -> bool:
     return True
 
 
+def mounts_below(path: str) -> list[str]:
+    """Return the mount points at `path` and below it, the last mounted first."""
+    with open("/proc/self/mountinfo") as file:
+        points = [_unescape(line.split(" ", 5)[4]) for line in file]
+    return [point for point in reversed(points) if point == path or point.startswith(f"{path.rstrip('/')}/")]
+
+
 def is_mount(path: str) -> bool:
     """Return whether something is mounted at `path`, also a directory on itself (os.path.ismount misses that)."""
-    escaped = path.replace("\\", "\\134").replace(" ", "\\040").replace("\t", "\\011").replace("\n", "\\012")
-    with open("/proc/self/mountinfo") as file:
-        return any(line.split(" ", 5)[4] == escaped for line in file)
+    return path in mounts_below(path)
+
+
+def unmount_below(path: str) -> None:
+    """Detach everything that is mounted at `path` and below it."""
+    for point in mounts_below(path):
+        unmount_if_mounted(point)
+
+
+def _unescape(field: str) -> str:
+    for character in " \t\n\\":
+        field = field.replace(f"\\{ord(character):03o}", character)
+    return field
 
 
 def unshare(flags: int) -> None:
