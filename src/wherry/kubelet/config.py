@@ -1,0 +1,58 @@
+"""The settings of one kubelet."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KubeletConfig:
+    """Fixed for the life of the process. Times are in seconds, sizes in bytes.
+
+    `root` keeps what survives a reboot (``pods/UID``), `run` what must not (secrets; a tmpfs). `address` is the node's
+    own address; `client_ca`, `certificate` and `key` are PEM files of the node's HTTPS API, None serves no API.
+    """
+
+    node_name: str
+    root: Path
+    run: Path
+    log_root: Path = Path("/var/log/pods")
+    address: str = "127.0.0.1"
+    port: int = 10250
+    listen: str = "0.0.0.0"
+    client_ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    cluster_dns: Sequence[str] = ()
+    cluster_domain: str = "cluster.local"
+    resolv_conf: Path = Path("/etc/resolv.conf")
+    cgroup_root: str = "/wherry/wherry"
+    kubernetes_version: str = "v1.36.2"
+    node_labels: dict[str, str] = field(default_factory=dict)
+    max_pods: int = 110
+    max_parallel_starts: int = 8
+    crash_backoff: tuple[float, float] = (10.0, 300.0)
+    image_backoff: tuple[float, float] = (10.0, 300.0)
+    lease_duration: int = 40
+    lease_period: float = 10.0
+    status_period: float = 300.0
+    pressure_period: float = 10.0
+    log_max_size: int = 10 * 1024 * 1024
+    log_max_files: int = 5
+    dead_containers: int = 1
+    image_gc_high_percent: int = 85
+    image_gc_low_percent: int = 80
+    image_minimum_age: float = 120.0
+    allowed_sysctls: Sequence[str] = ()
+
+    def pod_directory(self, uid: str) -> Path:
+        """Return the directory that holds a pod's volumes, hosts file and termination messages."""
+        return self.root / "pods" / uid
+
+    def pod_run_directory(self, uid: str) -> Path:
+        """Return the pod's directory in memory, for secrets and tokens."""
+        return self.run / "pods" / uid
+
+    def log_directory(self, namespace: str, name: str, uid: str) -> Path:
+        """Return the pod's log directory in Kubernetes' layout."""
+        return self.log_root / f"{namespace}_{name}_{uid}"

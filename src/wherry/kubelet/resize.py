@@ -1,0 +1,58 @@
+"""Resizing containers in place (kubernetes.io/docs/tasks/configure-pod-container/resize-container-resources)."""
+
+from typing import Any
+
+from wherry.api import meta
+from wherry.kubelet import podspec, resources
+from wherry.kubelet.runtime_cache import PodRuntime
+from wherry.kubelet.services import NodeServices
+from wherry.runtime.protocol import RUNNING, ContainerError, Resources
+
+
+class Resizer:
+    """Brings the limits of one pod's running containers to what its spec says."""
+
+    def __init__(self, services: NodeServices) -> None:
+        self._services = services
+        self._applied: dict[str, Resources] = {}
+        self._infeasible = ""
+        self._error = ""
+
+    async def apply(self, pod: meta.Object, runtime: PodRuntime) -> None:
+        """Update every running container whose resources changed since it was started or last updated."""
+        self._error = ""
+        for _, container in podspec.every_container(pod):
+            status = runtime.latest(container["name"])
+            if status is None or status.state != RUNNING:
+                continue
+            wanted = resources.container_resources(pod, container, node_memory=self._services.node_memory)
+            known = self._applied.setdefault(status.id, wanted)
+            if known == wanted or self._does_not_fit(pod):
+                continue
+            try:
+                await self._services.runtime.update_resources(status.id, wanted)
+                self._applied[status.id] = wanted
+            except ContainerError as error:
+                self._error = str(error)
+
+    def _does_not_fit(self, pod: meta.Object) -> bool:
+        asked, allocatable = resources.total(pod, "requests"), self._services.allocatable
+        self._infeasible = ""
+        if allocatable:
+            for name, limit in (("cpu", resources.milli_cpu(allocatable)), ("memory", resources.memory(allocatable))):
+                if asked[name] > limit:
+                    self._infeasible = (
+                        f"Node didn't have enough capacity: {name}, requested: {asked[name]}, capacity: {limit}"
+                    )
+        return bool(self._infeasible)
+
+    def conditions(self, pod: meta.Object) -> tuple[dict[str, Any], ...]:
+        """Return the conditions of a resize that waits or failed."""
+        found: list[dict[str, Any]] = []
+        if self._infeasible:
+            found.append(
+                {"type": "PodResizePending", "status": "True", "reason": "Infeasible", "message": self._infeasible}
+            )
+        if self._error:
+            found.append({"type": "PodResizeInProgress", "status": "True", "reason": "Error", "message": self._error})
+        return tuple(found)

@@ -1,0 +1,75 @@
+"""Service account tokens for pods: asked for once, renewed before they end (TokenRequest API)."""
+
+import asyncio
+import random
+from dataclasses import dataclass
+
+from wherry.api import meta
+from wherry.api.resources import SERVICEACCOUNTS
+from wherry.client.client import Client
+from wherry.util import clock
+
+_RENEW_AT = 0.8
+_MAX_AGE = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    value: str
+    renew_at: float
+
+
+class TokenManager:
+    """Holds the tokens of all pods in memory."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._tokens: dict[tuple[str, str, int], _Token] = {}
+        self._locks: dict[tuple[str, str, int], asyncio.Lock] = {}
+
+    async def get(self, pod: meta.Object, audience: str, seconds: int) -> str:
+        """Return a token bound to the pod, a new one when the old is due for renewal. Raises StatusError, OSError."""
+        key = (meta.uid(pod), audience, seconds)
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            found = self._tokens.get(key)
+            if found is None or clock.seconds() >= found.renew_at:
+                found = self._tokens[key] = await self._request(pod, audience, seconds)
+            return found.value
+
+    def renewal(self, uid: str) -> float | None:
+        """Return when the first token of a pod is due for renewal, in seconds since the epoch."""
+        return min((t.renew_at for key, t in self._tokens.items() if key[0] == uid), default=None)
+
+    def forget(self, uid: str) -> None:
+        """Drop the tokens of a pod that is gone."""
+        for key in [k for k in self._tokens if k[0] == uid]:
+            self._tokens.pop(key)
+            self._locks.pop(key, None)
+
+    async def _request(self, pod: meta.Object, audience: str, seconds: int) -> _Token:
+        body = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {
+                "audiences": [audience] if audience else [],
+                "expirationSeconds": seconds,
+                "boundObjectRef": {
+                    "apiVersion": "v1",
+                    "kind": "Pod",
+                    "name": meta.name(pod),
+                    "uid": meta.uid(pod),
+                },
+            },
+        }
+        answer = await self._client.create(
+            SERVICEACCOUNTS,
+            body,
+            meta.namespace(pod),
+            name=pod["spec"].get("serviceAccountName") or "default",
+            subresource="token",
+        )
+        now = clock.seconds()
+        ends = clock.parse(answer["status"]["expirationTimestamp"]).timestamp()
+        # Spread over ten seconds, as kubelets do, so that the tokens of one rollout are not renewed at one instant.
+        age = min((ends - now) * _RENEW_AT, _MAX_AGE) - random.uniform(0, 10)
+        return _Token(answer["status"]["token"], now + max(age, 1.0))

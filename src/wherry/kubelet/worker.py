@@ -1,0 +1,565 @@
+"""One pod's task: drives the pod towards its spec until it is gone.
+
+Each step looks at the whole state and does what `plan.make_plan` says; what takes long (a pull, a hook, a kill) runs
+beside it and wakes it at its end. A step that fails is tried again with back-off; every step may be repeated.
+"""
+
+import asyncio
+import logging
+import shutil
+from typing import Any
+
+from wherry.api import errors, meta
+from wherry.api.resources import PODS
+from wherry.images.protocol import Image
+from wherry.kubelet import admission, cgroups, podspec, sandboxes, stopping, termination
+from wherry.kubelet.crashes import EventBackoff
+from wherry.kubelet.hooks import HookError
+from wherry.kubelet.plan import Kill, Start, Verdicts, make_plan
+from wherry.kubelet.podspec import Container
+from wherry.kubelet.probes.prober import PodProbes
+from wherry.kubelet.pulling import NotReady
+from wherry.kubelet.resize import Resizer
+from wherry.kubelet.runtime_cache import PodRuntime
+from wherry.kubelet.services import NodeServices
+from wherry.kubelet.starting import ContainerStarter, Ground, StartFailed
+from wherry.kubelet.status import Failure, Observed, Waiting, pod_status
+from wherry.kubelet.volumes.manager import MountFailed
+from wherry.kubelet.volumes.plugin import Context
+from wherry.kubelet.words import duration
+from wherry.runtime.protocol import EXITED, RUNNING, ContainerError, ContainerStatus
+from wherry.util import clock
+from wherry.util.backoff import Backoff
+from wherry.util.tasks import Scope, cancel
+
+log = logging.getLogger(__name__)
+
+
+class PodWorker:
+    """Owns one pod on this node. The methods but `run` only note something and wake it."""
+
+    def __init__(self, pod: meta.Object, services: NodeServices, scope: Scope) -> None:
+        self.pod = pod
+        self.uid = meta.uid(pod)
+        self.done = asyncio.Event()
+        self._services = services
+        self._scope = scope
+        self._starter = ContainerStarter(services)
+        self._probes = PodProbes(services.checker, services.events, scope, self.wake)
+        self._resizer = Resizer(services)
+        self._crashes = EventBackoff(*services.config.crash_backoff)
+        self._errors = Backoff(0.5, 60.0)
+        self._wake = asyncio.Event()
+        self._removed = False
+        self._adopted = bool((pod.get("status") or {}).get("startTime"))
+        self._stopped = False
+        self._dirty = False
+        self._failure: Failure | None = None
+        self._ground: Ground | None = None
+        self._sandbox_id = ""
+        self._waiting: dict[str, Waiting] = {}
+        self._retry: dict[str, float] = {}
+        self._messages: dict[str, str] = {}
+        self._pulls: dict[str, asyncio.Task[Image | NotReady | None]] = {}
+        self._beside: dict[str, asyncio.Task[None]] = {}
+        self._hidden: set[str] = set()
+        self._announced: set[str] = set()
+        self._start_time = (pod.get("status") or {}).get("startTime") or clock.timestamp()
+        self._kill_by: float | None = None
+
+    def wake(self) -> None:
+        """Have the worker look at its pod now."""
+        self._wake.set()
+
+    def update(self, pod: meta.Object) -> None:
+        """Take a newer state of the pod."""
+        old, self.pod = self.pod, pod
+        self._probes.update(pod)
+        if meta.labels(old) != meta.labels(pod) or meta.annotations(old) != meta.annotations(pod):
+            self._dirty = True
+        self.wake()
+
+    def objects_changed(self) -> None:
+        """An object that the pod names has changed: its volumes may have to follow, and what failed may work now."""
+        self._dirty = True
+        self._retry.clear()
+        self.wake()
+
+    def remove(self, pod: meta.Object) -> None:
+        """The pod has left the API."""
+        self.pod = pod
+        self._removed = True
+        self.wake()
+
+    def evict(self, failure: Failure) -> None:
+        """End the pod as failed."""
+        self._failure = self._failure or failure
+        self.wake()
+
+    async def run(self) -> None:
+        """Drive the pod until nothing of it is left."""
+        while not self.done.is_set():
+            self._wake.clear()
+            try:
+                delay = await self._step()
+                self._errors.reset()
+            except (errors.StatusError, ContainerError, OSError, TimeoutError) as error:
+                delay = self._errors.next()
+                log.warning("pod %s: %s; trying again in %.1fs", meta.key_of(self.pod), error, delay)
+            if not self.done.is_set():
+                await self._wait(delay)
+
+    async def _wait(self, delay: float | None) -> None:
+        try:
+            await asyncio.wait_for(self._wake.wait(), delay)
+        except TimeoutError:
+            pass
+
+    async def _step(self) -> float | None:
+        if self._removed or meta.is_deleting(self.pod):
+            await self._terminate()
+            return None
+        if self._stopped:
+            self._publish()
+            return None
+        self._check_deadline()
+        if self._failure is None and not self._adopted:
+            self._failure = self._rejected()
+            self._adopted = True
+        if self._failure is not None or podspec.is_terminal(self.pod):
+            await self._finish()
+            return None
+        return await self._sync()
+
+    def _rejected(self) -> Failure | None:
+        config = self._services.config
+        failure = admission.admit(
+            self.pod,
+            self._services.others(self.pod),
+            allocatable=self._services.allocatable,
+            node_labels=config.node_labels,
+            allowed_sysctls=config.allowed_sysctls,
+        )
+        if failure is not None:
+            self._services.events.warning(self.pod, failure.reason, failure.message)
+        return failure
+
+    def _check_deadline(self) -> None:
+        if self._failure is None and (left := self._deadline()) is not None and left <= 0:
+            text = "Pod was active on the node longer than the specified deadline"
+            self._failure = Failure("DeadlineExceeded", text)
+            self._services.events.normal(self.pod, "DeadlineExceeded", text)
+
+    def _deadline(self) -> float | None:
+        limit = self.pod["spec"].get("activeDeadlineSeconds")
+        return None if limit is None else float(limit) - clock.since(self._start_time).total_seconds()
+
+    # Towards running.
+
+    async def _sync(self) -> float | None:
+        runtime = self._services.cache.pod(self.uid)
+        await self._read_messages(runtime)
+        plan = make_plan(self.pod, runtime, self._verdicts())
+        if plan.finished:
+            await self._finish()
+            return None
+        await self._follow_probes(runtime)
+        for kill in plan.kill:
+            self._kill(kill, runtime.containers[kill.container_id])
+        if plan.create_sandbox or self._ground is None:
+            if not await self._prepare(create=plan.create_sandbox, replace=plan.kill_sandbox):
+                return self._next_wake()
+        elif self._dirty or self._token_due():
+            self._dirty = False
+            await self._services.volumes.refresh(self._context(self._ground.addresses))
+        await self._resizer.apply(self.pod, runtime)
+        for start in plan.start:
+            if any(key.startswith("hook ") for key in self._beside) and start.kind != podspec.EPHEMERAL:
+                break  # a postStart hook holds back the containers after its own
+            await self._start(start)
+        await self._prune()
+        self._publish()
+        return self._next_wake()
+
+    def _verdicts(self) -> Verdicts:
+        return Verdicts(
+            failed=self._probes.failed,
+            started=lambda cid: cid not in self._hidden and self._probes.started(cid),
+            grace=self._probes.grace,
+        )
+
+    async def _prepare(self, *, create: bool, replace: bool) -> bool:
+        """Make volumes and sandbox, or find those that an earlier process left; return whether they are there."""
+        services = self._services
+        now = clock.monotonic()
+        if self._retry.get("", 0.0) > now:
+            return False
+        self._publish(settle=True)
+        if replace:
+            text = "Pod sandbox changed, it will be killed and re-created."
+            services.events.normal(self.pod, "SandboxChanged", text)
+            await self._stop_containers()
+            await sandboxes.stop(self.uid, services)
+            self._sandbox_id = ""
+        try:
+            if create:
+                self._ground = await self._make_ground()
+            else:
+                self._ground = await self._find_ground()
+        except MountFailed:
+            return self._prepare_again()
+        except (ContainerError, OSError) as error:
+            text = f"Failed to create pod sandbox: {error}"
+            services.events.warning(self.pod, "FailedCreatePodSandBox", text)
+            return self._prepare_again()
+        self._retry.pop("", None)
+        self._errors.reset()
+        self._probes.address = self._ground.addresses[0] if self._ground.addresses else ""
+        return True
+
+    def _prepare_again(self) -> bool:
+        self._retry[""] = clock.monotonic() + self._errors.next()
+        self._publish()
+        return False
+
+    async def _make_ground(self) -> Ground:
+        services = self._services
+        self._sandbox_id = self._sandbox_id or sandboxes.new_id()
+        previous = services.cache.pod(self.uid).sandbox()
+        attempt = 0 if previous is None else int(previous.labels.get("io.kubernetes.sandbox.attempt") or 0) + 1
+        await asyncio.to_thread(services.config.pod_directory(self.uid).mkdir, parents=True, exist_ok=True)
+        needs_address = any("downwardAPI" in str(v) for v in self.pod["spec"].get("volumes") or ())
+        async with asyncio.TaskGroup() as group:
+            network = group.create_task(self._attach())
+            volumes = None if needs_address else group.create_task(self._set_up_volumes(()))
+        namespace_path, addresses = network.result()
+        failed = volumes.result() if volumes else await self._set_up_volumes(addresses)
+        if isinstance(failed, MountFailed):
+            raise failed
+        async with services.starts:
+            await sandboxes.run(
+                self.pod, self._sandbox_id, attempt=attempt, namespace_path=namespace_path, services=services
+            )
+        ground, self._sandbox_id = Ground(self._sandbox_id, addresses, failed), ""
+        return ground
+
+    async def _attach(self) -> tuple[str | None, tuple[str, ...]]:
+        return await sandboxes.attach_network(self.pod, self._sandbox_id, self._services)
+
+    async def _set_up_volumes(self, addresses: tuple[str, ...]) -> dict[str, str] | MountFailed:
+        # A failure is a value: it must not cancel the network's side of the task group.
+        try:
+            return await self._services.volumes.set_up(self._context(addresses))
+        except MountFailed as error:
+            return error
+
+    async def _find_ground(self) -> Ground:
+        sandbox = self._services.cache.pod(self.uid).sandbox()
+        assert sandbox is not None  # the plan would have asked for a new one
+        addresses = tuple(sandboxes.addresses(self.pod, sandbox, self._services))
+        mounts = await self._services.volumes.set_up(self._context(addresses))
+        return Ground(sandbox.id, addresses, mounts)
+
+    def _context(self, addresses: tuple[str, ...]) -> Context:
+        services, pod = self._services, self.pod
+        return Context(
+            config=services.config,
+            pod=pod,
+            facts=self._starter.facts(pod, addresses),
+            client=services.client,
+            lookup=self._starter.lookup(pod),
+            tokens=lambda audience, seconds: services.tokens.get(pod, audience, seconds),
+            image_root=lambda volume, reference, policy: self._starter.image_root(pod, volume, reference, policy),
+        )
+
+    async def _start(self, start: Start) -> None:
+        name = start.container["name"]
+        if self._retry.get(name, 0.0) > clock.monotonic() or self._ground is None:
+            return
+        if self._backs_off(name, start.after):
+            return
+        image = await self._image(start.container)
+        if image is None:
+            return
+        if start.after is not None and start.after.state == EXITED:
+            self._crashes.advance(name, now=clock.seconds())
+        self._waiting.pop(name, None)
+        self._retry.pop(name, None)
+        try:
+            async with self._services.starts:
+                container_id = await self._starter.start(self.pod, start, image, self._ground)
+        except StartFailed as error:
+            self._waiting[name] = Waiting(error.reason, str(error))
+            self._retry[name] = clock.monotonic() + self._crashes.advance(name, now=clock.seconds())
+            return
+        if (start.container.get("lifecycle") or {}).get("postStart") and start.kind != podspec.EPHEMERAL:
+            self._hidden.add(container_id)
+            self._aside(f"hook {container_id}", self._post_start(start.container, container_id))
+        await self._follow_probes(self._services.cache.pod(self.uid))
+
+    def _backs_off(self, name: str, after: ContainerStatus | None) -> bool:
+        if after is None or after.state != EXITED:
+            return False
+        left = self._crashes.remaining(name, event=after.finished_at, now=clock.seconds())
+        if left <= 0:
+            return False
+        who = f"{meta.name(self.pod)}_{meta.namespace(self.pod)}({self.uid})"
+        text = f"back-off {duration(self._crashes.delay(name))} restarting failed container={name} pod={who}"
+        self._waiting[name] = Waiting("CrashLoopBackOff", text)
+        self._retry[name] = clock.monotonic() + left
+        text = f"Back-off restarting failed container {name} in pod {who}"
+        self._services.events.warning(self.pod, "BackOff", text, container=name)
+        return True
+
+    async def _image(self, container: Container) -> Image | None:
+        """Return a container's image when it is here; a pull runs beside and wakes the worker."""
+        name = container["name"]
+        try:
+            if name not in self._pulls:
+                if (image := await self._starter.image(self.pod, container)) is not None:
+                    return image
+                self._pulls[name] = self._scope.spawn(self._pull(container), name=f"pull {container['image']}")
+                return None
+            if not self._pulls[name].done():
+                return None
+            result = self._pulls.pop(name).result()
+            if isinstance(result, NotReady):
+                raise result
+            return result
+        except NotReady as error:
+            self._waiting[name] = error.waiting
+            self._retry[name] = clock.monotonic() + error.retry
+            if error.waiting.reason == "ErrImagePull":
+                self._retry[name] = clock.monotonic() + min(error.retry, _SHOW_ERROR)
+            return None
+
+    async def _pull(self, container: Container) -> Image | NotReady | None:
+        try:
+            return await self._starter.pull(self.pod, container)
+        except NotReady as error:
+            return error
+        except (errors.StatusError, OSError) as error:
+            return NotReady(Waiting("ErrImagePull", str(error)), _SHOW_ERROR)
+        finally:
+            self.wake()
+
+    async def _post_start(self, container: Container, container_id: str) -> None:
+        address = self._probes.address
+        try:
+            await self._services.hooks.run("PostStart", container, container_id=container_id, address=address)
+        except HookError as error:
+            self._services.events.warning(self.pod, "FailedPostStartHook", str(error), container=container["name"])
+            status = self._services.cache.pod(self.uid).containers.get(container_id)
+            if status is not None and status.state == RUNNING:
+                await self._stop_one(status, "FailedPostStartHook", None)
+        finally:
+            self._hidden.discard(container_id)
+
+    def _kill(self, kill: Kill, status: ContainerStatus) -> None:
+        key = f"kill {kill.container_id}"
+        if key not in self._beside:
+            self._aside(key, self._stop_one(status, kill.message, kill.grace))
+
+    async def _stop_one(self, status: ContainerStatus, message: str, grace: float | None) -> None:
+        await stopping.stop_container(
+            self.pod,
+            status,
+            self._services,
+            grace=podspec.grace_period(self.pod) if grace is None else grace,
+            announced=self._announced,
+            message=message,
+            address=self._probes.address,
+        )
+
+    def _aside(self, key: str, work: Any) -> None:
+        async def run() -> None:
+            try:
+                await work
+            except (ContainerError, OSError) as error:
+                log.warning("pod %s: %s", meta.key_of(self.pod), error)
+            finally:
+                self._beside.pop(key, None)
+                self.wake()
+
+        self._beside[key] = self._scope.spawn(run(), name=f"{key} {meta.key_of(self.pod)}", guard=True)
+
+    async def _follow_probes(self, runtime: PodRuntime) -> None:
+        self._probes.address = self._ground.addresses[0] if self._ground and self._ground.addresses else ""
+        running = set()
+        for kind, container in podspec.every_container(self.pod):
+            status = runtime.latest(container["name"])
+            if status is None or status.state != RUNNING or status.id in self._hidden:
+                continue
+            running.add(status.id)
+            if kind == podspec.REGULAR or podspec.is_sidecar(container):
+                ready, started = self._reported(status.id)
+                self._probes.watch(self.pod, container, status, was_ready=ready, was_started=started)
+        for container_id in self._probes.known() - running:
+            await self._probes.forget(container_id)
+
+    def _reported(self, container_id: str) -> tuple[bool, bool]:
+        """Return what the API has of an attempt: ready, started."""
+        status = self.pod.get("status") or {}
+        for key in ("containerStatuses", "initContainerStatuses"):
+            for found in status.get(key) or ():
+                if (found.get("containerID") or "").endswith(f"://{container_id}"):
+                    return bool(found.get("ready")), bool(found.get("started"))
+        return False, False
+
+    async def _read_messages(self, runtime: PodRuntime) -> None:
+        for status in runtime.containers.values():
+            if status.state == EXITED and status.id not in self._messages:
+                config = self._services.config
+                self._messages[status.id] = await asyncio.to_thread(termination.read_message, config, status)
+
+    async def _prune(self) -> None:
+        """Remove attempts that nobody asks for any more."""
+        runtime = self._services.cache.pod(self.uid)
+        for _, container in podspec.every_container(self.pod):
+            dead = [a for a in runtime.attempts(container["name"]) if a.state == EXITED]
+            for attempt in dead[self._services.config.dead_containers :]:
+                await sandboxes.remove_container(self.uid, attempt.id, self._services)
+                self._messages.pop(attempt.id, None)
+
+    def _token_due(self) -> bool:
+        renewal = self._services.tokens.renewal(self.uid)
+        return renewal is not None and renewal <= clock.seconds()
+
+    def _next_wake(self) -> float | None:
+        now = clock.monotonic()
+        times = [at - now for at in self._retry.values() if at > now]
+        if (left := self._deadline()) is not None:
+            times.append(left)
+        if (renewal := self._services.tokens.renewal(self.uid)) is not None:
+            times.append(renewal - clock.seconds())
+        # Not less than a millisecond: two clocks may disagree in the last bit about a time that has come.
+        return max(0.001, min(times)) if times else None
+
+    # Status.
+
+    def _publish(self, *, settle: bool = False) -> None:
+        runtime = self._services.cache.pod(self.uid)
+        shown = PodRuntime(
+            sandboxes=runtime.sandboxes,
+            containers={cid: c for cid, c in runtime.containers.items() if cid not in self._hidden},
+        )
+        ids = [c.id for c in shown.containers.values() if c.state == RUNNING]
+        addresses = self._ground.addresses if self._ground else ()
+        if not addresses:
+            addresses = tuple(entry["ip"] for entry in (self.pod.get("status") or {}).get("podIPs") or ())
+        status = pod_status(
+            self.pod,
+            Observed(
+                runtime=shown,
+                now=clock.timestamp(),
+                start_time=self._start_time,
+                host_ip=self._services.config.address,
+                pod_ips=tuple(addresses),
+                waiting=self._waiting,
+                ready=frozenset(cid for cid in ids if self._probes.ready(cid)),
+                started=frozenset(cid for cid in ids if self._probes.started(cid)),
+                messages=self._messages,
+                failure=self._failure,
+                stopped=self._stopped,
+                resizing=self._resizer.conditions(self.pod),
+                previous=self._services.statuses.get(self.uid),
+            ),
+        )
+        self._services.statuses.set(self.pod, status, settle=settle)
+
+    # Towards the end.
+
+    async def _finish(self) -> None:
+        """Stop what still runs of a pod that has ended, release its network and volumes; the object stays."""
+        await self._stop_containers()
+        await self._read_messages(self._services.cache.pod(self.uid))
+        self._stopped = True
+        self._publish()
+        await self._probes.close()
+        services = self._services
+        await sandboxes.stop(self.uid, services)
+        for container_id in list(services.cache.pod(self.uid).containers):
+            await services.images.unmount(container_id)
+        await self._release()
+
+    async def _terminate(self) -> None:
+        """Stop the pod, remove all that is left of it, and its object."""
+        services = self._services
+        await self._stop_containers()
+        await self._read_messages(services.cache.pod(self.uid))
+        self._stopped = True
+        if not self._removed:
+            self._publish()
+        await self._probes.close()
+        await sandboxes.remove(self.uid, services)
+        await self._release()
+        config = services.config
+        logs = config.log_directory(meta.namespace(self.pod), meta.name(self.pod), self.uid)
+        await asyncio.to_thread(shutil.rmtree, logs, ignore_errors=True)
+        if not self._removed:
+            await services.statuses.flush(self.uid)
+            await self._delete()
+        services.statuses.forget(self.uid)
+        self.done.set()
+
+    async def _release(self) -> None:
+        services = self._services
+        if self._sandbox_id:
+            await services.network.detach(self._sandbox_id)
+        await self._starter.release_images(self.pod)
+        await services.volumes.tear_down(self.uid)
+        if services.cgroups is not None:
+            await asyncio.to_thread(cgroups.remove, self.uid, services.config, services.cgroups)
+        services.objects.release(self.uid)
+        services.tokens.forget(self.uid)
+        services.puller.forget(self.uid)
+
+    async def _delete(self) -> None:
+        options = {"gracePeriodSeconds": 0, "preconditions": {"uid": self.uid}}
+        try:
+            await self._services.client.delete(PODS, meta.name(self.pod), meta.namespace(self.pod), options=options)
+        except (errors.NotFound, errors.Conflict):
+            pass  # it is gone, or its name is another's already
+
+    async def _stop_containers(self) -> None:
+        """Stop all containers within the grace period; a shorter one that comes meanwhile counts."""
+        await self._probes.stop_restarts()
+        await cancel(*self._pulls.values(), *self._beside.values())
+        self._pulls.clear()
+        self._hidden.clear()
+        while self._services.cache.pod(self.uid).running():
+            by = self._stop_by()
+            work = self._scope.spawn(
+                stopping.stop_all(
+                    self.pod,
+                    self._services,
+                    grace=max(0.0, by - clock.monotonic()),
+                    announced=self._announced,
+                    address=self._probes.address,
+                    on_stopped=self._publish,
+                ),
+                guard=True,
+            )
+            while not work.done() and self._stop_by() >= by:
+                self._wake.clear()
+                woken = self._scope.spawn(self._wake.wait())
+                await asyncio.wait({work, woken}, return_when=asyncio.FIRST_COMPLETED)
+                await cancel(woken)
+            if work.done():
+                work.result()
+            await cancel(work)
+
+    def _stop_by(self) -> float:
+        """Return the time (monotonic) by which the containers must have ended; it only ever comes nearer."""
+        grace = podspec.grace_period(self.pod)
+        if self._removed:
+            # Only a forced deletion takes the object away before its containers have ended.
+            grace = min(grace, stopping.MINIMUM_GRACE)
+        by = clock.monotonic() + grace
+        if self._kill_by is None or by < self._kill_by:
+            self._kill_by = by
+        return self._kill_by
+
+
+_SHOW_ERROR = 2.0
+"""How long ErrImagePull shows before ImagePullBackOff takes its place, in seconds."""
