@@ -39,7 +39,6 @@ _DELETING = (
     ("orphanDependents", "boolean"),
     ("propagationPolicy", "string"),
 )
-_VARIABLES = {"name": "name of the object", "namespace": "object name and auth scope", "path": "path to the resource"}
 _CONNECTS = frozenset({"attach", "exec", "portforward", "proxy"})
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch")
 _CONNECT_METHODS = {

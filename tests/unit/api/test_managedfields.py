@@ -1,0 +1,148 @@
+"""Field ownership and server-side apply."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wherry.api import schema
+from wherry.api.errors import BadRequest, Conflict, StatusError
+from wherry.api.managedfields import apply, same_but_managed_fields, track_update
+from wherry.api.managedfields.fieldset import difference, intersection, union
+
+SCHEMA = schema.load()
+CONFIGMAP, POD = SCHEMA.for_kind("v1", "ConfigMap"), SCHEMA.for_kind("v1", "Pod")
+NOW = "2030-01-01T00:00:00Z"
+DATA = st.dictionaries(st.sampled_from("abcd"), st.sampled_from("12"))
+
+
+def configmap(data: dict[str, str] | None = None, **metadata: Any) -> dict[str, Any]:
+    body: dict[str, Any] = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", **metadata}}
+    return {**body, "data": data} if data is not None else body
+
+
+def applied(live: Any, config: Any, manager: str, *, force: bool = False) -> dict[str, Any]:
+    new = apply(
+        live, config, manager=manager, force=force, operation_time=NOW, api_version="v1", subresource="",
+        type_schema=CONFIGMAP,
+    )  # fmt: skip
+    out = CONFIGMAP.conform(new).obj
+    out["metadata"]["uid"] = "u"
+    return out
+
+
+def updated(old: Any, new: Any, manager: str = "m") -> list[dict[str, Any]]:
+    return track_update(
+        old, new, manager=manager, operation_time=NOW, api_version="v1", subresource="", type_schema=CONFIGMAP
+    )
+
+
+def fields(obj: dict[str, Any]) -> dict[str, Any]:
+    return {entry["manager"]: entry["fieldsV1"] for entry in obj["metadata"].get("managedFields", ())}
+
+
+def test_create_owns_what_it_adds_to_the_empty_object() -> None:
+    entries = updated(None, configmap({"a": "1"}, labels={"x": "y"}))
+    assert entries[0]["fieldsV1"] == {
+        "f:metadata": {"f:labels": {".": {}, "f:x": {}}},
+        "f:data": {".": {}, "f:a": {}},
+    }
+
+
+def test_update_takes_changed_fields_from_their_owner() -> None:
+    old = applied(None, configmap({"a": "1", "b": "1"}), "one")
+    new = configmap({"a": "2", "b": "1"}, uid="u")
+    owners = {entry["manager"]: entry["fieldsV1"] for entry in updated(old, new, "two")}
+    assert owners == {"one": {"f:data": {"f:b": {}}}, "two": {"f:data": {"f:a": {}}}}
+
+
+def test_update_of_an_untracked_object_tracks_nothing() -> None:
+    assert updated(configmap({"a": "1"}, uid="u"), configmap({"a": "2"}, uid="u")) == []
+
+
+def test_equal_but_for_times_is_the_same() -> None:
+    one = applied(None, configmap({"a": "1"}), "m")
+    later = {
+        **one,
+        "metadata": {
+            **one["metadata"],
+            "managedFields": [{**one["metadata"]["managedFields"][0], "time": "2031-01-01T00:00:00Z"}],
+        },
+    }
+    assert same_but_managed_fields(later, one)
+    assert not same_but_managed_fields({**later, "data": {"a": "2"}}, one)
+
+
+def test_conflicts_name_manager_and_field() -> None:
+    live = applied(None, configmap({"a": "1"}), "one")
+    with pytest.raises(Conflict) as caught:
+        applied(live, configmap({"a": "2"}), "two")
+    assert caught.value.message == 'Apply failed with 1 conflict: conflict with "one": .data.a'
+    assert fields(applied(live, configmap({"a": "2"}), "two", force=True)) == {"two": {"f:data": {"f:a": {}}}}
+
+
+def test_set_items_belong_to_those_who_want_them() -> None:
+    one = applied(None, configmap(finalizers=["x/a"]), "one")
+    both = applied(one, configmap(finalizers=["x/b"]), "two")
+    assert both["metadata"]["finalizers"] == ["x/a", "x/b"]
+    left = applied(both, configmap(finalizers=[]), "one")
+    assert left["metadata"]["finalizers"] == ["x/b"] and left["metadata"]["uid"] == "u"
+
+
+def test_list_items_merge_by_their_keys() -> None:
+    def pod(*containers: dict[str, Any]) -> dict[str, Any]:
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": list(containers)}}
+
+    def put(live: Any, config: Any, manager: str) -> Any:
+        new = apply(
+            live, config, manager=manager, force=False, operation_time=NOW, api_version="v1", subresource="",
+            type_schema=POD,
+        )  # fmt: skip
+        return POD.conform(new).obj
+
+    one = put(None, pod({"name": "a", "image": "1"}), "one")
+    two = put(one, pod({"name": "b", "image": "1"}), "two")
+    assert [container["name"] for container in two["spec"]["containers"]] == ["a", "b"]
+    gone = put(two, pod(), "one")
+    assert [container["name"] for container in gone["spec"]["containers"]] == ["b"]
+
+
+def test_configurations_are_checked_against_the_schema() -> None:
+    with pytest.raises(StatusError, match=r"/c; /v1, Kind=ConfigMap\): \.colour: field not declared in schema"):
+        applied(None, {**configmap(), "colour": "red"}, "m")
+    with pytest.raises(BadRequest, match="managedFields must be nil"):
+        applied(None, configmap(managedFields=[]), "m")
+
+
+@given(DATA, DATA)
+def test_apply_is_idempotent(first: dict[str, str], second: dict[str, str]) -> None:
+    once = applied(applied(None, configmap(first), "m"), configmap(second), "m")
+    assert applied(once, configmap(second), "m") == once
+    assert once.get("data", {}) == second
+
+
+@given(DATA, DATA)
+def test_applying_nothing_removes_what_was_owned_alone(mine: dict[str, str], theirs: dict[str, str]) -> None:
+    live = applied(applied(None, configmap(mine), "m"), configmap({**theirs}), "n", force=True)
+    assert applied(live, configmap(), "m").get("data", {}) == theirs
+
+
+@given(DATA, DATA)
+def test_managers_of_disjoint_fields_never_conflict(one: dict[str, str], other: dict[str, str]) -> None:
+    theirs = {key.upper(): value for key, value in other.items()}
+    live = applied(applied(None, configmap(one or None), "m"), configmap(theirs or None), "n")
+    assert live.get("data", {}) == {**one, **theirs}
+
+
+SETS = st.recursive(
+    st.just({}), lambda inner: st.dictionaries(st.sampled_from(["f:a", "f:b", "f:c"]), inner, min_size=1), max_leaves=6
+)
+
+
+@given(SETS, SETS)
+def test_sets_obey_the_laws_of_sets(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert union(one, other) == union(other, one)
+    assert difference(union(one, other), other) == difference(one, other)
+    assert intersection(difference(one, other), other) == {}
+    assert union(difference(one, other), intersection(one, other)) == one

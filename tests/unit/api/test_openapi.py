@@ -1,0 +1,54 @@
+"""The OpenAPI documents."""
+
+import orjson
+import pytest
+
+from wherry.api import schema
+from wherry.api.openapi import Documents
+from wherry.api.resources import TABLE, Resource, Subresource
+
+VERBS = frozenset({"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"})
+THING = Resource(
+    "example.com", "v1", "things", "thing", "Thing", True, VERBS,
+    subresources={"status": Subresource("status", "Thing", "example.com", "v1", frozenset({"get", "patch", "update"}))},
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def documents() -> Documents:
+    return Documents(schema.load(), TABLE, git_version="v1.36.2")
+
+
+def test_every_reference_resolves(documents: Documents) -> None:
+    for name in documents.v3_names():
+        document = orjson.loads(documents.v3(name) or b"")
+        schemas = document["components"]["schemas"]
+        references = {
+            part.split('"')[0] for part in (documents.v3(name) or b"").decode().split("#/components/schemas/")[1:]
+        }
+        assert references <= schemas.keys()
+
+
+def test_value_structs_and_required_scalars_have_defaults(documents: Documents) -> None:
+    container = orjson.loads(documents.v3("api/v1") or b"")["components"]["schemas"]["io.k8s.api.core.v1.Container"]
+    assert container["properties"]["resources"]["default"] == {}
+    assert container["properties"]["name"]["default"] == ""
+    assert container["properties"]["imagePullPolicy"]["enum"] == ["Always", "IfNotPresent", "Never"]
+
+
+def test_patch_offers_field_validation_as_kubectl_looks_for_it(documents: Documents) -> None:
+    path = orjson.loads(documents.v2())["paths"]["/api/v1/namespaces/{namespace}/pods/{name}"]
+    assert "fieldValidation" in {parameter["name"] for parameter in path["patch"]["parameters"]}
+    assert path["patch"]["x-kubernetes-group-version-kind"] == {"group": "", "version": "v1", "kind": "Pod"}
+
+
+def test_custom_resources_come_and_go() -> None:
+    documents = Documents(schema.load(), [], git_version="v1.36.2")
+    documents.set_custom(THING, {"type": "object", "properties": {"spec": {"type": "object"}}})
+    document = orjson.loads(documents.v3("apis/example.com/v1") or b"")
+    thing = document["components"]["schemas"]["com.example.v1.Thing"]
+    assert thing["x-kubernetes-group-version-kind"] == [{"group": "example.com", "version": "v1", "kind": "Thing"}]
+    assert "/apis/example.com/v1/namespaces/{namespace}/things/{name}/status" in document["paths"]
+    assert "apis/example.com/v1" in orjson.loads(documents.v3_index())["paths"]
+    documents.remove_custom(THING)
+    assert documents.v3("apis/example.com/v1") is None

@@ -1,0 +1,101 @@
+"""JSON, merge and strategic merge patches."""
+
+from typing import Any
+
+import jsonpatch
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wherry.api import schema
+from wherry.api.errors import BadRequest, Invalid
+from wherry.api.patch import apply_json, apply_merge, apply_strategic
+
+POD = schema.load().for_kind("v1", "Pod")
+SCALARS = st.none() | st.booleans() | st.integers(0, 9) | st.text("ab", max_size=2)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("xyz", min_size=1, max_size=1), inner),
+    max_leaves=8,
+)
+OBJECTS = st.dictionaries(st.text("xyz", min_size=1, max_size=1), VALUES)
+
+
+def pod(containers: list[Any], **metadata: Any) -> dict[str, Any]:
+    return {"metadata": metadata, "spec": {"containers": containers}}
+
+
+def names(obj: dict[str, Any]) -> list[str]:
+    return [container["name"] for container in obj["spec"]["containers"]]
+
+
+@given(OBJECTS, OBJECTS)
+def test_json_patches_lead_from_one_object_to_the_other(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert apply_json(one, jsonpatch.make_patch(one, other).patch) == other
+
+
+def test_json_replace_of_a_missing_member_adds_it() -> None:
+    assert apply_json({"data": {}}, [{"op": "replace", "path": "/data/a", "value": "1"}]) == {"data": {"a": "1"}}
+
+
+@pytest.mark.parametrize(
+    "operations", [[{"op": "frob", "path": "/a"}], [{"path": "/a"}], [{"op": "remove", "path": "/none"}]]
+)
+def test_json_operations_that_cannot_be_applied_are_invalid(operations: list[Any]) -> None:
+    with pytest.raises(Invalid):
+        apply_json({"a": 1}, operations)
+
+
+def without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: without_nulls(item) for name, item in value.items() if item is not None}
+    return value
+
+
+@given(OBJECTS, OBJECTS)
+def test_merge_patches_are_idempotent(obj: dict[str, Any], patch: dict[str, Any]) -> None:
+    once = apply_merge(obj, patch)
+    assert apply_merge(once, patch) == once
+
+
+@given(OBJECTS)
+def test_merge_patch_of_nothing_is_the_patch_without_nulls(patch: dict[str, Any]) -> None:
+    assert apply_merge({}, patch) == without_nulls(patch)
+
+
+def test_strategic_patch_merges_lists_by_key() -> None:
+    obj = pod([{"name": "a", "image": "1"}, {"name": "b", "image": "1"}])
+    patched = apply_strategic(obj, {"spec": {"containers": [{"name": "b", "image": "2"}]}}, POD)
+    assert patched["spec"]["containers"] == [{"name": "a", "image": "1"}, {"name": "b", "image": "2"}]
+
+
+def test_strategic_directives() -> None:
+    obj = pod([{"name": "a"}, {"name": "b"}], finalizers=["x", "y"], labels={"k": "v"})
+    assert names(apply_strategic(obj, {"spec": {"containers": [{"name": "a", "$patch": "delete"}]}}, POD)) == ["b"]
+    order = {"spec": {"$setElementOrder/containers": [{"name": "b"}, {"name": "a"}]}}
+    assert names(apply_strategic(obj, order, POD)) == ["b", "a"]
+    replaced = apply_strategic(obj, {"spec": {"containers": [{"$patch": "replace"}, {"name": "n"}]}}, POD)
+    assert names(replaced) == ["n"]
+    fewer = apply_strategic(obj, {"metadata": {"$deleteFromPrimitiveList/finalizers": ["x"]}}, POD)
+    assert fewer["metadata"]["finalizers"] == ["y"]
+    labels = apply_strategic(obj, {"metadata": {"labels": {"$patch": "replace", "q": "w"}}}, POD)
+    assert labels["metadata"]["labels"] == {"q": "w"}
+
+
+def test_retain_keys_drops_the_other_members() -> None:
+    obj = {"spec": {"volumes": [{"name": "v", "hostPath": {"path": "/x"}}]}}
+    volume = {"$retainKeys": ["name", "emptyDir"], "name": "v", "emptyDir": {}}
+    assert apply_strategic(obj, {"spec": {"volumes": [volume]}}, POD)["spec"]["volumes"] == [
+        {"name": "v", "emptyDir": {}}
+    ]
+
+
+def test_malformed_directives_are_bad_requests() -> None:
+    with pytest.raises(BadRequest, match="invalid patch format of primitive list"):
+        apply_strategic(pod([]), {"metadata": {"$deleteFromPrimitiveList/finalizers": "x"}}, POD)
+
+
+@given(st.lists(st.sampled_from("abcd"), unique=True), st.lists(st.sampled_from("abcd"), unique=True))
+def test_strategic_list_merge_keeps_every_key_once(live: list[str], patch: list[str]) -> None:
+    merged = apply_strategic(pod([{"name": n} for n in live]), pod([{"name": n} for n in patch]), POD)
+    assert sorted(names(merged)) == sorted({*live, *patch})

@@ -1,0 +1,104 @@
+"""Decoding of objects as upstream decodes and shows them."""
+
+from typing import Any
+
+import pytest
+
+from wherry.api import schema
+from wherry.api.schema.decode import syntax_error
+
+SCHEMA = schema.load()
+POD = SCHEMA.for_kind("v1", "Pod")
+CONFIGMAP = SCHEMA.for_kind("v1", "ConfigMap")
+
+
+def pod(**spec: Any) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [], **spec}}
+
+
+def test_empty_members_vanish_and_value_structs_appear() -> None:
+    found = POD.conform(pod(containers=[{"name": "c", "image": "", "command": []}], hostNetwork=False, hostUsers=False))
+    assert found.obj["spec"] == {"containers": [{"name": "c", "resources": {}}], "hostUsers": False}
+    assert found.obj["status"] == {}
+
+
+def test_nulls_are_absent_members_and_zero_map_values() -> None:
+    found = CONFIGMAP.conform({"metadata": {"name": None, "labels": None}, "data": {"a": None, "b": "1"}})
+    assert found.obj == {"metadata": {}, "data": {"a": "", "b": "1"}}
+
+
+def test_required_lists_are_null_when_empty() -> None:
+    role = SCHEMA.for_kind("rbac.authorization.k8s.io/v1", "Role")
+    assert role.conform({"rules": []}).obj["rules"] is None
+
+
+def test_unknown_fields_are_dropped_and_named_in_order() -> None:
+    found = POD.conform(pod(containers=[{"name": "c", "shade": 1}], colour="red"))
+    assert found.unknown == ["spec.containers[0].shade", "spec.colour"]
+    assert found.obj["spec"]["containers"] == [{"name": "c", "resources": {}}]
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"hostNetwork": "x"}, "string into PodSpec.spec.hostNetwork of type bool"),
+        ({"containers": "x"}, "string into PodSpec.spec.containers of type []v1.Container"),
+        ({"terminationGracePeriodSeconds": 1.5}, "number 1.5 into PodSpec.spec.terminationGracePeriodSeconds of type int64"),
+        ({"priority": 2**31}, "number 2147483648 into PodSpec.spec.priority of type int32"),
+    ],
+)  # fmt: skip
+def test_wrong_types_are_reported_in_gos_words(spec: dict[str, Any], message: str) -> None:
+    what, _, where = message.partition(" into ")
+    assert POD.conform(pod(**spec)).error == f"json: cannot unmarshal {what} into Go struct field {where}"
+
+
+def test_conform_leaves_its_argument_alone() -> None:
+    given = pod(containers=[{"name": "c", "resources": {"limits": {"cpu": "1000m"}}}])
+    found = POD.conform(given)
+    assert given["spec"]["containers"][0]["resources"] == {"limits": {"cpu": "1000m"}}
+    assert found.obj["spec"]["containers"][0]["resources"] == {"limits": {"cpu": "1"}}
+
+
+def test_times_are_brought_to_utc_and_whole_seconds() -> None:
+    found = CONFIGMAP.conform({"metadata": {"creationTimestamp": "2030-01-01T01:00:00.5+01:00"}})
+    assert found.obj["metadata"]["creationTimestamp"] == "2030-01-01T00:00:00Z"
+
+
+def test_duplicate_members_are_found_and_the_last_wins() -> None:
+    raw = b'{"metadata":{"name":"a","name":"b"},"data":{"x" : "1","x":"2"}}'
+    obj, problems = schema.decode_body(raw, "application/json")
+    assert obj == {"metadata": {"name": "b"}, "data": {"x": "2"}}
+    assert problems == ['duplicate field "metadata.name"', 'duplicate field "data.x"']
+
+
+def test_text_that_looks_like_a_member_is_no_duplicate() -> None:
+    obj, problems = schema.decode_body(rb'{"a":"\"a\":1,\"a\":2"}', "application/json")
+    assert problems == [] and obj == {"a": '"a":1,"a":2'}
+
+
+def test_yaml_is_read_as_version_1_1_without_timestamps() -> None:
+    obj, _ = schema.decode_body(b"a: yes\nb: 2030-01-01\nc: 010\nd: 1:30\n1: x\n", "application/yaml")
+    assert obj == {"a": True, "b": "2030-01-01", "c": 8, "d": "1:30", "1": "x"}
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"{]", "invalid character ']' looking for beginning of object key string"),
+        (b"", "unexpected end of JSON input"),
+        (b"[1 2]", "invalid character '2' after array element"),
+    ],
+)
+def test_syntax_errors_are_in_gos_words(raw: bytes, message: str) -> None:
+    assert syntax_error(raw) == message
+
+
+def test_custom_resources_are_pruned_to_their_schema() -> None:
+    things = schema.from_openapi(
+        {"type": "object", "properties": {"spec": {"type": "object", "properties": {"size": {"type": "integer"}}}}},
+        api_version="example.com/v1",
+        kind="Thing",
+    )
+    found = things.conform({"apiVersion": "example.com/v1", "kind": "Thing", "spec": {"size": 0, "colour": "red"}})
+    assert found.unknown == ["spec.colour"]
+    assert found.obj["spec"] == {"size": 0}
