@@ -12,6 +12,7 @@ from wherry.api import meta
 from wherry.api.meta import Object
 from wherry.proxy import ruleset as rs
 from wherry.proxy.endpoints import Choice, Endpoint, NodeInfo, choose
+from wherry.proxy.health import Health
 from wherry.proxy.ruleset import Ruleset
 from wherry.proxy.services import ServicePort, ports_of
 
@@ -21,10 +22,11 @@ Flows = dict[tuple[str, int], frozenset[tuple[str, int]]]
 
 @dataclass(frozen=True, slots=True)
 class ServicePlan:
-    """The rules of one Service, and where its UDP flows may lead."""
+    """The rules of one Service, where its UDP flows may lead, and what is answered on its health check port."""
 
     rules: Ruleset = field(default_factory=Ruleset)
     flows: Flows = field(default_factory=dict)
+    health: dict[int, Health] = field(default_factory=dict)
 
 
 def plan(
@@ -41,11 +43,15 @@ def plan(
 def plan_service(service: Object, slices: Sequence[Object], node: NodeInfo, *, pod_cidr: str) -> ServicePlan:
     """Return the plan of one Service."""
     result = ServicePlan()
+    local: set[str] = set()
     for port in ports_of(service):
         choice = choose(slices, port.port_name, port.protocol.upper(), node=node)
         _add_port(result.rules, port, choice, pod_cidr)
         if port.protocol == "udp":
             _add_flows(result.flows, port, choice)
+        local |= {endpoint.ip for endpoint in choice.local}
+    if health_port := service["spec"].get("healthCheckNodePort"):
+        result.health[health_port] = Health(meta.namespace(service), meta.name(service), len(local))
     return result
 
 

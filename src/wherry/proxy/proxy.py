@@ -12,6 +12,7 @@ from wherry.network.conntrack import Flow, delete_flows
 from wherry.network.nft import Nft, NftError
 from wherry.proxy import ruleset
 from wherry.proxy.endpoints import SERVICE_NAME_LABEL, NodeInfo
+from wherry.proxy.health import HealthServers
 from wherry.proxy.plan import Flows, ServicePlan, plan_service
 from wherry.util import clock
 from wherry.util.backoff import Backoff
@@ -51,6 +52,7 @@ class Proxy:
         self._everything = True
         self._wake = asyncio.Event()
         self._programmed = asyncio.Event()
+        self._health = HealthServers()
         self._services = factory.informer(SERVICES)
         self._slices = factory.informer(ENDPOINTSLICES)
         self._nodes = factory.informer(NODES, field_selector=f"metadata.name={node_name}")
@@ -78,6 +80,7 @@ class Proxy:
                     await self._sync(nft)
                     retry.reset()
                     self._programmed.set()
+                    await self._health.serve({k: v for plan in self._plans.values() for k, v in plan.health.items()})
                 except NftError as error:
                     # What the kernel holds is not what was thought: program all of it again.
                     log.warning("nftables refused a transaction: %s", str(error)[:2000])
@@ -87,6 +90,7 @@ class Proxy:
                 await self._wake.wait()
                 await clock.sleep(_DEBOUNCE)
         finally:
+            await self._health.serve({})
             await asyncio.shield(nft.close())
 
     async def _sync(self, nft: Nft) -> None:

@@ -4,6 +4,7 @@ import random
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 
 from wherry.scheduler.cache import Cache
 from wherry.scheduler.failure import Diagnosis
@@ -17,7 +18,7 @@ from wherry.scheduler.framework import (
 from wherry.scheduler.nodeinfo import NodeInfo
 from wherry.scheduler.podinfo import PodInfo
 from wherry.scheduler.profile import Profile
-from wherry.scheduler.ranking import Ranking
+from wherry.scheduler.ranking import Accept, Ranking
 
 _RANKINGS = 512
 _FEW_NODES = 100
@@ -59,9 +60,7 @@ class Chooser:
         only = self._pre_filter(state, info, diagnosis)
         filters = [p for p in self.profile.at("filter") if p.name not in state.skip_filter]
         if only is None and not self._cache.nominated:
-            scorers = self._pre_score(state, info, ())
-            if scorers is not None:
-                return Choice(self._ranked(state, info, filters, scorers, diagnosis), state)
+            return Choice(self._ranked(state, info, filters, diagnosis), state)
         feasible = self._feasible(state, info, filters, only, diagnosis)
         if not feasible:
             raise Unschedulable(diagnosis, state)
@@ -167,24 +166,25 @@ class Chooser:
 
     # Scoring.
 
-    def _pre_score(self, state: CycleState, info: PodInfo, nodes: Sequence[NodeInfo]) -> list[Plugin] | None:
-        """Return the plugins that score by the node alone, None when any other has a say."""
+    def _pre_score(self, state: CycleState, info: PodInfo, nodes: Sequence[NodeInfo]) -> list[Plugin]:
+        """Return the plugins that have a say about scores."""
         state.skip_score.clear()
         for plugin in self.profile.at("pre_score"):
             status = plugin.pre_score(state, info, nodes)
             if status is not None:
                 state.skip_score.add(plugin.name)
-        scorers = [plugin for plugin in self.profile.at("score") if plugin.name not in state.skip_score]
-        relative = self.profile.at("normalize")
-        return scorers if all(plugin.per_node and plugin not in relative for plugin in scorers) else None
+        return [plugin for plugin in self.profile.at("score") if plugin.name not in state.skip_score]
 
     def _best(self, state: CycleState, info: PodInfo, nodes: list[NodeInfo]) -> str:
-        self._pre_score(state, info, nodes)
-        total = dict.fromkeys((node.name for node in nodes), 0)
+        scorers = self._pre_score(state, info, nodes)
+        return self._highest(state, info, nodes, scorers, dict.fromkeys((node.name for node in nodes), 0))
+
+    def _highest(
+        self, state: CycleState, info: PodInfo, nodes: list[NodeInfo], scorers: list[Plugin], total: dict[str, int]
+    ) -> str:
+        """Add the scores of `scorers` to `total` and return the name of the best node."""
         relative = self.profile.at("normalize")
-        for plugin in self.profile.at("score"):
-            if plugin.name in state.skip_score:
-                continue
+        for plugin in scorers:
             scores = {node.name: plugin.score(state, info, node) for node in nodes}
             if plugin in relative:
                 plugin.normalize(state, info, scores)
@@ -194,14 +194,38 @@ class Chooser:
         highest = max(total.values())
         return random.choice([name for name, score in total.items() if score == highest])
 
-    def _ranked(
-        self, state: CycleState, info: PodInfo, filters: list[Plugin], scorers: list[Plugin], diagnosis: Diagnosis
-    ) -> str:
-        lonely = [plugin for plugin in filters if plugin.per_node]
+    # Rankings: what alike pods have in common.
+
+    def _ranked(self, state: CycleState, info: PodInfo, filters: list[Plugin], diagnosis: Diagnosis) -> str:
+        """Choose among the nodes that a ranking holds; only what does not depend on one node alone is computed."""
+        relative = self.profile.at("normalize")
+        scorers = self._pre_score(state, info, ())
+        lonely = [plugin for plugin in scorers if plugin.per_node and plugin not in relative]
         others = [plugin for plugin in filters if not plugin.per_node]
-        by_images = "ImageLocality" not in state.skip_score
+        ranking = self._ranking(state, info, [plugin for plugin in filters if plugin.per_node], lonely)
+        refused: dict[str, Status] = {}
+
+        def accept(node: NodeInfo) -> bool:
+            status = _filtered(others, state, info, node)
+            if status is not None:
+                refused[node.name] = status
+            return status is None
+
+        if len(lonely) == len(scorers):
+            name = ranking.best(accept)
+        else:
+            name = self._relatively_best(state, info, ranking, accept, {plugin.name for plugin in lonely})
+        if name is None:
+            diagnosis.statuses = ranking.statuses | refused
+            diagnosis.plugins.update(status.plugin for status in diagnosis.statuses.values())
+            raise Unschedulable(diagnosis, state)
+        return name
+
+    def _ranking(self, state: CycleState, info: PodInfo, filters: list[Plugin], scorers: list[Plugin]) -> Ranking:
+        """Return the ranking for the pod's kind, up to date."""
+        by_images = any(plugin.name == "ImageLocality" for plugin in scorers)
         images = (self._cache.image_epoch, len(self._cache.nodes)) if by_images else None
-        key = info.shape.core, images, tuple(plugin.name for plugin in (*lonely, *scorers))
+        key = info.shape.core, images, tuple(plugin.name for plugin in (*filters, *scorers))
         ranking = self._rankings.get(key)
         if ranking is None:
             ranking = self._rankings[key] = Ranking(self._cache)
@@ -212,25 +236,33 @@ class Chooser:
         weighted = [(plugin.score, self.profile.weights[plugin.name]) for plugin in scorers]
 
         def evaluate(node: NodeInfo) -> Status | int:
-            status = _filtered(lonely, state, info, node)
+            status = _filtered(filters, state, info, node)
             if status is not None:
                 return status
             return sum(score(state, info, node) * weight for score, weight in weighted)
 
-        refused: dict[str, Status] = {}
+        ranking.refresh(evaluate)
+        return ranking
 
-        def accept(node: NodeInfo) -> bool:
-            status = _filtered(others, state, info, node)
-            if status is not None:
-                refused[node.name] = status
-            return status is None
-
-        name = ranking.best(evaluate, accept)
-        if name is None:
-            diagnosis.statuses = ranking.statuses | refused
-            diagnosis.plugins.update(status.plugin for status in diagnosis.statuses.values())
-            raise Unschedulable(diagnosis, state)
-        return name
+    def _relatively_best(
+        self, state: CycleState, info: PodInfo, ranking: Ranking, accept: Accept, known: set[str]
+    ) -> str | None:
+        """Add to the ranking's scores what compares nodes with each other (`known` plugins are in them)."""
+        names = list(ranking.scores)
+        enough = self._enough(len(self._cache.nodes))
+        start = self._start % len(names) if names else 0
+        nodes: list[NodeInfo] = []
+        for name in chain(islice(names, start, None), islice(names, start)):
+            self._start += 1
+            node = self._cache.nodes[name]
+            if accept(node):
+                nodes.append(node)
+                if len(nodes) >= enough:
+                    break
+        if len(nodes) < 2:
+            return nodes[0].name if nodes else None
+        scorers = [plugin for plugin in self._pre_score(state, info, nodes) if plugin.name not in known]
+        return self._highest(state, info, nodes, scorers, {node.name: ranking.scores[node.name] for node in nodes})
 
 
 def _filtered(filters: list[Plugin], state: CycleState, info: PodInfo, node: NodeInfo) -> Status | None:

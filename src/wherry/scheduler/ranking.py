@@ -19,22 +19,24 @@ Accept = Callable[[NodeInfo], bool]
 
 
 class Ranking:
-    """Feasible nodes as a heap, best first; equal ones in random order. `statuses` are the refusals by node."""
+    """Feasible nodes as a heap, best first; equal ones in random order.
+
+    `scores` are those of the feasible nodes, `statuses` the refusals of the others; `refresh` brings both up to date.
+    """
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
         self._position = -1
         self._heap: list[tuple[int, float, str]] = []
-        self._scores: dict[str, int] = {}
+        self.scores: dict[str, int] = {}
         self.statuses: dict[str, Status] = {}
 
-    def best(self, evaluate: Evaluate, accept: Accept) -> str | None:
+    def best(self, accept: Accept) -> str | None:
         """Return the name of the best node that `accept` takes, None when there is none.
 
         `accept` is asked in the order of the scores, for what cannot be known from a node alone.
         """
-        self._refresh(evaluate)
-        heap, scores = self._heap, self._scores
+        heap, scores = self._heap, self.scores
         passed: list[tuple[int, float, str]] = []
         found = None
         while heap:
@@ -51,12 +53,13 @@ class Ranking:
             heapq.heappush(heap, entry)
         return found
 
-    def _refresh(self, evaluate: Evaluate) -> None:
+    def refresh(self, evaluate: Evaluate) -> None:
+        """Look again at the nodes that changed since the last time."""
         changed = self._cache.changed_since(self._position) if self._position >= 0 else None
         self._position = self._cache.position
         if changed is None or len(self._heap) > 4 * len(self._cache.nodes) + 64:
             self._heap.clear()
-            self._scores.clear()
+            self.scores.clear()
             self.statuses.clear()
             changed = self._cache.nodes
         for name in changed:
@@ -64,11 +67,11 @@ class Ranking:
             result = evaluate(node) if node is not None else None
             if isinstance(result, int):
                 self.statuses.pop(name, None)
-                if self._scores.get(name) != result:
-                    self._scores[name] = result
+                if self.scores.get(name) != result:
+                    self.scores[name] = result
                     heapq.heappush(self._heap, (-result, random.random(), name))
             else:
-                self._scores.pop(name, None)
+                self.scores.pop(name, None)
                 self.statuses.pop(name, None)
                 if result is not None:
                     self.statuses[name] = result

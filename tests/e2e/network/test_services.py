@@ -215,6 +215,53 @@ async def test_external_traffic_policy_local_without_local_endpoints_drops(
     assert (await ask(b, _host_address(), NODE_PORT))[0] == "pod-a"
 
 
+def _udp_server(path: str, name: str) -> socket.socket:
+    with namespace.entered(path):
+        server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        server.bind(("0.0.0.0", 53))
+
+    def answer() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                _, peer = server.recvfrom(512)
+                server.sendto(name.encode(), peer)
+
+    threading.Thread(target=answer, daemon=True).start()
+    return server
+
+
+async def test_a_udp_client_that_never_reconnects_follows_the_endpoints(
+    services: Services, network: RoutedNetwork
+) -> None:
+    pods = [await network.attach(name, AttachOptions()) for name in ("udp-a", "udp-b")]
+    servers = [_udp_server(pod.namespace_path, pod.sandbox_id) for pod in pods]
+    client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    client.settimeout(0.2)
+    client.connect((CLUSTER_IP, 53))
+    loop = asyncio.get_running_loop()
+
+    def ask_once() -> str:
+        client.send(b"?")
+        try:
+            return client.recv(512).decode()
+        except OSError:
+            return ""
+
+    async def answered_by(name: str) -> bool:
+        return await loop.run_in_executor(None, ask_once) == name
+
+    port = {"name": "http", "protocol": "UDP", "port": 53}
+    services.api.put(service(type="ClusterIP", ports=[port]), SERVICES)
+    for pod in pods:
+        piece = slice_of(pod.addresses[0])
+        piece["ports"] = [{"name": "http", "protocol": "UDP", "port": 53}]
+        services.api.put(piece, ENDPOINTSLICES)
+        await services.wait_until(lambda pod=pod: answered_by(pod.sandbox_id))
+    client.close()
+    for server in servers:
+        server.close()
+
+
 async def test_attachments_and_host_ports_are_adopted_by_the_next_process(
     network: RoutedNetwork, pods: list[Attachment], tmp_path: Path
 ) -> None:

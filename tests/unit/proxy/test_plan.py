@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from wherry.api import meta
 from wherry.proxy import ruleset as rs
 from wherry.proxy.endpoints import NodeInfo, choose
+from wherry.proxy.health import response
 from wherry.proxy.plan import plan, plan_service
 from wherry.proxy.ruleset import Ruleset
 
@@ -111,6 +112,17 @@ def test_udp_flows_lead_to_the_endpoints_of_their_policy() -> None:
     subject = service(ports=[{"name": "http", "protocol": "UDP", "port": 53}])
     found = plan_service(subject, [slice_of(endpoint("10.244.0.2"), protocol="UDP")], NODE, pod_cidr=CIDR)
     assert found.flows == {("10.96.0.7", 53): frozenset({("10.244.0.2", 8080)})}
+
+
+def test_the_health_check_port_tells_whether_this_node_has_endpoints() -> None:
+    subject = service(type="LoadBalancer", externalTrafficPolicy="Local", healthCheckNodePort=30999)
+    slices = [slice_of(endpoint("10.244.0.2"), endpoint("10.244.0.3"), endpoint("10.244.1.2", "b"))]
+    here = plan_service(subject, slices, NODE, pod_cidr=CIDR).health[30999]
+    elsewhere = plan_service(subject, slices, NodeInfo("c"), pod_cidr=CIDR).health[30999]
+    assert (here.local_endpoints, elsewhere.local_endpoints) == (2, 0)
+    assert response(here).startswith(b"HTTP/1.1 200 OK\r\n")
+    assert response(elsewhere).startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    assert b'"localEndpoints":2' in response(here)
 
 
 def test_of_two_claims_of_an_external_address_the_first_service_wins() -> None:
