@@ -59,7 +59,7 @@ def regex_error(rule: str, pattern: str, *examples: str) -> str:
     """Return the message for a value that does not match `pattern`."""
     if not examples:
         return f"{rule} (regex used for validation is '{pattern}')"
-    shown = " or ".join(f" '{example}', " if at else f"'{example}', " for at, example in enumerate(examples))
+    shown = " or ".join(f"'{example}', " for example in examples)
     return f"{rule} (e.g. {shown}regex used for validation is '{pattern}')"
 
 

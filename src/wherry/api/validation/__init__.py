@@ -49,6 +49,8 @@ def validate_update(
         errors += update
         apply = rules.subresources.get(subresource)
         return errors + apply(obj, old) if apply else errors
-    if rules.recheck:
-        errors += metadata.validate(meta, resource.namespaced, rules.name) + rules.create(obj)
-    return errors + update + rules.update(obj, old)
+    changes = update + rules.update(obj, old)
+    if not rules.recheck:
+        return errors + changes
+    whole = metadata.validate(meta, resource.namespaced, rules.name) + rules.create(obj)
+    return errors + changes + whole if rules.update_first else errors + whole + changes

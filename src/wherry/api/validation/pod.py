@@ -261,7 +261,7 @@ def _ips(found: list[Obj], old: list[Obj], path: str) -> Errors:
 def _update_ephemeral(pod: Obj, old: Obj) -> Errors:
     errors = _whole(pod) + _annotation_updates(pod, old)
     if MIRROR in (old["metadata"].get("annotations") or {}):
-        return [*errors, field.forbidden("", "static pods do not support ephemeral containers")]
+        return [*errors, field.forbidden("[]", "static pods do not support ephemeral containers")]
     found = {c.get("name"): c for c in pod["spec"].get("ephemeralContainers") or ()}
     for before in old["spec"].get("ephemeralContainers") or ():
         after = found.get(before.get("name"))
@@ -277,9 +277,9 @@ def _update_ephemeral(pod: Obj, old: Obj) -> Errors:
 def _update_resize(pod: Obj, old: Obj) -> Errors:
     errors = _whole(pod)
     if MIRROR in (old["metadata"].get("annotations") or {}):
-        return [*errors, field.forbidden("", "static pods cannot be resized")]
+        return [*errors, field.forbidden("[]", "static pods cannot be resized")]
     if (old["spec"].get("os") or {}).get("name") == "windows":
-        return [*errors, field.forbidden("", "windows pods cannot be resized")]
+        return [*errors, field.forbidden("[]", "windows pods cannot be resized")]
     status = old.get("status") or {}
     if qos_class(pod) != (status.get("qosClass") or qos_class(old)):
         detail = "Pod QOS Class may not change as a result of resizing"

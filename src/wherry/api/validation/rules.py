@@ -28,8 +28,8 @@ class Rules:
     """How one kind is validated. The shared rules for metadata come before `create` and `update`.
 
     `create` sees the whole object and runs on update, too, unless `recheck` is false; `update` adds what only holds
-    between two versions. `subresources` replace both for an update through a subresource; the one for ``status`` is
-    `update`'s counterpart. `name` returns what is wrong with a name (the second argument: it is a prefix).
+    between two versions (before the others with `update_first`). `subresources` replace both for an update through a
+    subresource. `name` returns what is wrong with a name (the second argument: it is a prefix).
     """
 
     create: CreateRule = nothing
@@ -37,3 +37,4 @@ class Rules:
     subresources: Mapping[str, UpdateRule] = field(default_factory=dict)
     name: metadata.NameRule = metadata.subdomain
     recheck: bool = True
+    update_first: bool = False
