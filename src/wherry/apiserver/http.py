@@ -4,6 +4,7 @@ parse → authenticate → impersonate → authorize → flow limits → handler
 write) → encode. Paths that are no resources go to `wherry.apiserver.paths`.
 """
 
+import asyncio
 import gzip
 import hashlib
 import logging
@@ -161,7 +162,7 @@ class Frontend:
         body = self._encoder.encode(answer, form, request.params)
         headers = _headers(form.media, request.warnings)
         if len(body) >= _GZIP_FROM and "gzip" in http.headers.get(hdrs.ACCEPT_ENCODING, ""):
-            body = gzip.compress(body, 1)
+            body = await asyncio.to_thread(gzip.compress, body, 1)
             headers += [("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")]
         return WholeResponse(answer.code, headers, body)
 

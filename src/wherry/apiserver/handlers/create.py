@@ -124,7 +124,7 @@ async def _store(api: Api, request: Request, obj: Object, dry: bool) -> Stored |
     hook = api.hooks.of(resource)
     undo = hook.before(request, obj, None, dry) if hook is not None and hook.before is not None else None
     try:
-        refuse_invalid(resource, obj, validation.validate_create(resource, obj))
+        refuse_invalid(api, resource, obj, validation.validate_create(resource, obj))
         request.warnings.extend(warnings.for_object(resource, obj))
         await api.admission.validate(operation(request, CREATE, obj=obj, dry_run=dry))
         name = obj["metadata"]["name"]

@@ -61,7 +61,10 @@ def body_of(request: Request, kind: str) -> tuple[Any, list[str]]:
     try:
         if kind == APPLY:
             return schema.decode_body(request.body, "application/yaml")
-        return schema.decode_patch(request.body)
+        content, duplicates = schema.decode_patch(request.body)
+        if kind == MERGE and not isinstance(content, dict):
+            raise DecodeError("json: cannot unmarshal array into Go value of type map[string]interface {}")
+        return content, duplicates
     except DecodeError as error:
         raise BadRequest(f"{_UNREADABLE.get(kind, '')}{error}") from None
 
@@ -88,7 +91,7 @@ def conformed(api: Api, request: Request, patched: Object, *, mode: str, duplica
     """Bring a patched object into the form of its schema, defaulted. Raises Invalid, BadRequest."""
     resource = request.resource
     version, kind = patched.get("apiVersion"), patched.get("kind")
-    if (version, kind) != (resource.api_version, resource.kind):
+    if (version or resource.api_version, kind or resource.kind) != (resource.api_version, resource.kind):
         text = f'no kind "{kind}" is registered for version "{version}" in scheme {SCHEME}'
         raise Invalid.of("", "", [invalid("patch", _shown(request), text)])
     new, unknown, error = api.schema(resource).conform(patched)

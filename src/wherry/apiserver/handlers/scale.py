@@ -3,19 +3,21 @@
 from collections.abc import Mapping
 from typing import Any
 
-from wherry.api import meta
+from wherry.api import managedfields, meta
 from wherry.api.errors import BadRequest, Invalid, UnsupportedMediaType
-from wherry.api.field import invalid
+from wherry.api.field import invalid, required
 from wherry.api.resources import REPLICATIONCONTROLLERS
+from wherry.apiserver import tracking
 from wherry.apiserver.api import Api
 from wherry.apiserver.decode import decode
 from wherry.apiserver.handlers import get, patch
 from wherry.apiserver.handlers.writing import change
-from wherry.apiserver.query import dry_run
+from wherry.apiserver.query import boolean, write_options
 from wherry.apiserver.request import Made, Request, Stored
 from wherry.apiserver.scales import ScalePaths
 from wherry.apiserver.selectors import selector_text
 from wherry.apiserver.table import SCALES
+from wherry.util import clock
 
 Object = dict[str, Any]
 
@@ -29,27 +31,57 @@ async def handle(api: Api, request: Request) -> Made:
     if request.verb == "get":
         found = await get.handle(api, request)
         return Made(_scale(request, api.registry.obj(found.record, request.resource), paths), SCALES)
-    dry = dry_run(request.params, "UpdateOptions" if request.verb == "update" else "PatchOptions")
-    if request.verb == "update":
+    kind = request.content_type.partition(";")[0].strip().lower()
+    updates = request.verb == "update"
+    dry = write_options(request.params, "UpdateOptions" if updates else "PatchOptions")
+    if updates:
         schema = api.schemas.of_subresource(request.resource.subresources["scale"])
         given = decode(request, schema, api_version="autoscaling/v1", kind="Scale", options="UpdateOptions")
+    elif kind == patch.APPLY:
+        given, _ = patch.body_of(request, kind)
 
     async def make(old: Object) -> Object:
-        scale = given if request.verb == "update" else _patched(api, request, _scale(request, old, paths))
-        return _scaled(request, old, scale, paths)
+        if kind == patch.APPLY and not updates:
+            return _applied(api, request, old, given, paths)
+        scale = given if updates else _patched(api, request, kind, _scale(request, old, paths))
+        new = _scaled(request, old, scale, paths)
+        tracking.update(api, request, old, new)
+        return new
 
     written = await change(api, request, make, dry=dry)
     obj = api.registry.obj(written.record, request.resource) if isinstance(written, Stored) else written.obj
     return Made(_scale(request, obj, paths), SCALES)
 
 
-def _patched(api: Api, request: Request, scale: Object) -> Object:
-    kind = request.content_type.partition(";")[0].strip().lower()
+def _applied(api: Api, request: Request, old: Object, config: Any, paths: ScalePaths) -> Object:
+    """Apply a Scale: to the parent it is the one field that holds the replicas."""
+    if not isinstance(config, dict) or not request.params.get("fieldManager"):
+        raise Invalid.of("PatchOptions", "", [required("fieldManager", "is required for apply patch")], "meta.k8s.io")
+    replicas = read(config, ("spec", "replicas"))
+    wanted = replicas
+    for member in reversed(paths.spec):
+        wanted = {member: wanted}
+    resource = request.resource
+    content = {} if replicas is None else wanted
+    applied = managedfields.apply(
+        old,
+        {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": request.name}, **content},
+        manager=request.params["fieldManager"],
+        force=boolean(request.params, "force"),
+        operation_time=clock.timestamp(),
+        api_version=resource.api_version,
+        subresource="scale",
+        type_schema=api.schema(resource),
+    )
+    return meta.copy(applied)
+
+
+def _patched(api: Api, request: Request, kind: str, scale: Object) -> Object:
     content, _ = patch.body_of(request, kind)
     schema = api.schemas.of_subresource(request.resource.subresources["scale"])
     if kind == patch.JSON:
         patched = patch.patches.apply_json(scale, content)
-    elif kind in (patch.MERGE, patch.APPLY):
+    elif kind == patch.MERGE:
         patched = patch.patches.apply_merge(scale, content)
     elif kind == patch.STRATEGIC:
         patched = patch.patches.apply_strategic(scale, content, schema)

@@ -25,10 +25,11 @@ def stored_object(api: Api, record: Record) -> Object:
     return api.registry.obj(record)
 
 
-def refuse_invalid(resource: Resource, obj: Object, errors: list[FieldError]) -> None:
-    """Raise Invalid when there are errors."""
+def refuse_invalid(api: Api, resource: Resource, obj: Object, errors: list[FieldError]) -> None:
+    """Raise Invalid when there are errors; it names the kind by the group that stores it."""
     if errors:
-        raise Invalid.of(resource.kind, obj["metadata"].get("name") or "", errors, resource.group)
+        group = api.registry.stored(resource).group
+        raise Invalid.of(resource.kind, obj["metadata"].get("name") or "", errors, group)
 
 
 async def durable(api: Api, record: Record) -> None:
@@ -72,7 +73,7 @@ async def _write_change(
     before = hook.before if hook is not None and not request.subresource else None
     undo = before(request, new, old, dry) if before is not None else None
     try:
-        refuse_invalid(resource, new, validation.validate_update(resource, new, old, request.subresource))
+        refuse_invalid(api, resource, new, validation.validate_update(resource, new, old, request.subresource))
         if not request.subresource:
             request.warnings.extend(warnings.for_object(resource, new, old))
         await api.admission.validate(operation(request, UPDATE, obj=new, old=old, dry_run=dry))
