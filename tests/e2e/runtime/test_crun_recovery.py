@@ -1,0 +1,129 @@
+"""Containers outlive the process that started them, and none is lost, doubled or leaked when it is killed."""
+
+# ruff: noqa: ASYNC220, ASYNC240 (a scenario has its process to itself)
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import nodeworld
+from nodeworld import World, eventually, scenario, wait_for
+
+from wherry.runtime import processes
+from wherry.runtime.protocol import ContainerError, RuntimeEvent
+from wherry.util import linux
+
+
+@scenario
+async def test_a_new_runtime_finds_what_runs_and_what_ended_meanwhile(world: World) -> None:
+    await world.sandbox()
+    await world.create("new", "true")
+    await world.run("long", "sh", "-c", "while true; do sleep 0.05; done")
+    await world.run("short", "sh", "-c", "while ! ls /tmp/go; do sleep 0.02; done 2>/dev/null; exit 9")
+    before = await world.status("long")
+    await world.runtime.close()
+    Path(f"{world.directory}/images/mounts/short/merged/tmp/go").touch()
+    await eventually(Path(f"{world.directory}/containers/exits/short").exists)
+    world.runtime = world.new_runtime()
+    events = world.runtime.events()
+    await world.runtime.start()
+    assert await world.status("long") == before
+    assert [sandbox.ready for sandbox in await world.runtime.list_sandboxes()] == [True]
+    if (await world.status("short")).state != "exited":
+        await wait_for(events, RuntimeEvent("pod", "short", "exited"))
+    short = await world.status("short")
+    assert (short.exit_code, short.reason) == (9, "Error")
+    assert (await world.runtime.exec_sync("long", ["echo", "hi"], 10)).stdout == b"hi\n"
+    await world.runtime.start_container("new")
+    await world.runtime.stop_container("long", 0)
+    assert (await world.status("long")).exit_code == 137
+
+
+@scenario
+async def test_after_a_reboot_containers_have_ended_unseen(world: World) -> None:
+    await world.sandbox()
+    await world.run("c", "sleep", "1000")
+    pid = (await world.status("c")).pid
+    await world.runtime.close()
+    state = world.directory / "containers"
+    for path in (*state.rglob("record.json"), *state.glob("sandboxes/*.json")):
+        path.write_text(path.read_text().replace(linux.boot_id(), "an-earlier-boot"))
+    os.kill(pid, signal.SIGKILL)
+    await eventually(Path(f"{world.directory}/containers/exits/c").exists)
+    Path(f"{world.directory}/containers/exits/c").unlink()
+    world.runtime = world.new_runtime()
+    status = await world.status("c")
+    assert (status.state, status.exit_code, status.reason) == ("exited", 255, "Unknown")
+    assert [sandbox.ready for sandbox in await world.runtime.list_sandboxes()] == [False]
+
+
+@scenario
+async def test_without_its_conmon_a_container_is_ended(world: World) -> None:
+    await world.sandbox()
+    events = world.runtime.events()
+    await world.run("c", "sleep", "1000")
+    pid = (await world.status("c")).pid
+    for conmon in processes.find("conmon", f"{world.directory}/containers/containers/c"):
+        os.kill(conmon, signal.SIGKILL)
+    await wait_for(events, RuntimeEvent("pod", "c", "exited"))
+    assert (await world.status("c")).exit_code == 255
+    assert processes.start_ticks(pid) == 0 or "Z" in Path(f"/proc/{pid}/stat").read_text()
+
+
+@scenario
+async def test_two_processes_cannot_use_one_state_directory(world: World) -> None:
+    await world.runtime.start()
+    try:
+        await world.new_runtime().start()
+    except ContainerError as error:
+        assert "another process" in str(error)
+    else:
+        raise AssertionError("both started")
+
+
+@scenario
+async def test_kill_9_at_any_moment_loses_and_doubles_nothing(world: World) -> None:
+    await world.busybox()
+    chooser = random.Random(36)
+    for attempt in range(8):
+        await world.runtime.close()
+        command = [sys.executable, __file__, str(world.directory), str(attempt)]
+        env = os.environ | {"PYTHONPATH": str(Path(nodeworld.__file__).parent)}
+        worker = subprocess.Popen(command, stdout=subprocess.PIPE, env=env)
+        assert worker.stdout is not None
+        assert await asyncio.to_thread(worker.stdout.readline) == b"ready\n"
+        await asyncio.sleep(chooser.uniform(0, 0.15))
+        worker.kill()
+        worker.wait()
+        world.runtime = world.new_runtime()
+        statuses = await world.runtime.list_containers()
+        for status in statuses:
+            assert status.state in ("created", "running"), status
+            if status.state == "created":
+                await world.runtime.start_container(status.id)
+            await eventually(lambda name=status.id: world.output(name) == "begun")  # type: ignore[misc]
+        running = processes.find("conmon", f"--runtime-arg=--root={world.directory}/run/crun")
+        assert len(running) == len(statuses)
+        for sandbox in await world.runtime.list_sandboxes():
+            await world.runtime.remove_sandbox(sandbox.id)
+        assert processes.find("conmon", f"--runtime-arg=--root={world.directory}/run/crun") == []
+        assert processes.find("crun", f"--root={world.directory}/run/crun") == []
+        assert os.listdir(f"{world.directory}/run/crun") == []
+
+
+async def _work_until_killed(directory: Path, attempt: str) -> None:
+    world = World(directory)
+    await world.runtime.start()
+    print("ready", flush=True)
+    for number in range(100):
+        pod = f"pod-{attempt}-{number}"
+        await world.sandbox(pod)
+        await world.run(f"{pod}-c", "sh", "-c", "echo begun; sleep 1000", sandbox_id=pod)
+
+
+if __name__ == "__main__":
+    asyncio.run(_work_until_killed(Path(sys.argv[1]), sys.argv[2]))
