@@ -43,7 +43,7 @@ def test_unknown_fields_are_dropped_and_named_in_order() -> None:
     [
         ({"hostNetwork": "x"}, "string into PodSpec.spec.hostNetwork of type bool"),
         ({"containers": "x"}, "string into PodSpec.spec.containers of type []v1.Container"),
-        ({"terminationGracePeriodSeconds": 1.5}, "number 1.5 into PodSpec.spec.terminationGracePeriodSeconds of type int64"),
+        ({"activeDeadlineSeconds": 1.5}, "number 1.5 into PodSpec.spec.activeDeadlineSeconds of type int64"),
         ({"priority": 2**31}, "number 2147483648 into PodSpec.spec.priority of type int32"),
     ],
 )  # fmt: skip

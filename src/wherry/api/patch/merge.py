@@ -4,6 +4,7 @@ from typing import Any
 
 from wherry.api.errors import BadRequest
 from wherry.api.meta import Object
+from wherry.api.schema.decode import go_kind
 
 
 def apply_merge(obj: Object, patch: Any) -> Object:
@@ -12,7 +13,10 @@ def apply_merge(obj: Object, patch: Any) -> Object:
     Raises BadRequest when the patch is not an object.
     """
     if not isinstance(patch, dict):
-        raise BadRequest("json: cannot unmarshal the patch into Go value of type map[string]interface {}")
+        kind = go_kind(patch)
+        raise BadRequest(
+            f"error decoding patch: json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"
+        )
     return _merge(obj, patch)
 
 

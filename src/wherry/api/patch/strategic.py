@@ -9,6 +9,7 @@ from typing import Any
 
 from wherry.api.errors import BadRequest, Invalid, StatusError
 from wherry.api.meta import Object
+from wherry.api.schema.decode import go_kind
 from wherry.api.schema.types import Field, Type, TypeSchema
 
 _PATCH, _RETAIN = "$patch", "$retainKeys"
@@ -21,7 +22,8 @@ def apply_strategic(obj: Object, patch: Any, type_schema: TypeSchema) -> Object:
     Raises BadRequest for malformed directives, Invalid and StatusError (500) for lists that cannot be merged.
     """
     if not isinstance(patch, dict):
-        raise BadRequest("invalid JSON document")
+        kind = go_kind(patch)
+        raise BadRequest(f"json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}")
     return _merge_object(obj, patch, type_schema.root)
 
 
