@@ -90,7 +90,7 @@ def _patched(api: Api, resource: Resource, kind: str, old: Object, content: Any)
 def conformed(api: Api, request: Request, patched: Object, *, mode: str, duplicates: list[str]) -> Object:
     """Bring a patched object into the form of its schema, defaulted. Raises Invalid, BadRequest."""
     resource = request.resource
-    version, kind = patched.get("apiVersion") or resource.api_version, patched.get("kind") or resource.kind
+    version, kind = patched.get("apiVersion"), patched.get("kind")
     if (version or resource.api_version, kind or resource.kind) != (resource.api_version, resource.kind):
         text = f'no kind "{kind}" is registered for version "{version}" in scheme {SCHEME}'
         raise Invalid.of("", "", [invalid("patch", _shown(request), text)])
