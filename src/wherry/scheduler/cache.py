@@ -182,7 +182,7 @@ class Cache:
 
     def forget(self, info: PodInfo) -> None:
         """Undo `assume`, unless the API has confirmed it meanwhile."""
-        if info.key in self._assumed:
+        if info.key in self._assumed and self._where[info.key][1] is info:
             self.remove_pod(info.key)
 
     def is_assumed(self, key: str) -> bool:

@@ -116,6 +116,9 @@ class Plugin:
         """
         return {}
 
+    def sort_key(self, info: PodInfo, since: float) -> Any:
+        """Return what orders the pods that are ready (QueueSort); the smallest goes first."""
+
     def pre_enqueue(self, info: PodInfo) -> Status | None:
         """Keep a pod out of the queue until it changes."""
 

@@ -20,6 +20,7 @@ from wherry.scheduler.plugins.noderesourcesfit import NodeResourcesFit
 from wherry.scheduler.plugins.nodeunschedulable import NodeUnschedulable
 from wherry.scheduler.plugins.nodevolumelimits import NodeVolumeLimits
 from wherry.scheduler.plugins.podtopologyspread import PodTopologySpread
+from wherry.scheduler.plugins.prioritysort import PrioritySort
 from wherry.scheduler.plugins.schedulinggates import SchedulingGates
 from wherry.scheduler.plugins.tainttoleration import TaintToleration
 from wherry.scheduler.plugins.volumebinding import VolumeBinding
@@ -29,8 +30,8 @@ from wherry.scheduler.plugins.volumezone import VolumeZone
 DEFAULT_SCHEDULER = "default-scheduler"
 
 _POINTS = (
-    "pre_enqueue", "pre_filter", "filter", "add_pod", "remove_pod", "post_filter", "pre_score", "score", "normalize",
-    "reserve", "unreserve", "permit", "pre_bind", "bind", "post_bind",
+    "sort_key", "pre_enqueue", "pre_filter", "filter", "add_pod", "remove_pod", "post_filter", "pre_score", "score",
+    "normalize", "reserve", "unreserve", "permit", "pre_bind", "bind", "post_bind",
 )  # fmt: skip
 
 
@@ -73,6 +74,7 @@ def make_profile(config: ProfileConfig, cache: Cache, *, client: Client, factory
         config,
         [
             (SchedulingGates(cache), 0),
+            (PrioritySort(cache), 0),
             (NodeUnschedulable(cache), 0),
             (NodeName(cache), 0),
             (TaintToleration(cache), 3),

@@ -4,6 +4,7 @@ import asyncio
 import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from wherry.api.meta import Object
 from wherry.scheduler.framework import Hint, Status
@@ -15,6 +16,9 @@ _LONGEST_WAIT = 300.0
 
 Decider = Callable[[str], dict[str, Hint | None]]
 """Returns the hints of a plugin by its name."""
+
+SortKey = Callable[[PodInfo, float], Any]
+"""Returns what orders the pods that are ready, from the pod and the time since when it waits."""
 
 
 @dataclass(slots=True, eq=False)
@@ -28,11 +32,6 @@ class QueuedPod:
     gated: bool = False
     refused_at: float = 0.0
 
-    @property
-    def order(self) -> tuple[int, float]:
-        """Higher priority first, then who waits longer."""
-        return -self.info.priority, self.since
-
 
 class SchedulingQueue:
     """Three places: `active`, back-off and unschedulable; `pop` waits for the next pod to try.
@@ -42,11 +41,12 @@ class SchedulingQueue:
     off are tried at once, unless an error put them there.
     """
 
-    def __init__(self, pre_enqueue: Callable[[PodInfo], Status | None], hints_of: Decider) -> None:
+    def __init__(self, pre_enqueue: Callable[[PodInfo], Status | None], hints_of: Decider, sort_key: SortKey) -> None:
         self._pre_enqueue = pre_enqueue
         self._hints_of = hints_of
+        self._sort_key = sort_key
         self._pods: dict[str, QueuedPod] = {}
-        self._active: list[tuple[int, float, int, QueuedPod]] = []
+        self._active: list[tuple[Any, int, QueuedPod]] = []
         self._backoff: list[tuple[float, int, QueuedPod]] = []
         self._unschedulable: dict[str, QueuedPod] = {}
         self._in: dict[str, str] = {}
@@ -100,6 +100,11 @@ class SchedulingQueue:
         else:
             self._put_backoff(queued)
 
+    def done(self, queued: QueuedPod) -> None:
+        """Forget a pod that was bound, unless another of its name is there by now."""
+        if self._pods.get(queued.info.key) is queued:
+            self.delete(queued.info.key)
+
     def moved(self, kind: str, old: Object | None, new: Object | None) -> None:
         """Hear of a change in the cluster and move the pods that it may help."""
         for queued in list(self._unschedulable.values()):
@@ -134,7 +139,7 @@ class SchedulingQueue:
             if self._is("backoff", queued):
                 self._put_active(queued)
         while self._active:
-            _, _, _, queued = heapq.heappop(self._active)
+            queued = heapq.heappop(self._active)[2]
             if self._is("active", queued):
                 return self._take(queued)
         early = [entry for entry in self._backoff if self._is("backoff", entry[2]) and entry[2].plugins]
@@ -179,7 +184,7 @@ class SchedulingQueue:
 
     def _put_active(self, queued: QueuedPod) -> None:
         self._sequence += 1
-        heapq.heappush(self._active, (*queued.order, self._sequence, queued))
+        heapq.heappush(self._active, (self._sort_key(queued.info, queued.since), self._sequence, queued))
         self._in[queued.info.key] = "active"
         self._wake.set()
 

@@ -46,7 +46,9 @@ class Scheduler:
         self.cache = Cache()
         made = [make_profile(config, self.cache, client=client, factory=factory) for config in profiles]
         self._choosers = {profile.name: Chooser(profile, self.cache) for profile in made}
-        self.queue = SchedulingQueue(self._pre_enqueue, self._hints_of)
+        # There is one queue, so all profiles must sort alike: the first decides, as Kubernetes demands.
+        (sorter,) = made[0].at("sort_key")
+        self.queue = SchedulingQueue(self._pre_enqueue, self._hints_of, sorter.sort_key)
         self._sources = Sources(factory, self.cache, self.queue, self._choosers.keys())
         self._binding = asyncio.Semaphore(_BINDING_AT_ONCE)
         self._reports: dict[str, asyncio.Task[None]] = {}
@@ -112,7 +114,7 @@ class Scheduler:
         finally:
             self._binding.release()
         self.cache.nominate(info, "")
-        self.queue.delete(info.key)
+        self.queue.done(queued)
         for plugin in profile.at("post_bind"):
             plugin.post_bind(choice.state, info, name)
         message = f"Successfully assigned {info.key} to {name}"
