@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -147,12 +147,21 @@ class OverlayImageStore:
             return [await self._add(each.manifest, each.tags) for each in found]
 
     @contextlib.asynccontextmanager
-    async def _adding(self) -> Any:
-        self._busy += 1
+    async def _adding(self) -> AsyncIterator[None]:
+        """Keep the blobs that come in; when it fails, raise the first error alone and delete them again."""
+        async with self._lock:
+            self._busy += 1
+        complete = False
         try:
             yield
+            complete = True
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from group
         finally:
             self._busy -= 1
+            if not complete:
+                async with self._lock:
+                    await asyncio.to_thread(self._delete_unnamed)
 
     def _has_layer(self, diff_id: str, digest: str) -> bool:
         return self._blobs.has(digest) and os.path.isdir(self._layer_path(diff_id))
@@ -231,13 +240,10 @@ class OverlayImageStore:
         try:
             async with self._adding(), registry.session() as http:
                 return await self._pull(http, wanted, credentials, report)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            message = f'failed to pull and unpack image "{wanted}": {error or type(error).__name__}'
-            raise ImageError(message) from error
-        except ExceptionGroup as group:
-            first = group.exceptions[0]
-            message = f'failed to pull and unpack image "{wanted}": {first or type(first).__name__}'
-            raise ImageError(message) from first
+        except (ImageError, aiohttp.ClientError, TimeoutError, OSError) as error:
+            message = str(error) or type(error).__name__
+            prefix = f'failed to pull and unpack image "{wanted}": '
+            raise ImageError(prefix + message.removeprefix(prefix)) from error
 
     async def _pull(
         self,
