@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from wherry.client.client import Client
 from wherry.client.events import EventRecorder
 from wherry.client.informer import InformerFactory
+from wherry.controllers.clusterrole import ClusterRoleAggregationController
 from wherry.controllers.controller import Context, Controller, Settings
+from wherry.controllers.cronjob import CronJobController
 from wherry.controllers.deployment import DeploymentController
 from wherry.controllers.endpoints import EndpointsController
 from wherry.controllers.endpointslice import EndpointSliceController
@@ -17,6 +19,7 @@ from wherry.controllers.replicaset import ReplicaSetController
 from wherry.controllers.replicationcontroller import ReplicationControllerController
 from wherry.controllers.rootca import RootCAController
 from wherry.controllers.serviceaccount import ServiceAccountController
+from wherry.controllers.ttlafterfinished import TTLAfterFinishedController
 from wherry.util.tasks import Scope
 
 log = logging.getLogger(__name__)
@@ -26,11 +29,14 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     ReplicaSetController,
     ReplicationControllerController,
     JobController,
+    CronJobController,
+    TTLAfterFinishedController,
     EndpointsController,
     EndpointSliceController,
     NamespaceController,
     ServiceAccountController,
     RootCAController,
+    ClusterRoleAggregationController,
     # Last: it reads whole objects through the informers of the others, and metadata alone of the rest.
     GarbageCollector,
 )
