@@ -35,9 +35,9 @@ class Failure:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
     """All that a status is made of beside the pod. `ready` and `started` hold container ids; `messages` the termination
-    messages by id; `now` and `start_time` are RFC 3339; `previous` is the status computed before this one (None: what the
-    API has), because the API's lags behind. `stopped` is set when the pod will not run again and nothing of
-    it is running any more."""
+    messages by id; `now` and `start_time` are RFC 3339; `previous` is the status computed before this one (None: what
+    the API has), because the API's lags behind. `stopped` is set when the pod will not run again and nothing of it is
+    running any more."""
 
     runtime: PodRuntime
     now: str

@@ -1,0 +1,5 @@
+"""The node's HTTPS API, which the API server calls: logs, exec, attach, port-forward, statistics (upstream's paths).
+
+Only clients with a certificate of the cluster's authority for ``system:masters`` are served; everything here can read
+secrets and run commands.
+"""

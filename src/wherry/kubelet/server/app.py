@@ -1,0 +1,174 @@
+"""Routes, authentication and the answers that are no streams."""
+
+import asyncio
+import logging
+import ssl
+
+from aiohttp import web
+
+from wherry.api import meta
+from wherry.kubelet import podspec
+from wherry.kubelet.config import KubeletConfig
+from wherry.kubelet.node_status import NodeStatus
+from wherry.kubelet.pods import PodManager
+from wherry.kubelet.server import execute, logs, portforward, stats
+from wherry.kubelet.server.logs import LogOptions
+from wherry.kubelet.services import NodeServices
+from wherry.runtime.protocol import RUNNING, ContainerStatus
+
+log = logging.getLogger(__name__)
+
+_MASTERS = "system:masters"
+
+
+class NodeServer:
+    """Serves the node's API; `listening` is set once it does."""
+
+    def __init__(self, config: KubeletConfig, *, pods: PodManager, services: NodeServices, status: NodeStatus) -> None:
+        self.listening = asyncio.Event()
+        self._config = config
+        self._pods = pods
+        self._services = services
+        self._status = status
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        app = web.Application(middlewares=[_authenticate])
+        app.add_routes(
+            [
+                web.get("/healthz", _healthz),
+                web.get("/healthz/{check}", _healthz),
+                web.get("/pods", self._list_pods),
+                web.get("/metrics", self._metrics),
+                web.get("/metrics/resource", self._resource_metrics),
+                web.get("/stats/summary", self._summary),
+                web.get("/containerLogs/{namespace}/{pod}/{container}", self._logs),
+                web.post("/run/{namespace}/{pod}/{container}", self._run_command),
+                *(
+                    web.route(method, path, handler)
+                    for method in ("GET", "POST")
+                    for path, handler in (
+                        ("/exec/{namespace}/{pod}/{container}", self._exec),
+                        ("/exec/{namespace}/{pod}/{uid}/{container}", self._exec),
+                        ("/attach/{namespace}/{pod}/{container}", self._attach),
+                        ("/attach/{namespace}/{pod}/{uid}/{container}", self._attach),
+                        ("/portForward/{namespace}/{pod}", self._port_forward),
+                        ("/portForward/{namespace}/{pod}/{uid}", self._port_forward),
+                    )
+                ),
+            ]
+        )
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        try:
+            context = await asyncio.to_thread(_tls, self._config)
+            await web.TCPSite(runner, self._config.listen, self._config.port, ssl_context=context).start()
+            self.listening.set()
+            await asyncio.Event().wait()
+        finally:
+            await runner.cleanup()
+
+    def _pod(self, request: web.Request) -> meta.Object:
+        found = self._pods.find(
+            request.match_info["namespace"], request.match_info["pod"], request.match_info.get("uid", "")
+        )
+        if found is None:
+            raise web.HTTPNotFound(text="pod does not exist")
+        return found
+
+    def _running(self, request: web.Request) -> ContainerStatus:
+        pod, name = self._pod(request), request.match_info["container"]
+        status = self._services.cache.pod(meta.uid(pod)).latest(name)
+        if status is None or status.state != RUNNING:
+            raise web.HTTPNotFound(text=f'unable to upgrade connection: container not found ("{name}")')
+        return status
+
+    async def _list_pods(self, request: web.Request) -> web.Response:
+        return web.json_response({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": self._pods.pods()})
+
+    async def _logs(self, request: web.Request) -> web.StreamResponse:
+        pod, name = self._pod(request), request.match_info["container"]
+        if podspec.find_container(pod, name) is None:
+            raise web.HTTPNotFound(text=f'container "{name}" not found in pod "{meta.name(pod)}"')
+        options = LogOptions.parse(request.query)
+        attempts = [a for a in self._services.cache.pod(meta.uid(pod)).attempts(name) if a.started_at or a.finished_at]
+        if options.previous:
+            attempts = attempts[1:]
+        if not attempts:
+            raise web.HTTPBadRequest(text=_no_logs(pod, name, options, self._services))
+        return await logs.serve(request, attempts[0], options, self._services.cache)
+
+    async def _exec(self, request: web.Request) -> web.StreamResponse:
+        status = self._running(request)
+        return await execute.serve(
+            request,
+            lambda options: self._services.runtime.exec(
+                status.id, request.query.getall("command", []), stdin=options.stdin, tty=options.tty
+            ),
+        )
+
+    async def _attach(self, request: web.Request) -> web.StreamResponse:
+        status = self._running(request)
+        container = podspec.find_container(self._pod(request), request.match_info["container"]) or {}
+        return await execute.serve(
+            request, lambda options: self._services.runtime.attach(status.id), tty=bool(container.get("tty"))
+        )
+
+    async def _run_command(self, request: web.Request) -> web.Response:
+        status = self._running(request)
+        words = request.query.getall("cmd", []) or request.query.getall("command", [])
+        result = await self._services.runtime.exec_sync(status.id, words, None)
+        return web.Response(body=result.stdout + result.stderr, status=200 if result.exit_code == 0 else 500)
+
+    async def _port_forward(self, request: web.Request) -> web.StreamResponse:
+        pod = self._pod(request)
+        sandbox = self._services.cache.pod(meta.uid(pod)).sandbox()
+        if sandbox is None or not sandbox.ready:
+            raise web.HTTPInternalServerError(text=f"pod {meta.name(pod)} is not running")
+        namespace = None if podspec.host_network(pod) else sandbox.network_namespace
+        return await portforward.serve(request, namespace)
+
+    async def _summary(self, request: web.Request) -> web.Response:
+        return web.json_response(await stats.summary(self._pods.pods(), self._services))
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        return web.Response(text=stats.kubelet_metrics(self._pods.pods(), self._services))
+
+    async def _resource_metrics(self, request: web.Request) -> web.Response:
+        return web.Response(text=await stats.resource_metrics(self._pods.pods(), self._services))
+
+
+async def _healthz(request: web.Request) -> web.Response:
+    return web.Response(text="ok")
+
+
+@web.middleware
+async def _authenticate(request: web.Request, handler: execute.Handler) -> web.StreamResponse:
+    certificate = request.get_extra_info("peercert") or {}
+    subject = [pair for part in certificate.get("subject", ()) for pair in part]
+    if ("organizationName", _MASTERS) not in subject:
+        raise web.HTTPForbidden(text="Forbidden")
+    return await handler(request)
+
+
+def _tls(config: KubeletConfig) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(str(config.certificate), str(config.key))
+    context.load_verify_locations(str(config.client_ca))
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def _no_logs(pod: meta.Object, name: str, options: LogOptions, services: NodeServices) -> str:
+    if options.previous:
+        return f'previous terminated container "{name}" in pod "{meta.name(pod)}" not found'
+    status = services.statuses.get(meta.uid(pod)) or pod.get("status") or {}
+    for key in ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"):
+        for found in status.get(key) or ():
+            if found["name"] == name and (reason := (found["state"].get("waiting") or {}).get("reason")):
+                text = "trying and failing to pull image" if reason in _PULL_REASONS else reason
+                return f'container "{name}" in pod "{meta.name(pod)}" is waiting to start: {text}'
+    return f'container "{name}" in pod "{meta.name(pod)}" is not available'
+
+
+_PULL_REASONS = ("ErrImagePull", "ImagePullBackOff")

@@ -1,0 +1,123 @@
+"""Exec and attach: a session of the runtime between the client's streams."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import hdrs, web
+
+from wherry.kubelet.server import upgrade
+from wherry.kubelet.server.spdystreams import STREAM_PROTOCOLS, SpdyStreams
+from wherry.kubelet.server.streams import RemoteStreams, StreamOptions
+from wherry.kubelet.server.websocket import PROTOCOLS, WebSocketStreams
+from wherry.runtime.protocol import ContainerError, Session
+from wherry.util.tasks import Scope, cancel
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+OpenSession = Callable[[StreamOptions], Awaitable[Session]]
+
+_CHUNK = 32 * 1024
+
+
+def options_of(request: web.Request, *, tty: bool | None = None) -> StreamOptions:
+    """Read which streams a request asks for."""
+
+    def asked(name: str) -> bool:
+        return request.query.get(name, "").lower() in ("1", "true")
+
+    terminal = asked("tty") if tty is None else tty
+    return StreamOptions(asked("input"), asked("output"), asked("error") and not terminal, terminal)
+
+
+async def serve(request: web.Request, open_session: OpenSession, *, tty: bool | None = None) -> web.StreamResponse:
+    """Run a session for a request over WebSocket or SPDY."""
+    options = options_of(request, tty=tty)
+    if not (options.stdin or options.stdout or options.stderr):
+        raise web.HTTPBadRequest(text="you must specify at least 1 of stdin, stdout, stderr")
+    if request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
+        socket = web.WebSocketResponse(protocols=PROTOCOLS, max_msg_size=0, heartbeat=30.0)
+        await socket.prepare(request)
+        streams = WebSocketStreams(socket, options)
+        await streams.open()
+        async with Scope() as scope:
+            scope.spawn(streams.receive(), guard=True)
+            await run(streams, options, open_session)
+        return socket
+    protocol = upgrade.choose(request, STREAM_PROTOCOLS)
+    async with upgrade.spdy(request, protocol) as connection:
+        spdy = await SpdyStreams.collect(connection, options, protocol)
+        await run(spdy, options, open_session)
+    return upgrade.Upgraded()
+
+
+async def run(streams: RemoteStreams, options: StreamOptions, open_session: OpenSession) -> None:
+    """Connect the client's streams with a session until it ends or the client goes."""
+    try:
+        session = await open_session(options)
+    except (ContainerError, OSError) as error:
+        await streams.finish(_failure(f"error executing command in container: {error}"))
+        return
+    try:
+        async with Scope() as scope:
+            outputs = [scope.spawn(_pump_out(session.stdout, "stdout", streams, options.stdout))]
+            if session.stderr is not None:
+                outputs.append(scope.spawn(_pump_out(session.stderr, "stderr", streams, options.stderr)))
+            if options.stdin:
+                scope.spawn(_pump_in(streams, session), guard=True)
+            if options.tty:
+                scope.spawn(_pump_sizes(streams, session), guard=True)
+            gone = scope.spawn(streams.wait_gone())
+            ended = scope.spawn(session.wait())
+            await asyncio.wait({gone, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if not ended.done():
+                return
+            await _drained(outputs, gone)
+            await cancel(gone)
+            await streams.finish(exit_status(ended.result()))
+    finally:
+        await session.close()
+
+
+async def _drained(outputs: list[asyncio.Task[None]], gone: asyncio.Task[None]) -> None:
+    """Wait until all output is sent, or nobody wants it any more."""
+    pending = set(outputs)
+    while pending and not gone.done():
+        done, _ = await asyncio.wait({*pending, gone}, return_when=asyncio.FIRST_COMPLETED)
+        pending -= done
+
+
+async def _pump_out(source: asyncio.StreamReader, name: str, streams: RemoteStreams, wanted: bool) -> None:
+    while data := await source.read(_CHUNK):
+        if wanted:
+            await streams.write(name, data)
+
+
+async def _pump_in(streams: RemoteStreams, session: Session) -> None:
+    while data := await streams.read_stdin():
+        await session.write_stdin(data)
+    await session.close_stdin()
+
+
+async def _pump_sizes(streams: RemoteStreams, session: Session) -> None:
+    while (size := await streams.read_size()) is not None:
+        await session.resize(*size)
+
+
+def exit_status(code: int) -> dict[str, Any]:
+    """Return the Status that tells a client of a command's exit code."""
+    if code == 0:
+        return {"metadata": {}, "status": "Success"}
+    return {
+        "metadata": {},
+        "status": "Failure",
+        "message": f"command terminated with non-zero exit code: exit status {code}",
+        "reason": "NonZeroExitCode",
+        "details": {"causes": [{"reason": "ExitCode", "message": str(code)}]},
+    }
+
+
+def _failure(message: str) -> dict[str, Any]:
+    return {"metadata": {}, "status": "Failure", "message": message, "reason": "InternalError", "code": 500}

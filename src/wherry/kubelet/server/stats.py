@@ -1,0 +1,114 @@
+"""Usage of pods: ``/stats/summary``, ``/metrics/resource`` and ``/metrics``."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from wherry.api import meta
+from wherry.kubelet.services import NodeServices
+from wherry.runtime.protocol import ContainerStatus, Stats
+from wherry.util import clock
+
+
+async def _usage(
+    pods: Sequence[meta.Object], services: NodeServices
+) -> list[tuple[meta.Object, ContainerStatus, Stats]]:
+    running = [
+        (pod, c) for pod in pods for c in services.cache.pod(meta.uid(pod)).containers.values() if c.state == RUNNING
+    ]
+    found = await asyncio.gather(*(services.runtime.stats(c.id) for _, c in running))
+    return [(pod, c, stats) for (pod, c), stats in zip(running, found, strict=True) if stats is not None]
+
+
+async def summary(pods: Sequence[meta.Object], services: NodeServices) -> dict[str, Any]:
+    """Return the Summary object (k8s.io/kubelet stats/v1alpha1)."""
+    now = clock.timestamp()
+    by_pod: dict[str, list[tuple[ContainerStatus, Stats]]] = {}
+    for pod, container, stats in await _usage(pods, services):
+        by_pod.setdefault(meta.uid(pod), []).append((container, stats))
+    shown = []
+    for pod in pods:
+        usage = by_pod.get(meta.uid(pod), [])
+        shown.append(
+            {
+                "podRef": {"name": meta.name(pod), "namespace": meta.namespace(pod), "uid": meta.uid(pod)},
+                "startTime": (pod.get("status") or {}).get("startTime"),
+                "containers": [{"name": c.name, "startTime": _time(c), **_numbers(s, now)} for c, s in usage],
+                **_numbers(_sum([s for _, s in usage]), now),
+            }
+        )
+    total = _sum([s for usage in by_pod.values() for _, s in usage])
+    return {"node": {"nodeName": services.config.node_name, **_numbers(total, now)}, "pods": shown}
+
+
+def _time(container: ContainerStatus) -> str:
+    return clock.timestamp(datetime.fromtimestamp(container.started_at, UTC))
+
+
+def _sum(found: Sequence[Stats]) -> Stats:
+    return Stats(
+        sum(s.cpu_usage for s in found),
+        sum(s.memory_usage for s in found),
+        sum(s.memory_working_set for s in found),
+        sum(s.pids for s in found),
+    )
+
+
+def _numbers(stats: Stats, now: str) -> dict[str, Any]:
+    return {
+        "cpu": {"time": now, "usageCoreNanoSeconds": stats.cpu_usage},
+        "memory": {"time": now, "usageBytes": stats.memory_usage, "workingSetBytes": stats.memory_working_set},
+    }
+
+
+async def resource_metrics(pods: Sequence[meta.Object], services: NodeServices) -> str:
+    """Return CPU and memory in the text format of Prometheus, as metrics-server reads them."""
+    stamp = int(clock.seconds() * 1000)
+    usage = await _usage(pods, services)
+    lines = [
+        "# TYPE container_cpu_usage_seconds_total counter",
+        *(f"container_cpu_usage_seconds_total{_labels(p, c)} {s.cpu_usage / 1e9} {stamp}" for p, c, s in usage),
+        "# TYPE container_memory_working_set_bytes gauge",
+        *(f"container_memory_working_set_bytes{_labels(p, c)} {s.memory_working_set} {stamp}" for p, c, s in usage),
+        "# TYPE container_start_time_seconds gauge",
+        *(f"container_start_time_seconds{_labels(p, c)} {c.started_at} {stamp}" for p, c, _ in usage),
+    ]
+    total = _sum([s for _, _, s in usage])
+    for pod in pods:
+        own = _sum([s for p, _, s in usage if p is pod])
+        mark = f'{{namespace="{meta.namespace(pod)}",pod="{meta.name(pod)}"}}'
+        lines += [
+            f"pod_cpu_usage_seconds_total{mark} {own.cpu_usage / 1e9} {stamp}",
+            f"pod_memory_working_set_bytes{mark} {own.memory_working_set} {stamp}",
+        ]
+    lines += [
+        f"node_cpu_usage_seconds_total {total.cpu_usage / 1e9} {stamp}",
+        f"node_memory_working_set_bytes {total.memory_working_set} {stamp}",
+        "resource_scrape_error 0",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _labels(pod: meta.Object, container: ContainerStatus) -> str:
+    return f'{{container="{container.name}",namespace="{meta.namespace(pod)}",pod="{meta.name(pod)}"}}'
+
+
+def kubelet_metrics(pods: Sequence[meta.Object], services: NodeServices) -> str:
+    """Return the kubelet's own figures in the text format of Prometheus."""
+    states: dict[str, int] = {}
+    for uid in services.cache.uids():
+        for container in services.cache.pod(uid).containers.values():
+            states[container.state] = states.get(container.state, 0) + 1
+    lines = [
+        "# TYPE kubelet_running_pods gauge",
+        f"kubelet_running_pods {sum(1 for p in pods if services.cache.pod(meta.uid(p)).running())}",
+        "# TYPE kubelet_running_containers gauge",
+        *(
+            f'kubelet_running_containers{{container_state="{state}"}} {count}'
+            for state, count in sorted(states.items())
+        ),
+        "# TYPE kubelet_node_name gauge",
+        f'kubelet_node_name{{node="{services.config.node_name}"}} 1',
+    ]
+    return "\n".join(lines) + "\n"
