@@ -14,9 +14,7 @@ from wherry.util import clock
 async def _usage(
     pods: Sequence[meta.Object], services: NodeServices
 ) -> list[tuple[meta.Object, ContainerStatus, Stats]]:
-    running = [
-        (pod, c) for pod in pods for c in services.cache.pod(meta.uid(pod)).containers.values() if c.state == RUNNING
-    ]
+    running = [(pod, c) for pod in pods for c in services.cache.pod(meta.uid(pod)).running()]
     found = await asyncio.gather(*(services.runtime.stats(c.id) for _, c in running))
     return [(pod, c, stats) for (pod, c), stats in zip(running, found, strict=True) if stats is not None]
 
