@@ -14,13 +14,13 @@ import os
 import re
 import shutil
 import signal
-import weakref
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from wherry.runtime import conmon, pause, processes, recovery, sandbox, sessions, spawn, spec
+from wherry.runtime import conmon, processes, recovery, sessions, spawn, spec
 from wherry.runtime.cgroups import Cgroups
+from wherry.runtime.events import Events
 from wherry.runtime.protocol import (
     CREATED,
     EXITED,
@@ -37,6 +37,7 @@ from wherry.runtime.protocol import (
     Stats,
 )
 from wherry.runtime.records import STARTING, ContainerRecord, Records, SandboxRecord, write_json
+from wherry.runtime.sandboxes import Sandboxes
 from wherry.runtime.seccomp import CompiledProfiles
 from wherry.util import clock, linux
 from wherry.util.tasks import Scope
@@ -54,21 +55,6 @@ class _Container:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     exited: asyncio.Event = field(default_factory=asyncio.Event)
     watch: processes.Watch | None = None
-
-
-class _Subscription(AsyncIterator[RuntimeEvent]):
-    def __init__(self) -> None:
-        self.queue: asyncio.Queue[RuntimeEvent | None] = asyncio.Queue()
-
-    def __aiter__(self) -> "_Subscription":
-        return self
-
-    async def __anext__(self) -> RuntimeEvent:
-        event = await self.queue.get()
-        if event is None:
-            self.queue.put_nowait(None)
-            raise StopAsyncIteration
-        return event
 
 
 class CrunRuntime:
@@ -89,9 +75,10 @@ class CrunRuntime:
         self._boot = ""
         self._runtime = ["crun", f"--root={run_dir}/crun", "--cgroup-manager=cgroupfs"]
         self._containers: dict[str, _Container] = {}
-        self._sandboxes: dict[str, SandboxRecord] = {}
-        self._sandbox_locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
-        self._subscriptions: weakref.WeakSet[_Subscription] = weakref.WeakSet()
+        self._sandboxes = Sandboxes(
+            self._records, run_dir=run_dir, cgroup_root=cgroup_root, cgroups=self._cgroups, runtime=self._runtime
+        )
+        self._events = Events()
         self._scope: Scope | None = None
         self._starting = asyncio.Lock()
         self._lock_descriptor = -1
@@ -134,11 +121,7 @@ class CrunRuntime:
     async def _adopt(self) -> None:
         # Whatever crun does now, it does for a process that is gone: an exec, or a container half made.
         await asyncio.to_thread(processes.kill_all, "crun", self._runtime[1])
-        for sandbox_record in await asyncio.to_thread(lambda: list(self._records.load_sandboxes())):
-            self._sandboxes[sandbox_record.id] = sandbox_record
-            if sandbox_record.ready and not await asyncio.to_thread(self._intact, sandbox_record):
-                sandbox_record.ready = False
-                await asyncio.to_thread(self._records.save, sandbox_record)
+        await self._sandboxes.adopt(self._boot)
         for record in await asyncio.to_thread(lambda: list(self._records.load_containers())):
             container = self._containers[record.id] = _Container(record)
             if record.state not in (CREATED, EXITED):
@@ -149,11 +132,6 @@ class CrunRuntime:
             if record.state == EXITED:
                 container.exited.set()
 
-    def _intact(self, record: SandboxRecord) -> bool:
-        if record.boot != self._boot:
-            return False
-        return sandbox.intact(self._sandbox_directory(record.id), record.parsed())
-
     async def close(self) -> None:
         """Stop watching; containers run on."""
         if self._scope is None:
@@ -163,16 +141,15 @@ class CrunRuntime:
             if container.watch is not None:
                 container.watch.close()
         await scope.__aexit__(None, None, None)
-        for subscription in self._subscriptions:
-            subscription.queue.put_nowait(None)
+        self._events.end()
         self._containers.clear()
-        self._sandboxes.clear()
+        self._sandboxes.known.clear()
         os.close(self._lock_descriptor)
 
     async def destroy(self) -> None:
         """Stop and remove everything that this runtime made, on disk too, and close it (``wherry delete``)."""
         await self.start()
-        for sandbox_id in list(self._sandboxes):
+        for sandbox_id in list(self._sandboxes.known):
             await self.remove_sandbox(sandbox_id)
         for container_id in list(self._containers):
             await self.remove_container(container_id)
@@ -198,12 +175,6 @@ class CrunRuntime:
 
     # Sandboxes
 
-    def _sandbox_directory(self, sandbox_id: str) -> str:
-        return f"{self._run_dir}/sandboxes/{sandbox_id}"
-
-    def _sandbox_lock(self, sandbox_id: str) -> asyncio.Lock:
-        return self._sandbox_locks.setdefault(sandbox_id, asyncio.Lock())
-
     async def run_sandbox(self, config: SandboxConfig) -> None:
         """Make the namespaces, the cgroup and with a shared process namespace its init. Raises ContainerError."""
         await self.start()
@@ -211,52 +182,8 @@ class CrunRuntime:
 
     async def _run_sandbox(self, config: SandboxConfig) -> None:
         _check_id(config.id)
-        async with self._sandbox_lock(config.id):
-            known = self._sandboxes.get(config.id)
-            if known is not None and known.ready:
-                return
-            values = asdict(config) | {"labels": dict(config.labels), "sysctls": dict(config.sysctls)}
-            record = SandboxRecord(
-                id=config.id,
-                config=values,
-                created_at=clock.seconds(),
-                boot=self._boot,
-                labels=dict(config.labels),
-            )
-            await asyncio.to_thread(self._records.save, record)
-            self._sandboxes[config.id] = record
-            try:
-                await asyncio.to_thread(sandbox.make, self._sandbox_directory(config.id), config)
-                if config.cgroup_parent:
-                    await asyncio.to_thread(self._cgroups.make, config.cgroup_parent, config.resources)
-                if config.share_process_namespace and not config.host_pid:
-                    record.pause_pid = await self._start_pause(config)
-            except (OSError, ContainerError) as error:
-                await self._release(record)
-                await self._forget_sandbox(record)
-                raise ContainerError(f"cannot make a sandbox: {error}", reason="CreatePodSandboxError") from error
-            record.ready = True
-            await asyncio.to_thread(self._records.save, record)
-
-    async def _start_pause(self, config: SandboxConfig) -> int:
-        directory = f"{self._sandbox_directory(config.id)}/pause"
-        root = f"{self._run_dir}/pause"
-        await asyncio.to_thread(pause.make_root, root)
-        namespaces = sandbox.files(self._sandbox_directory(config.id), config).namespaces
-        joined = [{"type": kind, "path": path} for kind, path in namespaces.items() if path]
-        os.makedirs(directory, exist_ok=True)
-        described = pause.spec(root, joined, f"{self._parent_group(config)}/{config.id}-pause")
-        await asyncio.to_thread(write_json, f"{directory}/config.json", described)
-        pid_file = f"{directory}/pid"
-        made = await spawn.run(
-            [*self._runtime, "run", "--detach", "--pid-file", pid_file, "--bundle", directory, f"{config.id}-pause"]
-        )
-        if made.code != 0:
-            raise ContainerError(made.text)
-        return processes.read_pid(pid_file)
-
-    def _parent_group(self, config: SandboxConfig) -> str:
-        return config.cgroup_parent or self._cgroup_root
+        async with self._sandboxes.lock(config.id):
+            await self._sandboxes.make(config)
 
     async def stop_sandbox(self, sandbox_id: str) -> None:
         """Kill what still runs in it and release its namespaces (not the network namespace)."""
@@ -264,22 +191,15 @@ class CrunRuntime:
         await self._to_the_end(self._stop_sandbox(sandbox_id))
 
     async def _stop_sandbox(self, sandbox_id: str) -> None:
-        async with self._sandbox_lock(sandbox_id):
-            record = self._sandboxes.get(sandbox_id)
+        async with self._sandboxes.lock(sandbox_id):
+            record = self._sandboxes.known.get(sandbox_id)
             if record is None:
                 return
-            if record.ready:
-                record.ready = False
-                await asyncio.to_thread(self._records.save, record)
+            await self._sandboxes.mark_stopped(record)
             async with asyncio.TaskGroup() as group:
                 for container in self._containers_of(sandbox_id):
                     group.create_task(self.stop_container(container.record.id, 0))
-            await self._release(record)
-
-    async def _release(self, record: SandboxRecord) -> None:
-        if record.config["share_process_namespace"]:
-            await spawn.run([*self._runtime, "delete", "--force", f"{record.id}-pause"])
-        await asyncio.to_thread(sandbox.clean, self._sandbox_directory(record.id))
+            await self._sandboxes.release(record)
 
     async def remove_sandbox(self, sandbox_id: str) -> None:
         """Stop it and forget it with its containers and its cgroup."""
@@ -291,20 +211,14 @@ class CrunRuntime:
         async with asyncio.TaskGroup() as group:
             for container in self._containers_of(sandbox_id):
                 group.create_task(self._remove_container(container))
-        async with self._sandbox_lock(sandbox_id):
-            if (record := self._sandboxes.get(sandbox_id)) is not None:
-                await self._forget_sandbox(record)
-
-    async def _forget_sandbox(self, record: SandboxRecord) -> None:
-        if parent := record.config["cgroup_parent"]:
-            await asyncio.to_thread(self._cgroups.remove, parent)
-        await asyncio.to_thread(self._records.forget_sandbox, record.id)
-        self._sandboxes.pop(record.id, None)
+        async with self._sandboxes.lock(sandbox_id):
+            if (record := self._sandboxes.known.get(sandbox_id)) is not None:
+                await self._sandboxes.forget(record)
 
     async def list_sandboxes(self) -> list[SandboxStatus]:
         """Return every sandbox that was not removed."""
         await self.start()
-        return [record.status() for record in self._sandboxes.values()]
+        return [record.status() for record in self._sandboxes.known.values()]
 
     def _containers_of(self, sandbox_id: str) -> list[_Container]:
         return [each for each in self._containers.values() if each.record.sandbox_id == sandbox_id]
@@ -315,7 +229,7 @@ class CrunRuntime:
         """Record a container; nothing runs yet. Raises ContainerError(CreateContainerError)."""
         await self.start()
         _check_id(config.id)
-        record = self._sandboxes.get(sandbox_id)
+        record = self._sandboxes.known.get(sandbox_id)
         if record is None or not record.ready:
             raise ContainerError(f"sandbox {sandbox_id} is not ready", reason="CreateContainerError")
         if config.id in self._containers:
@@ -350,7 +264,7 @@ class CrunRuntime:
         )
 
     def _write_container(self, record: ContainerRecord, config: ContainerConfig, parent: SandboxRecord) -> None:
-        files = sandbox.files(self._sandbox_directory(parent.id), parent.parsed(), pause_pid=parent.pause_pid)
+        files = self._sandboxes.files(parent)
         bundle = self._records.bundle(record.id)
         os.makedirs(bundle, mode=0o700, exist_ok=True)
         annotations = self._filters.annotations(spec.seccomp_profile(config, self._host))
@@ -555,7 +469,7 @@ class CrunRuntime:
     async def sandbox_stats(self, sandbox_id: str) -> Stats | None:
         """Return the counters of a sandbox's `cgroup_parent`; None when it has none."""
         await self.start()
-        record = self._sandboxes.get(sandbox_id)
+        record = self._sandboxes.known.get(sandbox_id)
         if record is None or not record.config["cgroup_parent"]:
             return None
         return await asyncio.to_thread(self._cgroups.stats, record.config["cgroup_parent"])
@@ -571,14 +485,11 @@ class CrunRuntime:
 
     def events(self) -> AsyncIterator[RuntimeEvent]:
         """Iterate over state changes from now on, also of containers started by an earlier process."""
-        subscription = _Subscription()
-        self._subscriptions.add(subscription)
-        return subscription
+        return self._events.subscribe()
 
     def _emit(self, container: _Container) -> None:
-        event = RuntimeEvent(container.record.sandbox_id, container.record.id, container.record.state)
-        for subscription in self._subscriptions:
-            subscription.queue.put_nowait(event)
+        record = container.record
+        self._events.emit(RuntimeEvent(record.sandbox_id, record.id, record.state))
 
 
 async def _settle(work: Coroutine[Any, Any, T], outcome: asyncio.Future[T]) -> None:

@@ -71,7 +71,8 @@ async def test_user_capabilities_and_seccomp_are_in_force(world: World) -> None:
 async def test_containers_of_a_sandbox_share_ipc_and_shm_but_not_processes(world: World) -> None:
     await world.sandbox()
     namespaces = "for n in ipc uts net pid; do readlink /proc/self/ns/$n; done"
-    await world.run_to_end("a", "sh", "-c", f"{namespaces}; echo hello > /dev/shm/file")
+    await world.run("a", "sh", "-c", f"echo hello > /dev/shm/file; {namespaces}; sleep 1000")
+    await eventually(lambda: len(world.output("a").splitlines()) == 4)
     await world.run_to_end("b", "sh", "-c", f"{namespaces}; cat /dev/shm/file")
     a, b = world.output("a").splitlines(), world.output("b").splitlines()
     assert a[:3] == b[:3] and a[3] != b[3]

@@ -1,0 +1,112 @@
+"""The sandboxes of a runtime: their records, namespaces, cgroups and the init of a shared process namespace."""
+
+import asyncio
+import os
+import weakref
+from dataclasses import asdict
+
+from wherry.runtime import pause, processes, sandbox, spawn
+from wherry.runtime.cgroups import Cgroups
+from wherry.runtime.protocol import ContainerError, SandboxConfig
+from wherry.runtime.records import Records, SandboxRecord, write_json
+from wherry.runtime.spec import SandboxFiles
+from wherry.util import clock
+
+
+class Sandboxes:
+    """Makes and releases sandboxes; knows nothing of the containers in them. `known` has their records by id.
+
+    Its owner holds `lock(id)` around whatever changes one.
+    """
+
+    def __init__(
+        self, records: Records, *, run_dir: str, cgroup_root: str, cgroups: Cgroups, runtime: list[str]
+    ) -> None:
+        self.known: dict[str, SandboxRecord] = {}
+        self._records = records
+        self._run_dir = run_dir
+        self._cgroup_root = cgroup_root
+        self._cgroups = cgroups
+        self._runtime = runtime
+        self._boot = ""
+        self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+
+    def lock(self, sandbox_id: str) -> asyncio.Lock:
+        """Return the lock of a sandbox, also of one that is not there yet."""
+        return self._locks.setdefault(sandbox_id, asyncio.Lock())
+
+    def _directory(self, sandbox_id: str) -> str:
+        return f"{self._run_dir}/sandboxes/{sandbox_id}"
+
+    async def adopt(self, boot: str) -> None:
+        """Read what an earlier process left; one whose namespaces are gone is not ready. `boot` is the present boot."""
+        self._boot = boot
+        for record in await asyncio.to_thread(lambda: list(self._records.load_sandboxes())):
+            self.known[record.id] = record
+            if record.ready and not await asyncio.to_thread(self._intact, record):
+                await self.mark_stopped(record)
+
+    def _intact(self, record: SandboxRecord) -> bool:
+        return record.boot == self._boot and sandbox.intact(self._directory(record.id), record.parsed())
+
+    async def make(self, config: SandboxConfig) -> None:
+        """Make a sandbox unless it is there and ready. Raises ContainerError; nothing is left of it then."""
+        known = self.known.get(config.id)
+        if known is not None and known.ready:
+            return
+        values = asdict(config) | {"labels": dict(config.labels), "sysctls": dict(config.sysctls)}
+        record = SandboxRecord(
+            id=config.id, config=values, created_at=clock.seconds(), boot=self._boot, labels=dict(config.labels)
+        )
+        await asyncio.to_thread(self._records.save, record)
+        self.known[config.id] = record
+        try:
+            await asyncio.to_thread(sandbox.make, self._directory(config.id), config)
+            if config.cgroup_parent:
+                await asyncio.to_thread(self._cgroups.make, config.cgroup_parent, config.resources)
+            if config.share_process_namespace and not config.host_pid:
+                record.pause_pid = await self._start_pause(config)
+        except (OSError, ContainerError) as error:
+            await self.release(record)
+            await self.forget(record)
+            raise ContainerError(f"cannot make a sandbox: {error}", reason="CreatePodSandboxError") from error
+        record.ready = True
+        await asyncio.to_thread(self._records.save, record)
+
+    async def _start_pause(self, config: SandboxConfig) -> int:
+        directory, root = f"{self._directory(config.id)}/pause", f"{self._run_dir}/pause"
+        name = f"{config.id}-pause"
+        namespaces = sandbox.files(self._directory(config.id), config).namespaces
+        joined = [{"type": kind, "path": path} for kind, path in namespaces.items() if path]
+        described = pause.spec(root, joined, f"{config.cgroup_parent or self._cgroup_root}/{name}")
+        await asyncio.to_thread(pause.make_root, root)
+        await asyncio.to_thread(os.makedirs, directory, exist_ok=True)
+        await asyncio.to_thread(write_json, f"{directory}/config.json", described)
+        pid_file = f"{directory}/pid"
+        made = await spawn.run([*self._runtime, "run", "--detach", "--pid-file", pid_file, "--bundle", directory, name])
+        if made.code != 0:
+            raise ContainerError(made.text)
+        return processes.read_pid(pid_file)
+
+    def files(self, record: SandboxRecord) -> SandboxFiles:
+        """Return what the containers of a sandbox join and mount."""
+        return sandbox.files(self._directory(record.id), record.parsed(), pause_pid=record.pause_pid)
+
+    async def mark_stopped(self, record: SandboxRecord) -> None:
+        """Write down that a sandbox is not ready any more."""
+        if record.ready:
+            record.ready = False
+            await asyncio.to_thread(self._records.save, record)
+
+    async def release(self, record: SandboxRecord) -> None:
+        """Let go of the namespaces of a sandbox in which nothing runs any more."""
+        if record.config["share_process_namespace"]:
+            await spawn.run([*self._runtime, "delete", "--force", f"{record.id}-pause"])
+        await asyncio.to_thread(sandbox.clean, self._directory(record.id))
+
+    async def forget(self, record: SandboxRecord) -> None:
+        """Remove the cgroup and the record of a released sandbox."""
+        if parent := record.config["cgroup_parent"]:
+            await asyncio.to_thread(self._cgroups.remove, parent)
+        await asyncio.to_thread(self._records.forget_sandbox, record.id)
+        self.known.pop(record.id, None)
