@@ -40,7 +40,9 @@ class DnsServer:
         async with Scope() as scope, AsyncExitStack() as stack:
             transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self, scope), (address, port))
             stack.callback(transport.close)
-            listener = await asyncio.start_server(self._connected, address, port)
+            listener = await asyncio.start_server(
+                lambda reader, writer: scope.spawn(self._connected(reader, writer), guard=True), address, port
+            )
             stack.callback(listener.close)
             self.started.set()
             await asyncio.Event().wait()

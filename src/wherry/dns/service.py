@@ -62,9 +62,9 @@ def endpoint_slice(node_name: str, address: str, port: int = 53) -> Object:
 async def publish(client: Client, cluster_ip: str, *, node_name: str, address: str, port: int = 53) -> None:
     """Make the Service where it is missing, and this node's slice say `address` and `port`."""
     try:
+        await client.get(SERVICES, NAME, NAMESPACE)
+    except errors.NotFound:
         await client.create(SERVICES, service(cluster_ip))
-    except errors.AlreadyExists:
-        pass
     await _put(client, ENDPOINTSLICES, endpoint_slice(node_name, address, port))
 
 

@@ -104,7 +104,8 @@ class RoutedNetwork:
                     if record.ports:
                         await self._change_ports("add", record)
                 except BaseException:
-                    await asyncio.shield(self._run(self._detaching, self._remove, record))
+                    # On the thread of `_connect`, which goes on when the caller is cancelled.
+                    await asyncio.shield(self._run(self._attaching, self._remove, record))
                     self._pool.release(address)
                     raise
                 self._records[sandbox_id] = record
@@ -184,6 +185,9 @@ class RoutedNetwork:
         )
         stale = []
         for path in self._record_dir.iterdir():
+            if path.name.startswith("."):  # the process was killed while it wrote
+                path.unlink()
+                continue
             record = _Record.load(path.read_text())
             alive = record.boot_id == self._boot_id and namespace.is_pinned(self._namespaces / record.sandbox_id)
             if alive and Path("/sys/class/net", self._link_name(record)).exists():
@@ -196,15 +200,17 @@ class RoutedNetwork:
     def _connect(self, record: _Record, sysctls: Mapping[str, str]) -> None:
         """Do all of an attachment but the host ports. The record is written first, so that a crash leaves no orphan."""
         assert self._rtnl is not None and self._mtu is not None
-        (self._record_dir / record.sandbox_id).write_text(json.dumps(asdict(record)))
+        unfinished = self._record_dir / f".{record.sandbox_id}"
+        unfinished.write_text(json.dumps(asdict(record)))
+        unfinished.rename(self._record_dir / record.sandbox_id)
         path, name = self._namespaces / record.sandbox_id, self._link_name(record)
         address, gateway = IPv4Address(record.address), self._pool.gateway
         mac = b"\x0a\x58" + address.packed
         with namespace.created(path):
-            inside = netlink.Netlink()
             for key, value in {**_POD_SYSCTLS, **sysctls}.items():
                 if key.startswith("net."):
                     Path("/proc/sys", key.replace(".", "/")).write_text(value)
+            inside = netlink.Netlink()
         try:
             with path.open("rb") as file:
                 self._rtnl.execute(

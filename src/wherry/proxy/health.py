@@ -8,6 +8,8 @@ from functools import partial
 
 import orjson
 
+from wherry.util.tasks import Scope
+
 log = logging.getLogger(__name__)
 
 _READ_TIMEOUT = 5.0
@@ -23,9 +25,10 @@ class Health:
 
 
 class HealthServers:
-    """One small HTTP server for each port."""
+    """One small HTTP server for each port; connections are tasks of `scope`."""
 
-    def __init__(self) -> None:
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
         self._wanted: dict[int, Health] = {}
         self._servers: dict[int, asyncio.Server] = {}
 
@@ -36,9 +39,12 @@ class HealthServers:
             self._servers.pop(port).close()
         for port in wanted.keys() - self._servers.keys():
             try:
-                self._servers[port] = await asyncio.start_server(partial(self._answer, port), port=port)
+                self._servers[port] = await asyncio.start_server(partial(self._connected, port), port=port)
             except OSError as error:
                 log.warning("cannot listen on health check port %d: %s", port, error)
+
+    def _connected(self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._scope.spawn(self._answer(port, reader, writer), guard=True)
 
     async def _answer(self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -16,6 +16,7 @@ from wherry.proxy.health import HealthServers
 from wherry.proxy.plan import Flows, ServicePlan, plan_service
 from wherry.util import clock
 from wherry.util.backoff import Backoff
+from wherry.util.tasks import Scope
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,6 @@ class Proxy:
         self._everything = True
         self._wake = asyncio.Event()
         self._programmed = asyncio.Event()
-        self._health = HealthServers()
         self._services = factory.informer(SERVICES)
         self._slices = factory.informer(ENDPOINTSLICES)
         self._nodes = factory.informer(NODES, field_selector=f"metadata.name={node_name}")
@@ -70,17 +70,24 @@ class Proxy:
     async def run(self) -> None:
         """Program the kernel until cancelled; the rules stay."""
         nft = Nft()
-        retry = Backoff(0.05, 30.0)
         try:
             for informer in (self._services, self._slices, self._nodes):
                 await informer.wait_synced()
+            async with Scope() as scope:
+                await self._follow(nft, HealthServers(scope))
+        finally:
+            await asyncio.shield(nft.close())
+
+    async def _follow(self, nft: Nft, health: HealthServers) -> None:
+        retry = Backoff(0.05, 30.0)
+        try:
             while True:
                 self._wake.clear()
                 try:
                     await self._sync(nft)
                     retry.reset()
                     self._programmed.set()
-                    await self._health.serve({k: v for plan in self._plans.values() for k, v in plan.health.items()})
+                    await health.serve({k: v for plan in self._plans.values() for k, v in plan.health.items()})
                 except NftError as error:
                     # What the kernel holds is not what was thought: program all of it again.
                     log.warning("nftables refused a transaction: %s", str(error)[:2000])
@@ -90,8 +97,7 @@ class Proxy:
                 await self._wake.wait()
                 await clock.sleep(_DEBOUNCE)
         finally:
-            await self._health.serve({})
-            await asyncio.shield(nft.close())
+            await health.serve({})
 
     async def _sync(self, nft: Nft) -> None:
         if self._everything:

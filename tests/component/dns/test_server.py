@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,8 @@ async def resolver(tmp_path: Path) -> AsyncIterator[Resolver]:
     listener.close()
 
 
-@pytest.fixture
-async def server(resolver: Resolver, tmp_path: Path) -> AsyncIterator[DnsServer]:
+@asynccontextmanager
+async def serving(tmp_path: Path) -> AsyncIterator[None]:
     api = FakeTransport()
     api.put({"metadata": {"name": "ns"}}, NAMESPACES)
     spec = {"type": "ExternalName", "externalName": "example.org"}
@@ -88,7 +89,7 @@ async def server(resolver: Resolver, tmp_path: Path) -> AsyncIterator[DnsServer]
         server = DnsServer(names, Forwarder(Upstreams(tmp_path / "resolv.conf"), port=RESOLVER_PORT))
         scope.spawn(server.run(ADDRESS, PORT))
         await server.started.wait()
-        yield server
+        yield
 
 
 async def ask(name: str, kind: str = "A", *, tcp: bool = False) -> DNSRecord:
@@ -98,29 +99,33 @@ async def ask(name: str, kind: str = "A", *, tcp: bool = False) -> DNSRecord:
     return DNSRecord.parse(packet)
 
 
-async def test_forwards_other_names_and_remembers_the_answer(server: DnsServer, resolver: Resolver) -> None:
-    for _ in range(2):
-        response = await ask("example.org")
-        assert [str(record.rdata) for record in response.rr] == ["192.0.2.80"]
-    assert resolver.asked == ["example.org."]
-    assert (await ask("absent.example.org")).header.rcode == RCODE.NXDOMAIN
+async def test_forwards_other_names_and_remembers_the_answer(resolver: Resolver, tmp_path: Path) -> None:
+    async with serving(tmp_path):
+        for _ in range(2):
+            response = await ask("example.org")
+            assert [str(record.rdata) for record in response.rr] == ["192.0.2.80"]
+        assert resolver.asked == ["example.org."]
+        assert (await ask("absent.example.org")).header.rcode == RCODE.NXDOMAIN
 
 
-async def test_an_external_name_brings_the_address_that_it_leads_to(server: DnsServer) -> None:
-    response = await ask("out.ns.svc.cluster.local")
-    assert [str(record.rdata) for record in response.rr] == ["example.org.", "192.0.2.80"]
+async def test_an_external_name_brings_the_address_that_it_leads_to(resolver: Resolver, tmp_path: Path) -> None:
+    async with serving(tmp_path):
+        response = await ask("out.ns.svc.cluster.local")
+        assert [str(record.rdata) for record in response.rr] == ["example.org.", "192.0.2.80"]
 
 
-async def test_a_long_answer_is_cut_over_udp_and_whole_over_tcp(server: DnsServer, resolver: Resolver) -> None:
-    for name, kind, count in (("many.ns.svc.cluster.local", "A", 200), ("long.example.org", "TXT", 40)):
-        cut = await ask(name, kind)
-        assert (cut.header.tc, cut.rr) == (1, [])
-        assert len((await ask(name, kind, tcp=True)).rr) == count
-    # The resolver's own truncated answer was fetched over TCP, once.
-    assert resolver.asked.count("long.example.org.") == 2
+async def test_a_long_answer_is_cut_over_udp_and_whole_over_tcp(resolver: Resolver, tmp_path: Path) -> None:
+    async with serving(tmp_path):
+        for name, kind, count in (("many.ns.svc.cluster.local", "A", 200), ("long.example.org", "TXT", 40)):
+            cut = await ask(name, kind)
+            assert (cut.header.tc, cut.rr) == (1, [])
+            assert len((await ask(name, kind, tcp=True)).rr) == count
+        # The resolver's own truncated answer was fetched over TCP, once.
+        assert resolver.asked.count("long.example.org.") == 2
 
 
-async def test_without_a_resolver_other_names_fail_and_own_names_do_not(server: DnsServer, tmp_path: Path) -> None:
-    (tmp_path / "resolv.conf").unlink()
-    assert (await ask("example.org")).header.rcode == RCODE.SERVFAIL
-    assert (await ask("absent.ns.svc.cluster.local")).header.rcode == RCODE.NXDOMAIN
+async def test_without_a_resolver_other_names_fail_and_own_names_do_not(resolver: Resolver, tmp_path: Path) -> None:
+    async with serving(tmp_path):
+        (tmp_path / "resolv.conf").unlink()
+        assert (await ask("example.org")).header.rcode == RCODE.SERVFAIL
+        assert (await ask("absent.ns.svc.cluster.local")).header.rcode == RCODE.NXDOMAIN

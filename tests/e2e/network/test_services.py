@@ -17,7 +17,7 @@ from wherry.client.client import Client
 from wherry.client.fake import FakeTransport
 from wherry.client.informer import InformerFactory
 from wherry.network import namespace
-from wherry.network.nft import Nft
+from wherry.network.nft import Nft, NftError
 from wherry.network.protocol import Attachment, AttachOptions, PortMapping
 from wherry.network.routed import RoutedNetwork
 from wherry.proxy.proxy import Proxy, destroy
@@ -303,3 +303,18 @@ def _host_address() -> str:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.connect(("192.0.2.254", 9))  # sends nothing
         return str(sock.getsockname()[0])
+
+
+async def test_an_attachment_that_fails_leaves_nothing(network: RoutedNetwork, tmp_path: Path) -> None:
+    with pytest.raises(OSError):
+        await network.attach("broken", AttachOptions(sysctls={"net.ipv4.no_such_setting": "1"}))
+    taken = AttachOptions(port_mappings=[PortMapping(17779, 80)])
+    await network.attach("first", taken)
+    with pytest.raises(NftError):
+        await network.attach("second", taken)
+    assert [attachment.sandbox_id for attachment in network.attachments()] == ["first"]
+    assert _names(tmp_path / "netns") == _names(tmp_path / "network") == ["first"]
+
+
+def _names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
