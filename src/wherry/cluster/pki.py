@@ -53,7 +53,8 @@ class Authority:
         if files.certificate.exists() and files.key.exists() and self._serves(files.certificate, names):
             return files
         usages = [ExtendedKeyUsageOID.SERVER_AUTH] + ([ExtendedKeyUsageOID.CLIENT_AUTH] if client else [])
-        return self._issue(files, names[0], (), names, usages)
+        # Never the name of the authority: a certificate whose subject is its issuer counts as self-signed.
+        return self._issue(files, f"kube-{name}", (), names, usages)
 
     def client(self, name: str, user: str, groups: Sequence[str]) -> KeyPair:
         """Return a client certificate of `user` (CN) in `groups` (O)."""
