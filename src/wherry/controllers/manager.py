@@ -19,6 +19,7 @@ from wherry.controllers.replicaset import ReplicaSetController
 from wherry.controllers.replicationcontroller import ReplicationControllerController
 from wherry.controllers.rootca import RootCAController
 from wherry.controllers.serviceaccount import ServiceAccountController
+from wherry.controllers.statefulset import StatefulSetController
 from wherry.controllers.ttlafterfinished import TTLAfterFinishedController
 from wherry.util.tasks import Scope
 
@@ -28,6 +29,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     DeploymentController,
     ReplicaSetController,
     ReplicationControllerController,
+    StatefulSetController,
     JobController,
     CronJobController,
     TTLAfterFinishedController,

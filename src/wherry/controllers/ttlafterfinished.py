@@ -1,7 +1,8 @@
 """The TTL controller for finished Jobs.
 
 Watches Jobs. Deletes those that finished ``ttlSecondsAfterFinished`` ago, with their pods (in the foreground).
-Guarantees that a Job is not deleted before its time, even when the field was changed late: it is read again from the server first.
+Guarantees that a Job is not deleted before its time, even when the field was changed late: it is read again from the
+server first.
 """
 
 from datetime import datetime
