@@ -87,9 +87,10 @@ def _strict(obj: Obj) -> Errors:
     return errors
 
 
+# Upstream names the reason twice, and so do its answers.
 _IMMUTABLE = (
-    "involvedObject", "reason", "message", "source", "firstTimestamp", "lastTimestamp", "count", "type", "eventTime",
-    "action", "related", "reportingController", "reportingInstance",
+    "involvedObject", "reason", "message", "source", "firstTimestamp", "lastTimestamp", "count", "reason", "type",
+    "eventTime", "action", "related", "reportingController", "reportingInstance",
 )  # fmt: skip
 
 

@@ -1,0 +1,497 @@
+"""Jobs and CronJobs (``batch``)."""
+
+from functools import lru_cache
+from typing import Any
+from zoneinfo import available_timezones
+
+from wherry.api import field
+from wherry.api.field import FieldError
+from wherry.api.strategy.workloads import JOB_LABELS
+from wherry.api.validation import checks, metadata
+from wherry.api.validation.cron import schedule_error
+from wherry.api.validation.pod_spec import pod_template
+from wherry.api.validation.rules import Rules
+from wherry.api.validation.shared import immutable, label_selector, named, non_negative, selects
+from wherry.api.validation.workloads import NO_MATCH, template_labels
+
+Obj = dict[str, Any]
+Errors = list[FieldError]
+
+_MAX_PARALLEL_INDEXED = 100000
+_ACTIONS = ("Count", "FailIndex", "FailJob", "Ignore")
+_UID = "batch.kubernetes.io/controller-uid"
+
+
+def _job(obj: Obj) -> Errors:
+    errors = _generated_selector(obj) + job_spec(obj["spec"], "spec")
+    spec = obj["spec"]
+    if spec.get("completionMode") == "Indexed" and (spec.get("completions") or 0) > 0:
+        # The pods are named after the Job and their index.
+        longest = f"{obj['metadata'].get('name', '')}-{spec['completions'] - 1}"
+        if checks.label(longest):
+            detail = f'will not able to create pod with invalid DNS label: "{longest}"'
+            errors.append(field.invalid("metadata.name", obj["metadata"].get("name", ""), detail))
+    return errors
+
+
+def _generated_selector(obj: Obj) -> Errors:
+    """Without a manual selector, the Job's UID and name must be on the template and in the selector."""
+    spec, meta = obj["spec"], obj["metadata"]
+    if spec.get("manualSelector"):
+        return []
+    uid, name = meta.get("uid", ""), meta.get("name", "")
+    labels = template_labels(spec.get("template") or {}) or {}
+    errors: Errors = []
+    for key, value in zip(JOB_LABELS, (uid, name, uid, name), strict=True):
+        path = "spec.template.metadata.labels"
+        if key not in labels:
+            errors.append(field.required(f"{path}[{key}]", f"must be '{value}'"))
+        elif labels[key] != value:
+            errors.append(field.invalid(f"{path}[{key}]", labels, f"must be '{value}'"))
+    selector = spec.get("selector") or {}
+    if selector.get("matchLabels") not in ({_UID: uid}, {"controller-uid": uid}) or selector.get("matchExpressions"):
+        errors.append(field.invalid("spec.selector", spec.get("selector"), "`selector` not auto-generated"))
+    return errors
+
+
+def job_spec(spec: Obj, path: str, *, in_template: bool = False) -> Errors:
+    """Check the spec of a Job; in the template of a CronJob there is no selector yet."""
+    errors: Errors = []
+    labels = template_labels(spec.get("template") or {})
+    if not in_template:
+        selector = spec.get("selector")
+        if selector is None:
+            errors.append(field.required(f"{path}.selector"))
+        else:
+            errors += label_selector(selector, f"{path}.selector")
+    wrong = _job_spec(spec, path)
+    if not in_template and spec.get("selector") is not None and not selects(spec["selector"], labels):
+        wrong.append(field.invalid(f"{path}.template.metadata.labels", labels, NO_MATCH))
+    return errors + wrong
+
+
+_COUNTS = (
+    "parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished",
+    "backoffLimitPerIndex",
+)  # fmt: skip
+
+
+def _job_spec(spec: Obj, path: str) -> Errors:
+    errors = [e for member in _COUNTS for e in non_negative(spec.get(member), f"{path}.{member}")]
+    errors += _per_index(spec, path)
+    manager = spec.get("managedBy")
+    if manager is not None:
+        wrong = checks.domain_prefixed_path(manager)
+        errors += [field.invalid(f"{path}.managedBy", part, m) for part, m in wrong]
+        if len(manager) > 63:
+            errors.append(field.too_long(f"{path}.managedBy", 63))
+    errors += _completion_mode(spec, path)
+    if spec.get("podFailurePolicy") is not None:
+        errors += _failure_policy(spec, f"{path}.podFailurePolicy")
+    if spec.get("successPolicy") is not None:
+        errors += _success_policy(spec, f"{path}.successPolicy")
+    errors += _replacement(spec, f"{path}.podReplacementPolicy")
+    template = spec.get("template") or {}
+    errors += pod_template(template, f"{path}.template")
+    policy, at = (template.get("spec") or {}).get("restartPolicy"), f"{path}.template.spec.restartPolicy"
+    if policy in (None, "", "Always"):
+        errors.append(field.required(at, 'valid values: "OnFailure", "Never"'))
+    elif policy not in ("OnFailure", "Never"):
+        errors.append(field.not_supported(at, policy, ("OnFailure", "Never"), ordered=True))
+    elif spec.get("podFailurePolicy") is not None and policy != "Never":
+        detail = 'only "Never" is supported when podFailurePolicy is specified'
+        errors.append(field.invalid(at, policy, detail))
+    return errors
+
+
+def _per_index(spec: Obj, path: str) -> Errors:
+    errors: Errors = []
+    limit, failed, completions = (spec.get(m) for m in ("backoffLimitPerIndex", "maxFailedIndexes", "completions"))
+    if failed is not None:
+        at = f"{path}.maxFailedIndexes"
+        errors += non_negative(failed, at)
+        if limit is None:
+            errors.append(field.required(f"{path}.backoffLimitPerIndex", "when maxFailedIndexes is specified"))
+        if completions is not None and failed > completions:
+            errors.append(field.invalid(at, failed, "must be less than or equal to completions"))
+        if failed > _MAX_PARALLEL_INDEXED:
+            errors.append(field.invalid(at, failed, f"must be less than or equal to {_MAX_PARALLEL_INDEXED}"))
+    if limit is not None and (completions or 0) > _MAX_PARALLEL_INDEXED:
+        if failed is None:
+            detail = f"must be specified when completions is above {_MAX_PARALLEL_INDEXED}"
+            errors.append(field.required(f"{path}.maxFailedIndexes", detail))
+        parallelism = spec.get("parallelism") or 0
+        if parallelism > 10000:
+            detail = f"must be less than or equal to 10000 when completions are above {_MAX_PARALLEL_INDEXED} and used with backoff limit per index"
+            errors.append(field.invalid(f"{path}.parallelism", parallelism, detail))
+    return errors
+
+
+def _completion_mode(spec: Obj, path: str) -> Errors:
+    mode = spec.get("completionMode")
+    if mode not in (None, "NonIndexed", "Indexed"):
+        return [field.not_supported(f"{path}.completionMode", mode, ("NonIndexed", "Indexed"), ordered=True)]
+    errors: Errors = []
+    if mode == "Indexed":
+        if spec.get("completions") is None:
+            detail = "when completion mode is Indexed"
+            errors.append(field.required(f"{path}.completions", detail))
+        parallelism = spec.get("parallelism")
+        if parallelism is not None and parallelism > _MAX_PARALLEL_INDEXED:
+            detail = f"must be less than or equal to {_MAX_PARALLEL_INDEXED} when completion mode is Indexed"
+            errors.append(field.invalid(f"{path}.parallelism", parallelism, detail))
+    elif spec.get("backoffLimitPerIndex") is not None:
+        detail = "requires indexed completion mode"
+        errors.append(field.invalid(f"{path}.backoffLimitPerIndex", spec["backoffLimitPerIndex"], detail))
+    return errors
+
+
+def _failure_policy(spec: Obj, path: str) -> Errors:
+    errors: Errors = []
+    rules = spec["podFailurePolicy"].get("rules") or []
+    pod = (spec.get("template") or {}).get("spec") or {}
+    names = {c.get("name") for m in ("containers", "initContainers") for c in pod.get(m) or ()}
+    if len(rules) > 20:
+        errors.append(field.too_many(f"{path}.rules", len(rules), 20))
+    for i, rule in enumerate(rules):
+        errors += _failure_rule(rule, spec, f"{path}.rules[{i}]", names)
+    return errors
+
+
+def _failure_rule(rule: Obj, spec: Obj, path: str, names: set[Any]) -> Errors:
+    errors: Errors = []
+    action = rule.get("action")
+    if not action:
+        errors.append(field.required(f"{path}.action", f"valid values: {list(_ACTIONS)}".replace("'", '"')))
+    elif action == "FailIndex" and spec.get("backoffLimitPerIndex") is None:
+        detail = "requires the backoffLimitPerIndex to be set"
+        errors.append(field.invalid(f"{path}.action", action, detail))
+    elif action not in _ACTIONS:
+        errors.append(field.not_supported(f"{path}.action", action, _ACTIONS))
+    codes, conditions = rule.get("onExitCodes"), rule.get("onPodConditions") or []
+    if codes is not None:
+        errors += _exit_codes(codes, f"{path}.onExitCodes", names)
+    if len(conditions) > 20:
+        errors.append(field.too_many(f"{path}.onPodConditions", len(conditions), 20))
+    for i, pattern in enumerate(conditions):
+        at = f"{path}.onPodConditions[{i}]"
+        errors += named(pattern.get("type", ""), f"{at}.type", checks.qualified_name)
+        status = pattern.get("status")
+        known = ("False", "True", "Unknown")
+        if not status:
+            errors.append(field.required(f"{at}.status", f"valid values: {list(known)}".replace("'", '"')))
+        elif status not in known:
+            errors.append(field.not_supported(f"{at}.status", status, known))
+    if codes is not None and conditions:
+        errors.append(field.invalid(path, "", "specifying both OnExitCodes and OnPodConditions is not supported"))
+    elif codes is None and not conditions:
+        detail = "specifying one of OnExitCodes and OnPodConditions is required"
+        errors.append(field.invalid(path, "", detail))
+    return errors
+
+
+def _exit_codes(codes: Obj, path: str, names: set[Any]) -> Errors:
+    errors: Errors = []
+    operator, values, name = codes.get("operator"), codes.get("values") or [], codes.get("containerName")
+    if not operator:
+        errors.append(field.required(f"{path}.operator", 'valid values: ["In", "NotIn"]'))
+    elif operator not in ("In", "NotIn"):
+        errors.append(field.not_supported(f"{path}.operator", operator, ("In", "NotIn")))
+    if name is not None and name not in names:
+        detail = "must be one of the container or initContainer names in the pod template"
+        errors.append(field.invalid(f"{path}.containerName", name, detail))
+    if not values:
+        errors.append(field.invalid(f"{path}.values", values, "at least one value is required"))
+    elif len(values) > 255:
+        errors.append(field.too_many(f"{path}.values", len(values), 255))
+    seen: set[int] = set()
+    ordered = True
+    for i, value in enumerate(values):
+        if value == 0 and operator == "In":
+            detail = "must not be 0 for the In operator"
+            errors.append(field.invalid(f"{path}.values[{i}]", value, detail))
+        if value in seen:
+            errors.append(field.duplicate(f"{path}.values[{i}]", value))
+        seen.add(value)
+        ordered = ordered and (i == 0 or values[i - 1] <= value)
+    if not ordered:
+        errors.append(field.invalid(f"{path}.values", values, "must be ordered"))
+    return errors
+
+
+def _success_policy(spec: Obj, path: str) -> Errors:
+    policy = spec["successPolicy"]
+    if spec.get("completionMode") != "Indexed":
+        return [field.invalid(path, policy, "requires indexed completion mode")]
+    rules = policy.get("rules") or []
+    if not rules:
+        return [field.required(f"{path}.rules", "at least one rules must be specified when the successPolicy is specified")]
+    errors: Errors = []
+    if len(rules) > 20:
+        errors.append(field.too_many(f"{path}.rules", len(rules), 20))
+    for i, rule in enumerate(rules):
+        errors += _success_rule(rule, spec.get("completions") or 0, f"{path}.rules[{i}]")
+    return errors
+
+
+def _success_rule(rule: Obj, completions: int, path: str) -> Errors:
+    errors: Errors = []
+    count, indexes = rule.get("succeededCount"), rule.get("succeededIndexes")
+    if count is None and indexes is None:
+        errors.append(field.required(path, "at least one of succeededCount or succeededIndexes must be specified"))
+    total = 0
+    if indexes is not None:
+        at = f"{path}.succeededIndexes"
+        if len(indexes) > 64 * 1024:
+            errors.append(field.too_long(at, 64 * 1024))
+        total, wrong = count_indexes(indexes, completions)
+        if wrong:
+            errors.append(field.invalid(at, indexes, f"error parsing succeededIndexes: {wrong}"))
+    if count is not None:
+        at = f"{path}.succeededCount"
+        errors += non_negative(count, at)
+        if count > completions:
+            errors.append(field.invalid(at, count, f"must be less than or equal to {completions} (the number of specified completions)"))
+        if indexes is not None and count > total:
+            errors.append(field.invalid(at, count, f"must be less than or equal to {total} (the number of indexes in the specified succeededIndexes field)"))
+    return errors
+
+
+def count_indexes(text: str, completions: int) -> tuple[int, str]:
+    """Count the indexes of ``1,3-5``; the second value says what is wrong with the text."""
+    if not text:
+        return 0, ""
+    total, last = 0, -1
+    for interval in text.split(","):
+        bounds: list[int] = []
+        limits = interval.split("-", 1)
+        for bound in limits:
+            if not (bound.isascii() and bound.isdigit()):
+                return 0, f'cannot convert string to integer for index: "{bound}"'
+            value = int(bound)
+            if value >= completions:
+                return 0, f'too large index: "{bound}"'
+            bounds.append(value)
+        if len(bounds) == 2 and bounds[0] >= bounds[1]:
+            return 0, f'non-increasing order, previous: {bounds[0]}, current: {bounds[1]}'
+        if bounds[0] <= last:
+            return 0, f"non-increasing order, previous: {last}, current: {bounds[0]}"
+        total += bounds[-1] - bounds[0] + 1
+        last = bounds[-1]
+    return total, ""
+
+
+def _replacement(spec: Obj, path: str) -> Errors:
+    policy = spec.get("podReplacementPolicy")
+    if policy is None:
+        return []
+    if spec.get("podFailurePolicy") is not None:
+        return [] if policy == "Failed" else [field.not_supported(path, policy, ("Failed",))]
+    if policy in ("Failed", "TerminatingOrFailed"):
+        return []
+    return [field.not_supported(path, policy, ("Failed", "TerminatingOrFailed"))]
+
+
+_SUSPENDED = ("nodeSelector", "affinity", "tolerations", "schedulingGates")
+
+
+def _update_job(obj: Obj, old: Obj) -> Errors:
+    spec, before = obj["spec"], old["spec"]
+    errors = job_spec(spec, "spec")
+    errors += _completions_change(spec, before)
+    errors += immutable(spec.get("selector"), before.get("selector"), "spec.selector")
+    errors += _template_change(spec, before, old)
+    for member in ("completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"):
+        errors += immutable(spec.get(member), before.get(member), f"spec.{member}")
+    return errors
+
+
+def _completions_change(spec: Obj, before: Obj) -> Errors:
+    """An elastic indexed Job changes completions together with parallelism."""
+    new, old = spec.get("completions"), before.get("completions")
+    if new == old:
+        return []
+    path = "spec.completions"
+    if spec.get("completionMode") != "Indexed" or before.get("completionMode") != "Indexed":
+        return [field.invalid(path, new, "field is immutable")]
+    if new != spec.get("parallelism"):
+        detail = f"can only be modified in tandem with {'spec.parallelism'}"
+        return [field.invalid(path, new, detail)]
+    return []
+
+
+def _template_change(spec: Obj, before: Obj, old: Obj) -> Errors:
+    new_template, template = spec.get("template") or {}, before.get("template") or {}
+    if new_template == template:
+        return []
+    status = old.get("status") or {}
+    suspended = before.get("suspend") and not status.get("startTime")
+    if not suspended:
+        return immutable(new_template, template, "spec.template")
+    munged = {**new_template, "spec": dict(new_template.get("spec") or {})}
+    kept = template.get("spec") or {}
+    meta = dict(munged.get("metadata") or {})
+    for member in ("labels", "annotations"):
+        _restore(meta, template.get("metadata") or {}, member)
+    munged["metadata"] = meta
+    for member in _SUSPENDED:
+        _restore(munged["spec"], kept, member)
+    for members in ("containers", "initContainers"):
+        pairs = zip(munged["spec"].get(members) or (), kept.get(members) or (), strict=False)
+        if munged["spec"].get(members) and len(munged["spec"][members]) == len(kept.get(members) or ()):
+            munged["spec"][members] = [{**new, "resources": was.get("resources") or {}} for new, was in pairs]
+    return [] if munged == template else [field.invalid("spec.template", new_template, "field is immutable")]
+
+
+def _restore(obj: Obj, old: Obj, member: str) -> None:
+    if member in old:
+        obj[member] = old[member]
+    else:
+        obj.pop(member, None)
+
+
+_STATUS_COUNTS = ("active", "succeeded", "failed", "ready", "terminating")
+
+
+def _job_status(obj: Obj, old: Obj) -> Errors:
+    status, before, spec = obj.get("status") or {}, old.get("status") or {}, obj["spec"]
+    errors = [e for m in _STATUS_COUNTS for e in non_negative(status.get(m), f"status.{m}")]
+    uncounted = status.get("uncountedTerminatedPods") or {}
+    seen: set[str] = set()
+    for member in ("succeeded", "failed"):
+        for i, uid in enumerate(uncounted.get(member) or ()):
+            path = f"status.uncountedTerminatedPods.{member}[{i}]"
+            if not uid:
+                errors.append(field.invalid(path, uid, "must not be empty"))
+            elif uid in seen:
+                errors.append(field.duplicate(path, uid))
+            seen.add(uid)
+    errors += _finished(status, before)
+    for member in ("completedIndexes", "failedIndexes"):
+        errors += _index_status(status, before, spec, member)
+    if status.get("failedIndexes") is not None and spec.get("backoffLimitPerIndex") is None:
+        detail = "cannot set non-null failedIndexes when backoffLimitPerIndex is null"
+        errors.append(field.invalid("status.failedIndexes", status["failedIndexes"], detail))
+    return errors
+
+
+def _index_status(status: Obj, before: Obj, spec: Obj, member: str) -> Errors:
+    value = status.get(member)
+    if not value or value == before.get(member):
+        return []
+    errors: Errors = []
+    _, wrong = count_indexes(value, spec.get("completions") or 0)
+    if wrong:
+        errors.append(field.invalid(f"status.{member}", value, f"error parsing {member}: {wrong}"))
+    if spec.get("completionMode") != "Indexed":
+        detail = f"cannot set non-empty {member} when non-indexed completion mode"
+        errors.append(field.invalid(f"status.{member}", value, detail))
+    return errors
+
+
+def _is(status: Obj, kind: str) -> bool:
+    return any(c.get("type") == kind and c.get("status") == "True" for c in status.get("conditions") or ())
+
+
+def _finished(status: Obj, before: Obj) -> Errors:
+    """A Job that has finished stays finished, one way only."""
+    errors: Errors = []
+    path = "status.conditions"
+    shown = status.get("conditions")
+    complete, failed = _is(status, "Complete"), _is(status, "Failed")
+    for kind in ("Failed", "Complete", "FailureTarget", "SuccessCriteriaMet"):
+        if _is(before, kind) and not _is(status, kind):
+            errors.append(field.invalid(path, shown, f"cannot disable the {kind}=True condition"))
+    if complete and failed:
+        detail = "cannot set Complete=True and Failed=true conditions"
+        errors.append(field.invalid(path, shown, detail))
+    if complete and _is(status, "FailureTarget"):
+        detail = "cannot set Complete=True and FailureTarget=true conditions"
+        errors.append(field.invalid(path, shown, detail))
+    if complete and not _is(before, "Complete"):
+        if not _is(status, "SuccessCriteriaMet"):
+            detail = "cannot set Complete=True condition without the SuccessCriteriaMet=true condition"
+            errors.append(field.invalid(path, shown, detail))
+        if not status.get("completionTime"):
+            errors.append(field.required("status.completionTime", "completionTime is required for Complete jobs"))
+    if failed and not _is(before, "Failed") and not _is(status, "FailureTarget"):
+        detail = "cannot set Failed=True condition without the FailureTarget=true condition"
+        errors.append(field.invalid(path, shown, detail))
+    if (complete or failed) and status.get("active"):
+        errors.append(field.invalid("status.active", status["active"], "active>0 is invalid for finished job"))
+    if status.get("completionTime") and not complete:
+        detail = "cannot set completionTime when there is no Complete=True condition"
+        errors.append(field.invalid("status.completionTime", status["completionTime"], detail))
+    if before.get("completionTime") and status.get("completionTime") != before["completionTime"]:
+        errors.append(
+            field.invalid("status.completionTime", status.get("completionTime"), "field cannot be modified once set")
+        )
+    return errors
+
+
+# -- CronJobs
+
+
+def _cron_job(obj: Obj) -> Errors:
+    spec = obj["spec"]
+    errors: Errors = []
+    schedule, zone = spec.get("schedule", ""), spec.get("timeZone")
+    if not schedule:
+        errors.append(field.required("spec.schedule"))
+    else:
+        errors += _schedule(schedule, zone)
+    errors += _zone(zone)
+    errors += non_negative(spec.get("startingDeadlineSeconds"), "spec.startingDeadlineSeconds")
+    policy = spec.get("concurrencyPolicy")
+    if policy not in ("Allow", "Forbid", "Replace"):
+        path = "spec.concurrencyPolicy"
+        known = ("Allow", "Forbid", "Replace")
+        errors.append(field.not_supported(path, policy, known, ordered=True) if policy else field.required(path))
+    template = spec.get("jobTemplate") or {}
+    job = template.get("spec") or {}
+    if job.get("manualSelector"):
+        path = "spec.jobTemplate.spec.manualSelector"
+        errors.append(field.not_supported(path, True, ("nil", "false"), ordered=True))
+    errors += job_spec(job, "spec.jobTemplate.spec", in_template=True)
+    for member in ("successfulJobsHistoryLimit", "failedJobsHistoryLimit"):
+        errors += non_negative(spec.get(member), f"spec.{member}")
+    name = obj["metadata"].get("name", "")
+    if len(name) > 52:
+        errors.append(field.invalid("metadata.name", name, "must be no more than 52 bytes"))
+    return errors
+
+
+def _schedule(schedule: str, zone: str | None) -> Errors:
+    if "TZ" in schedule and zone is not None:
+        detail = "cannot use both timeZone field and TZ or CRON_TZ in schedule"
+        return [field.invalid("spec.schedule", schedule, detail)]
+    if "TZ" in schedule:
+        detail = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"
+        return [field.invalid("spec.schedule", schedule, detail)]
+    wrong = schedule_error(schedule)
+    return [field.invalid("spec.schedule", schedule, wrong)] if wrong else []
+
+
+@lru_cache(1)
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+def _zone(zone: str | None) -> Errors:
+    if zone is None:
+        return []
+    path = "spec.timeZone"
+    if not zone:
+        return [field.invalid(path, zone, "timeZone must be nil or non-empty string")]
+    if zone.lower() == "local":
+        detail = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"
+        return [field.invalid(path, zone, detail)]
+    if zone not in _zones():
+        return [field.invalid(path, zone, f"unknown time zone {zone}")]
+    return []
+
+
+RULES = {
+    ("batch", "jobs"): Rules(create=_job, update=_update_job, subresources={"status": _job_status}),
+    ("batch", "cronjobs"): Rules(create=_cron_job, name=metadata.subdomain),
+}

@@ -1,0 +1,81 @@
+"""Nodes (core ``ValidateNode``)."""
+
+from typing import Any
+
+from wherry.api import field
+from wherry.api.field import FieldError
+from wherry.api.validation import checks, resources
+from wherry.api.validation.rules import Rules
+from wherry.api.validation.scheduling import TAINT_EFFECTS
+from wherry.api.validation.shared import named
+
+Obj = dict[str, Any]
+Errors = list[FieldError]
+
+
+def _node(obj: Obj) -> Errors:
+    spec = obj.get("spec") or {}
+    errors = _taints(spec.get("taints") or [], "metadata.taints")
+    errors += _resources(obj.get("status") or {})
+    cidrs = spec.get("podCIDRs") or []
+    for i, cidr in enumerate(cidrs):
+        errors += named(cidr, f"spec.podCIDRs[{i}]", checks.cidr)
+    if len(cidrs) > 2:
+        errors.append(field.invalid("spec.podCIDRs", cidrs, "may specify no more than one CIDR for each IP family"))
+    elif len(cidrs) == 2 and (":" in cidrs[0]) == (":" in cidrs[1]):
+        errors.append(field.invalid("spec.podCIDRs", cidrs, "may specify no more than one CIDR for each IP family"))
+    return errors
+
+
+def _taints(found: list[Obj], path: str) -> Errors:
+    errors: Errors = []
+    seen: set[tuple[Any, Any]] = set()
+    for i, taint in enumerate(found):
+        at = f"{path}[{i}]"
+        key, value, effect = taint.get("key", ""), taint.get("value", ""), taint.get("effect", "")
+        errors += named(key, f"{at}.key", checks.qualified_name)
+        wrong = checks.label_value(value)
+        if wrong:
+            errors.append(field.invalid(f"{at}.value", value, ";".join(wrong)))
+        if not effect:
+            errors.append(field.required(f"{at}.effect"))
+        elif effect not in TAINT_EFFECTS:
+            errors.append(field.not_supported(f"{at}.effect", effect, TAINT_EFFECTS, ordered=True))
+        if (key, effect) in seen:
+            twice = field.duplicate(at, taint)
+            detail = "taints must be unique by key and effect pair"
+            errors.append(FieldError(twice.reason, twice.field, f"{twice.text}: {detail}"))
+        seen.add((key, effect))
+    return errors
+
+
+def _resources(status: Obj) -> Errors:
+    errors: Errors = []
+    for member in ("capacity", "allocatable"):
+        for name, amount in (status.get(member) or {}).items():
+            path = f"status.{member}[{name}]"
+            errors += resources.resource_name(name, path) + resources.amount(name, amount, path)
+    return errors
+
+
+def _update(obj: Obj, old: Obj) -> Errors:
+    spec, before = obj.get("spec") or {}, old.get("spec") or {}
+    errors = _resources(obj.get("status") or {})
+    errors += _addresses(obj.get("status") or {})
+    if before.get("podCIDRs") and spec.get("podCIDRs") != before["podCIDRs"]:
+        detail = 'node updates may not change podCIDR except from "" to valid'
+        errors.append(field.forbidden("spec.podCIDRs", detail))
+    if before.get("providerID") and spec.get("providerID") != before["providerID"]:
+        detail = 'node updates may not change providerID except from "" to valid'
+        errors.append(field.forbidden("spec.providerID", detail))
+    if spec.get("taints") != before.get("taints"):
+        errors += _taints(spec.get("taints") or [], "metadata.taints")
+    return errors
+
+
+def _addresses(status: Obj) -> Errors:
+    found = status.get("addresses") or []
+    return [field.duplicate(f"status.addresses[{i}]", a) for i, a in enumerate(found) if a in found[:i]]
+
+
+RULES = {("", "nodes"): Rules(create=_node, update=_update, subresources={"status": _update}, recheck=False)}
