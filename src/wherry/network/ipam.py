@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network
 
+from wherry.network.protocol import NetworkError
 
-class PoolExhausted(Exception):
-    """Every address of the range is in use; the message is fit for an event."""
+
+class PoolExhausted(NetworkError):
+    """Every address of the range is in use."""
 
 
 class AddressPool:

@@ -30,13 +30,20 @@ class AttachOptions:
     sysctls: Mapping[str, str] = field(default_factory=dict)
 
 
+class NetworkError(OSError):
+    """The network refused: a host port is taken, no address is free. The message is fit for an event."""
+
+
 class Network(Protocol):
     async def start(self) -> None:
         """Make the bridge and adopt the attachments that an earlier process left."""
         ...
 
     async def attach(self, sandbox_id: str, options: AttachOptions) -> Attachment:
-        """Make the namespace of a sandbox and connect it; the same attachment for the same sandbox."""
+        """Make the namespace of a sandbox and connect it; the same attachment for the same sandbox.
+
+        Raises OSError (`NetworkError`); then nothing is left of it.
+        """
         ...
 
     async def detach(self, sandbox_id: str) -> None:

@@ -18,8 +18,8 @@ from typing import TypeVar
 
 from wherry.network import firewall, namespace, netlink
 from wherry.network.ipam import AddressPool
-from wherry.network.nft import Nft
-from wherry.network.protocol import Attachment, AttachOptions, PortMapping
+from wherry.network.nft import Nft, NftError
+from wherry.network.protocol import Attachment, AttachOptions, NetworkError, PortMapping
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -92,7 +92,7 @@ class RoutedNetwork:
     async def attach(self, sandbox_id: str, options: AttachOptions) -> Attachment:
         """Make the namespace of a sandbox and connect it; the same attachment for the same sandbox.
 
-        Raises OSError, NftError (a host port is taken) or PoolExhausted; then nothing is left of it.
+        Raises OSError, of it NetworkError for a host port that is taken and PoolExhausted; then nothing is left of it.
         """
         async with self._locks.setdefault(sandbox_id, asyncio.Lock()):
             record = self._records.get(sandbox_id)
@@ -101,8 +101,7 @@ class RoutedNetwork:
                 record = _Record(sandbox_id, str(address), self._boot_id, tuple(options.port_mappings))
                 try:
                     await self._run(self._attaching, self._connect, record, options.sysctls)
-                    if record.ports:
-                        await self._change_ports("add", record)
+                    await self._open_ports(record)
                 except BaseException:
                     # On the thread of `_connect`, which goes on when the caller is cancelled.
                     await asyncio.shield(self._run(self._attaching, self._remove, record))
@@ -151,6 +150,14 @@ class RoutedNetwork:
 
     async def _run(self, executor: ThreadPoolExecutor, work: Callable[..., T], *args: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(executor, work, *args)
+
+    async def _open_ports(self, record: _Record) -> None:
+        if record.ports:
+            try:
+                await self._change_ports("add", record)
+            except NftError as error:
+                wanted = ", ".join(f"{port.host_port}/{port.protocol}" for port in record.ports)
+                raise NetworkError(f"host ports {wanted} cannot be opened: {error}") from error
 
     async def _change_ports(self, verb: str, record: _Record) -> None:
         assert self._nft is not None

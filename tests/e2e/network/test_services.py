@@ -17,8 +17,8 @@ from wherry.client.client import Client
 from wherry.client.fake import FakeTransport
 from wherry.client.informer import InformerFactory
 from wherry.network import namespace
-from wherry.network.nft import Nft, NftError
-from wherry.network.protocol import Attachment, AttachOptions, PortMapping
+from wherry.network.nft import Nft
+from wherry.network.protocol import Attachment, AttachOptions, NetworkError, PortMapping
 from wherry.network.routed import RoutedNetwork
 from wherry.proxy.proxy import Proxy, destroy
 
@@ -310,7 +310,7 @@ async def test_an_attachment_that_fails_leaves_nothing(network: RoutedNetwork, t
         await network.attach("broken", AttachOptions(sysctls={"net.ipv4.no_such_setting": "1"}))
     taken = AttachOptions(port_mappings=[PortMapping(17779, 80)])
     await network.attach("first", taken)
-    with pytest.raises(NftError):
+    with pytest.raises(NetworkError, match="17779/TCP"):
         await network.attach("second", taken)
     assert [attachment.sandbox_id for attachment in network.attachments()] == ["first"]
     assert _names(tmp_path / "netns") == _names(tmp_path / "network") == ["first"]
