@@ -1,0 +1,181 @@
+"""CEL's standard functions: sizes, tests of strings, conversions between types."""
+
+import math
+from typing import Any
+
+from wherry.api.cel.functions import add, function
+from wherry.api.cel.functions.times import format_duration, format_timestamp, parse_duration, parse_timestamp
+from wherry.api.cel.regex import compiled
+from wherry.api.cel.values import (
+    INT_MAX,
+    INT_MIN,
+    SECOND,
+    UINT_MAX,
+    Duration,
+    EvalError,
+    Timestamp,
+    TypeValue,
+    Uint,
+    checked_int,
+    checked_uint,
+    kind_of,
+)
+
+for _kind in ("string", "bytes", "list(A)", "map(A, B)"):
+    add(f"size({_kind}) -> int", len)
+    add(f"{_kind}:size() -> int", len)
+
+add("string:startsWith(string) -> bool", str.startswith, traversal=(1,))
+add("string:endsWith(string) -> bool", str.endswith, traversal=(1,))
+add("string:contains(string) -> bool", lambda text, part: part in text, traversal=(0,))
+
+
+@function("string:matches(string) -> bool", "matches(string, string) -> bool", traversal=(0, 1))
+def matches(text: str, pattern: str) -> bool:
+    return compiled(pattern).search(text) is not None
+
+
+@function("dyn(A) -> dyn")
+def dyn(value: Any) -> Any:
+    return value
+
+
+@function("type(A) -> type(A)")
+def type_of(value: Any) -> TypeValue:
+    kind = kind_of(value)
+    return TypeValue(_TYPE_NAMES.get(kind, kind))
+
+
+_TYPE_NAMES = {
+    "null": "null_type",
+    "timestamp": "google.protobuf.Timestamp",
+    "duration": "google.protobuf.Duration",
+    "optional": "optional_type",
+}
+
+add("int(int) -> int", lambda value: value)
+add("int(uint) -> int", lambda value: checked_int(int(value)))
+add("int(timestamp) -> int", lambda value: value.ns // SECOND)
+add("int(duration) -> int", lambda value: value.ns // SECOND)
+
+
+@function("int(double) -> int")
+def int_of_double(value: float) -> int:
+    if not math.isfinite(value) or not INT_MIN < value < INT_MAX:
+        raise EvalError("integer overflow")
+    return int(value)
+
+
+@function("int(string) -> int", traversal=(0,))
+def int_of_string(text: str) -> int:
+    return checked_int(_integer(text))
+
+
+def _integer(text: str) -> int:
+    digits = text[1:] if text[:1] in ("-", "+") else text
+    if not (digits.isascii() and digits.isdigit()):
+        raise EvalError(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+    value = int(text)
+    if not INT_MIN <= value <= UINT_MAX:
+        raise EvalError(f'strconv.ParseInt: parsing "{text}": value out of range')
+    return value
+
+
+add("uint(uint) -> uint", lambda value: value)
+add("uint(int) -> uint", checked_uint)
+add("uint(string) -> uint", lambda text: checked_uint(_integer(text)), traversal=(0,))
+
+
+@function("uint(double) -> uint")
+def uint_of_double(value: float) -> Uint:
+    if not math.isfinite(value) or not 0 <= value <= UINT_MAX:
+        raise EvalError("unsigned integer overflow")
+    return Uint(int(value))
+
+
+add("double(double) -> double", lambda value: value)
+add("double(int) -> double", float)
+add("double(uint) -> double", float)
+
+
+@function("double(string) -> double", traversal=(0,))
+def double_of_string(text: str) -> float:
+    try:
+        if "_" in text or text != text.strip():
+            raise ValueError
+        return float(text)
+    except ValueError:
+        raise EvalError(f'strconv.ParseFloat: parsing "{text}": invalid syntax') from None
+
+
+_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
+_FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
+
+add("bool(bool) -> bool", lambda value: value)
+
+
+@function("bool(string) -> bool", traversal=(0,))
+def bool_of_string(text: str) -> bool:
+    if text in _TRUE or text in _FALSE:
+        return text in _TRUE
+    raise EvalError(f'strconv.ParseBool: parsing "{text}": invalid syntax')
+
+
+add("string(string) -> string", lambda value: value)
+add("string(bool) -> string", lambda value: "true" if value else "false")
+add("string(int) -> string", str)
+add("string(uint) -> string", lambda value: str(int(value)))
+add("string(timestamp) -> string", format_timestamp)
+add("string(duration) -> string", format_duration)
+
+
+@function("string(double) -> string")
+def string_of_double(value: float) -> str:
+    """Render a double as Go's ``strconv.FormatFloat(v, 'g', -1, 64)`` does."""
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "+Inf" if value > 0 else "-Inf"
+    mantissa, _, exponent = f"{value!r:}".partition("e")
+    digits = f"{value:.17g}" if not exponent else ""
+    if not exponent and abs(value) < 1e21:
+        plain = mantissa.removesuffix(".0")
+        return plain if abs(value) < 1e21 and len(plain.lstrip("-").split(".")[0]) <= 21 else digits
+    return f"{mantissa.removesuffix('.0')}e{int(exponent):+03d}"
+
+
+@function("string(bytes) -> string", traversal=(0,))
+def string_of_bytes(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise EvalError("invalid UTF-8 in bytes, cannot convert to string") from None
+
+
+add("bytes(bytes) -> bytes", lambda value: value)
+add("bytes(string) -> bytes", str.encode, traversal=(0,))
+add("timestamp(timestamp) -> timestamp", lambda value: value)
+add("timestamp(string) -> timestamp", parse_timestamp, traversal=(0,))
+add("timestamp(int) -> timestamp", lambda value: Timestamp(value * SECOND))
+add("duration(duration) -> duration", lambda value: value)
+add("duration(string) -> duration", parse_duration, traversal=(0,))
+add("duration(int) -> duration", lambda value: Duration(value))
+
+
+@function("sets.contains(list(A), list(A)) -> bool", traversal=(0,))
+def sets_contains(holder: list[Any], wanted: list[Any]) -> bool:
+    from wherry.api.cel.functions.operators import in_list
+
+    return all(in_list(value, holder) for value in wanted)
+
+
+@function("sets.intersects(list(A), list(A)) -> bool", traversal=(0,))
+def sets_intersects(left: list[Any], right: list[Any]) -> bool:
+    from wherry.api.cel.functions.operators import in_list
+
+    return any(in_list(value, right) for value in left)
+
+
+@function("sets.equivalent(list(A), list(A)) -> bool", traversal=(0,))
+def sets_equivalent(left: list[Any], right: list[Any]) -> bool:
+    return sets_contains(left, right) and sets_contains(right, left)
