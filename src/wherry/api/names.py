@@ -65,7 +65,7 @@ def regex_error(rule: str, pattern: str, *examples: str) -> str:
 
 def max_length_error(length: int) -> str:
     """Return the message for a value that is too long."""
-    return f"must be no more than {length} bytes"
+    return f"must be no more than {length} characters"
 
 
 def between_error(low: int, high: int) -> str:
@@ -146,7 +146,7 @@ def is_qualified_name(value: str) -> list[str]:
         if not prefix:
             errors.append("prefix part must be non-empty")
         else:
-            errors += [f"prefix part {error}" for error in is_dns1123_subdomain(prefix)]
+            errors += [f"prefix part {error}" for error in _in_bytes(is_dns1123_subdomain(prefix))]
     elif len(parts) == 1:
         name = value
     else:
@@ -157,7 +157,7 @@ def is_qualified_name(value: str) -> list[str]:
     if not name:
         errors.append("name part must be non-empty")
     elif len(name.encode()) > 63:
-        errors.append(f"name part {max_length_error(63)}")
+        errors += _in_bytes([f"name part {max_length_error(63)}"])
     if not _MATCH[_NAME](name):
         errors.append("name part " + regex_error(_NAME_RULE, _NAME, "MyName", "my.name", "123-abc"))
     return errors
@@ -165,7 +165,7 @@ def is_qualified_name(value: str) -> list[str]:
 
 def is_label_value(value: str) -> list[str]:
     """Check the value of a label."""
-    errors = [max_length_error(63)] if len(value.encode()) > 63 else []
+    errors = _in_bytes([max_length_error(63)]) if len(value.encode()) > 63 else []
     if not _MATCH[_VALUE](value):
         errors.append(regex_error(_VALUE_RULE, _VALUE, "MyValue", "my_value", "12345"))
     return errors
@@ -221,7 +221,7 @@ def is_port_number(value: int) -> list[str]:
 
 def is_port_name(value: str) -> list[str]:
     """Check the name of a port (RFC 6335)."""
-    errors = ["must be no more than 15 bytes"] if len(value.encode()) > 15 else []
+    errors = ["must be no more than 15 characters"] if len(value.encode()) > 15 else []
     if not re.fullmatch("[-a-z0-9]+", value, re.ASCII):
         errors.append("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)")
     if not re.search("[a-z]", value, re.ASCII):

@@ -1,0 +1,258 @@
+"""Warnings about pods and templates of pods (core ``pod.GetWarningsForPod``)."""
+
+from typing import Any
+
+from wherry.api.quantity import Quantity
+from wherry.api.validation import checks
+
+Obj = dict[str, Any]
+
+_TOPOLOGY = {
+    "beta.kubernetes.io/arch": ("v1.14", "kubernetes.io/arch"),
+    "beta.kubernetes.io/os": ("v1.14", "kubernetes.io/os"),
+    "failure-domain.beta.kubernetes.io/region": ("v1.17", "topology.kubernetes.io/region"),
+    "failure-domain.beta.kubernetes.io/zone": ("v1.17", "topology.kubernetes.io/zone"),
+    "beta.kubernetes.io/instance-type": ("v1.17", "node.kubernetes.io/instance-type"),
+}
+_VOLUMES = {
+    "gitRepo": "deprecated in v1.11, and disabled by default in v1.33+",
+    "photonPersistentDisk": "deprecated in v1.11, non-functional in v1.16+",
+    "scaleIO": "deprecated in v1.16, non-functional in v1.22+",
+    "storageos": "deprecated in v1.22, non-functional in v1.25+",
+    "glusterfs": "deprecated in v1.25, non-functional in v1.26+",
+    "cephfs": "deprecated in v1.28, non-functional in v1.31+",
+    "rbd": "deprecated in v1.28, non-functional in v1.31+",
+    "flocker": "deprecated in v1.22, non-functional in v1.25+",
+    "quobyte": "deprecated in v1.22, non-functional in v1.25+",
+}
+_SECCOMP_POD = "seccomp.security.alpha.kubernetes.io/pod"
+_SECCOMP = "container.seccomp.security.alpha.kubernetes.io/"
+_APPARMOR = "container.apparmor.security.beta.kubernetes.io/"
+_GROUPS = ("initContainers", "containers")
+
+
+def for_pod(pod: Obj, old: Obj | None) -> list[str]:
+    """Return the warnings about a Pod; an update of a spec that stays the same has none."""
+    meta = pod["metadata"]
+    if old is not None and pod["spec"] == old["spec"]:
+        if meta.get("annotations") == old["metadata"].get("annotations"):
+            return []
+    return _warnings(pod["spec"], meta, "spec", "metadata", is_pod=True)
+
+
+def for_template(template: Obj | None, old: Obj | None, path: str) -> list[str]:
+    """Return the warnings about a template at `path`; one that stays the same has none."""
+    if not template or template == old:
+        return []
+    spec, meta = template.get("spec") or {}, template.get("metadata") or {}
+    return _warnings(spec, meta, f"{path}.spec", f"{path}.metadata", is_pod=False)
+
+
+def _warnings(spec: Obj, meta: Obj, path: str, meta_path: str, *, is_pod: bool) -> list[str]:
+    out: list[str] = []
+    get = spec.get
+    if get("nodeSelector"):
+        out += [_deprecated_label(k, f"{path}.nodeSelector[{k}]") for k in spec["nodeSelector"] if k in _TOPOLOGY]
+    if get("affinity"):
+        out += _affinity(spec["affinity"], f"{path}.affinity")
+    for i, constraint in enumerate(get("topologySpreadConstraints") or ()):
+        if constraint.get("topologyKey") in _TOPOLOGY:
+            at = f"{path}.topologySpreadConstraints[{i}].topologyKey"
+            out.append(_deprecated_label(constraint["topologyKey"], at))
+        if constraint.get("labelSelector") is None:
+            at = f"{path}.topologySpreadConstraints[{i}].labelSelector"
+            out.append(f"{at}: a null labelSelector results in matching no pod")
+    annotations = meta.get("annotations") or {}
+    for key in annotations:
+        out += _annotation(key, spec, meta_path)
+    seen: set[str] = set()
+    for i, alias in enumerate(get("hostAliases") or ()):
+        ip = alias.get("ip", "")
+        if ip in seen:
+            out.append(f'{path}.hostAliases[{i}].ip: duplicate ip "{ip}"')
+        seen.add(ip)
+    names: set[str] = set()
+    for i, ref in enumerate(get("imagePullSecrets") or ()):
+        name = ref.get("name", "")
+        at = f"{path}.imagePullSecrets[{i}].name"
+        if not name:
+            out.append(f"{at}: invalid empty name {name!r}".replace("''", '""'))
+        elif name in names:
+            out.append(f'{at}: duplicate name "{name}"')
+        names.add(name)
+    out += _volumes(get("volumes") or (), f"{path}.volumes")
+    out += _containers(spec, path)
+    out += _limits(spec, path)
+    if get("terminationGracePeriodSeconds") is not None and spec["terminationGracePeriodSeconds"] < 0:
+        out.append(
+            f"{path}.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"
+        )
+    if is_pod:
+        out += _hostname(spec, meta, meta_path)
+    return out + _empty_selectors(spec, path)
+
+
+def _deprecated_label(key: str, path: str) -> str:
+    since, instead = _TOPOLOGY[key]
+    if path.endswith(f"[{key}]"):
+        return f'{path}: deprecated since {since}; use "{instead}" instead'
+    return f'{path}: {key} is deprecated since {since}; use "{instead}" instead'
+
+
+_REQUIRED, _PREFERRED = (
+    "requiredDuringSchedulingIgnoredDuringExecution", "preferredDuringSchedulingIgnoredDuringExecution",
+)  # fmt: skip
+
+
+def node_selector_term(term: Obj, path: str) -> list[str]:
+    """Return the warnings about a term of a node selector."""
+    return [
+        _deprecated_label(e["key"], f"{path}.matchExpressions[{i}].key")
+        for i, e in enumerate(term.get("matchExpressions") or ())
+        if e.get("key") in _TOPOLOGY
+    ]
+
+
+def _affinity(affinity: Obj, path: str) -> list[str]:
+    node = affinity.get("nodeAffinity") or {}
+    at = f"{path}.nodeAffinity"
+    out: list[str] = []
+    for i, term in enumerate((node.get(_REQUIRED) or {}).get("nodeSelectorTerms") or ()):
+        out += node_selector_term(term, f"{at}.{_REQUIRED}.nodeSelectorTerms[{i}]")
+    for i, term in enumerate(node.get(_PREFERRED) or ()):
+        out += node_selector_term(term.get("preference") or {}, f"{at}.{_PREFERRED}[{i}].preference")
+    return out
+
+
+def _annotation(key: str, spec: Obj, path: str) -> list[str]:
+    at = f"{path}.annotations[{key}]"
+    if key == _SECCOMP_POD or key.startswith(_SECCOMP):
+        return [f'{at}: non-functional in v1.27+; use the "seccompProfile" field instead']
+    if key.startswith(_APPARMOR):
+        name = key.removeprefix(_APPARMOR)
+        for group in (*_GROUPS, "ephemeralContainers"):
+            for container in spec.get(group) or ():
+                profile = (container.get("securityContext") or {}).get("appArmorProfile")
+                if container.get("name") == name and profile is None:
+                    return [f'{at}: deprecated since v1.30; use the "appArmorProfile" field instead']
+        return []
+    if key == "pod.alpha.kubernetes.io/init-containers":
+        return [f"{at}: non-functional in v1.11+; use the \"initContainers\" field instead"]
+    return []
+
+
+def _volumes(volumes: Any, path: str) -> list[str]:
+    out: list[str] = []
+    for i, volume in enumerate(volumes):
+        for source, text in _VOLUMES.items():
+            if volume.get(source) is not None:
+                out.append(f"{path}[{i}].{source}: {text}")
+    return out
+
+
+def _containers(spec: Obj, path: str) -> list[str]:
+    out: list[str] = []
+    for group in _GROUPS:
+        for i, container in enumerate(spec.get(group) or ()):
+            at = f"{path}.{group}[{i}]"
+            resources = container.get("resources") or {}
+            for member in ("limits", "requests"):
+                amount = (resources.get(member) or {}).get("memory")
+                if amount is not None:
+                    out += _fraction("memory", amount, f"{at}.resources.{member}[memory]")
+                amount = (resources.get(member) or {}).get("ephemeral-storage")
+                if amount is not None:
+                    out += _fraction("ephemeral-storage", amount, f"{at}.resources.{member}[ephemeral-storage]")
+            names: dict[str, str] = {}
+            for j, variable in enumerate(container.get("env") or ()):
+                name = variable.get("name", "")
+                value = variable.get("value", "")
+                if name in names and f"$({name})" not in value:
+                    if not variable.get("valueFrom") and names[name] == value:
+                        out.append(f'{at}.env[{j}]: duplicate name "{name}"')
+                    else:
+                        detail = f'hides previous definition of "{name}", which may be dropped when using apply'
+                        out.append(f"{at}.env[{j}]: {detail}")
+                names[name] = value
+            out += _duplicate_ports(container, at)
+    return out
+
+
+def _duplicate_ports(container: Obj, path: str) -> list[str]:
+    out: list[str] = []
+    seen: dict[tuple[Any, ...], int] = {}
+    for i, port in enumerate(container.get("ports") or ()):
+        key = (port.get("containerPort"), port.get("protocol"), port.get("hostIP") or "", port.get("hostPort") or 0)
+        if key in seen:
+            at = f"{path}.ports[{i}]"
+            out.append(f"{at}: duplicate port definition with {path}.ports[{seen[key]}]")
+        else:
+            seen[key] = i
+    return out
+
+
+def _fraction(name: str, amount: str, path: str) -> list[str]:
+    if amount.endswith("m") and Quantity.parse(amount).milli() % 1000:
+        return [f'{path}: fractional byte value "{amount}" is invalid, must be an integer']
+    return []
+
+
+def _limits(spec: Obj, path: str) -> list[str]:
+    overhead = spec.get("overhead") or {}
+    return [
+        w for name in ("memory", "ephemeral-storage") if name in overhead
+        for w in _fraction(name, overhead[name], f"{path}.overhead[{name}]")
+    ]  # fmt: skip
+
+
+def _hostname(spec: Obj, meta: Obj, path: str) -> list[str]:
+    """The name of a pod is its hostname, so it had better be a label."""
+    if spec.get("hostname"):
+        return []
+    wrong = checks.label(meta.get("name", ""))
+    if not wrong:
+        return []
+    detail = "this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended"
+    return [f"{path}.name: {detail}: [{' '.join(wrong)}]"]
+
+
+def _empty_selectors(spec: Obj, path: str) -> list[str]:
+    out: list[str] = []
+    affinity = spec.get("affinity") or {}
+    for kind in ("podAffinity", "podAntiAffinity"):
+        found = affinity.get(kind) or {}
+        for i, term in enumerate(found.get(_REQUIRED) or ()):
+            if term.get("labelSelector") is None:
+                at = f"{path}.affinity.{kind}.{_REQUIRED}[{i}].labelSelector"
+                out.append(f"{at}: a null labelSelector results in matching no pod")
+        for i, term in enumerate(found.get(_PREFERRED) or ()):
+            if (term.get("podAffinityTerm") or {}).get("labelSelector") is None:
+                at = f"{path}.affinity.{kind}.{_PREFERRED}[{i}].podAffinityTerm.labelSelector"
+                out.append(f"{at}: a null labelSelector results in matching no pod")
+    return out
+
+
+def _at(obj: Obj | None, *path: str) -> Obj | None:
+    for member in path:
+        obj = (obj or {}).get(member)
+    return obj
+
+
+def _templates(*path: str) -> Any:
+    def warn(obj: Obj, old: Obj | None) -> list[str]:
+        return for_template(_at(obj, *path), _at(old, *path), ".".join(path))
+
+    return warn
+
+
+WARNINGS = {
+    ("", "pods"): for_pod,
+    ("", "podtemplates"): _templates("template"),
+    ("", "replicationcontrollers"): _templates("spec", "template"),
+    ("apps", "deployments"): _templates("spec", "template"),
+    ("apps", "replicasets"): _templates("spec", "template"),
+    ("apps", "daemonsets"): _templates("spec", "template"),
+    ("apps", "statefulsets"): _templates("spec", "template"),
+    ("batch", "jobs"): _templates("spec", "template"),
+    ("batch", "cronjobs"): _templates("spec", "jobTemplate", "spec", "template"),
+}
