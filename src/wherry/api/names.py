@@ -293,3 +293,8 @@ def _without_leading_zeros(value: str) -> str:
     if ":" in value or not re.fullmatch(r"[0-9]+(\.[0-9]+){3}", value, re.ASCII):
         return value
     return ".".join(str(int(part)) for part in value.split("."))
+
+
+def _in_bytes(errors: list[str]) -> list[str]:
+    """The rules of labels count bytes where the older ones speak of characters."""
+    return [error.removesuffix("characters") + "bytes" if error.endswith("characters") else error for error in errors]
