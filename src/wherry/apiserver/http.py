@@ -203,6 +203,7 @@ class Frontend:
 def _attributes(user: UserInfo, verb: str, info: PathInfo, params: Mapping[str, str]) -> Attributes:
     if not info.is_resource:
         return Attributes(user, verb, path=info.path)
+    field_selector = params.get("fieldSelector", "")
     return Attributes(
         user,
         verb,
@@ -211,10 +212,19 @@ def _attributes(user: UserInfo, verb: str, info: PathInfo, params: Mapping[str, 
         info.plural,
         info.subresource,
         info.namespace,
-        info.name,
-        field_selector=params.get("fieldSelector", ""),
+        info.name or (_selected_name(field_selector) if field_selector else ""),
+        field_selector=field_selector,
         label_selector=params.get("labelSelector", ""),
     )
+
+
+def _selected_name(field_selector: str) -> str:
+    """A list or watch of one name counts as a request for it: who may get an object may watch it."""
+    for term in field_selector.split(","):
+        field, _, value = term.partition("=")
+        if field == "metadata.name" and value:
+            return value.removeprefix("=")
+    return ""
 
 
 def _is_plain(accept: str) -> bool:
