@@ -18,6 +18,7 @@ from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
 from wherry.api.errors import InternalError, NotFound, RequestEntityTooLarge, StatusError, Unauthorized
+from wherry.api.warnings import for_resource
 from wherry.apiserver import dispatch, negotiate
 from wherry.apiserver.api import Api
 from wherry.apiserver.attributes import Attributes, Authenticator, Authorizer, UserInfo
@@ -136,6 +137,7 @@ class Frontend:
             user_agent=http.headers.get(hdrs.USER_AGENT, ""),
             content_type=http.headers.get(hdrs.CONTENT_TYPE, ""),
         )
+        warnings += for_resource(resource)
         if info.watch and info.name:
             _narrow_to_name(request)
         handler = None

@@ -54,18 +54,12 @@ def _keep_spec_of_request(obj: Obj, old: Obj) -> None:
     obj["spec"] = old["spec"]
 
 
-def _keep_approval(obj: Obj, old: Obj) -> None:
-    """A status update leaves out what only ``approval`` changes; validation names the difference."""
-
-
 def _claim_status(obj: Obj, old: Obj) -> None:
     """Devices whose allocation is gone have no status."""
     status = obj.setdefault("status", {})
     if not status.get("allocation"):
         status.pop("devices", None)
 
-
-_NO_BLIND = {"unconditional_update": False}
 
 STRATEGIES = {
     ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"): Strategy(
@@ -96,7 +90,7 @@ STRATEGIES = {
     ("certificates.k8s.io", "certificatesigningrequests"): Strategy(
         create=_status(),
         update=_keep_spec_of_request,
-        subresources={"approval": _keep_status_of_request, "status": _keep_approval},
+        subresources={"approval": _keep_status_of_request},
         fields={"spec.signerName": _spec_getter("signerName")},
     ),
     ("coordination.k8s.io", "leases"): Strategy(unconditional_update=False, create_on_update=True),

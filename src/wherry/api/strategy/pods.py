@@ -53,7 +53,8 @@ def _sum(amounts: Any) -> Quantity:
 
 def _create(pod: Obj) -> None:
     spec = pod["spec"]
-    pod["status"] = status = {"phase": "Pending", "qosClass": qos_class(pod)}
+    status: Obj = {"phase": "Pending", "qosClass": qos_class(pod)}
+    pod["status"] = status
     if spec.get("schedulingGates"):
         status["conditions"] = [_gated()]
     if (spec.get("terminationGracePeriodSeconds") or 0) < 0:
@@ -79,9 +80,9 @@ def _mix_in_match_label_keys(pod: Obj) -> None:
     affinity = spec.get("affinity") or {}
     for kind in ("podAffinity", "podAntiAffinity"):
         rules = affinity.get(kind) or {}
-        terms = list(rules.get("requiredDuringSchedulingIgnoredDuringExecution") or ())
-        for weighted in rules.get("preferredDuringSchedulingIgnoredDuringExecution") or ():
-            terms.append(weighted.get("podAffinityTerm") or {})
+        weighted = rules.get("preferredDuringSchedulingIgnoredDuringExecution") or ()
+        terms = [*(rules.get("requiredDuringSchedulingIgnoredDuringExecution") or ())]
+        terms += [w.get("podAffinityTerm") or {} for w in weighted]
         for term in terms:
             if term.get("labelSelector") is not None:
                 _narrow(term["labelSelector"], labels, term.get("matchLabelKeys") or (), "In")
@@ -115,7 +116,7 @@ def _sync_apparmor(pod: Obj) -> None:
                     context = container.get("securityContext")
                     container["securityContext"] = {**(context or {}), "appArmorProfile": profile}
             elif written is None and (own or pod_profile):
-                value = _annotation_of(own or pod_profile)
+                value = _annotation_of(own or pod_profile or {})
                 if value:
                     annotations = {**annotations, key: value}
     if annotations:

@@ -55,9 +55,9 @@ def _keep_allocated(spec: Obj, old: Obj) -> None:
             spec["clusterIPs"] = old["clusterIPs"]
     if needs_node_port(old) and needs_node_port(spec):
         _keep_node_ports(spec, old)
-    if needs_health_check_port(old) and needs_health_check_port(spec):
-        if not spec.get("healthCheckNodePort") and old.get("healthCheckNodePort"):
-            spec["healthCheckNodePort"] = old["healthCheckNodePort"]
+    both = needs_health_check_port(old) and needs_health_check_port(spec)
+    if both and not spec.get("healthCheckNodePort") and old.get("healthCheckNodePort"):
+        spec["healthCheckNodePort"] = old["healthCheckNodePort"]
 
 
 def _keep_node_ports(spec: Obj, old: Obj) -> None:
@@ -87,9 +87,9 @@ def _drop_of_other_type(spec: Obj, old: Obj) -> None:
         if before == after:
             for port in spec.get("ports") or ():
                 port.pop("nodePort", None)
-    if needs_health_check_port(old) and not needs_health_check_port(spec):
-        if _unchanged(spec, old, "healthCheckNodePort"):
-            spec.pop("healthCheckNodePort", None)
+    no_more = needs_health_check_port(old) and not needs_health_check_port(spec)
+    if no_more and _unchanged(spec, old, "healthCheckNodePort"):
+        spec.pop("healthCheckNodePort", None)
     if old.get("type") == "LoadBalancer" and spec.get("type") != "LoadBalancer":
         for member in ("allocateLoadBalancerNodePorts", "loadBalancerClass"):
             if _unchanged(spec, old, member):

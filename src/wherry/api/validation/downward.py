@@ -76,13 +76,14 @@ def _divisor(name: str, divisor: str, path: str) -> Errors:
     if not Quantity.parse(divisor):
         return []
     kind = name.partition(".")[2]
+    known: tuple[str, ...] = _SIZES
+    shown = ", ".join(_SIZES)
     if kind == "cpu":
         known, shown, what = ("1m", "1"), "1m and 1", "cpu"
     elif kind in ("memory", "ephemeral-storage"):
-        known, shown = _SIZES, ", ".join(_SIZES)
         what = "memory" if kind == "memory" else "local ephemeral storage"
     elif kind.startswith("hugepages-"):
-        known, shown, what = _SIZES, ", ".join(_SIZES), "hugepages"
+        what = "hugepages"
     else:
         return []
     if divisor in known:

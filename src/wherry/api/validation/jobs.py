@@ -122,7 +122,8 @@ def _per_index(spec: Obj, path: str) -> Errors:
             errors.append(field.required(f"{path}.maxFailedIndexes", detail))
         parallelism = spec.get("parallelism") or 0
         if parallelism > 10000:
-            detail = f"must be less than or equal to 10000 when completions are above {_MAX_PARALLEL_INDEXED} and used with backoff limit per index"
+            detail = "must be less than or equal to 10000 when completions are above "
+            detail += f"{_MAX_PARALLEL_INDEXED} and used with backoff limit per index"
             errors.append(field.invalid(f"{path}.parallelism", parallelism, detail))
     return errors
 
@@ -225,7 +226,9 @@ def _success_policy(spec: Obj, path: str) -> Errors:
         return [field.invalid(path, policy, "requires indexed completion mode")]
     rules = policy.get("rules") or []
     if not rules:
-        return [field.required(f"{path}.rules", "at least one rules must be specified when the successPolicy is specified")]
+        return [
+            field.required(f"{path}.rules", "at least one rules must be specified when the successPolicy is specified")
+        ]
     errors: Errors = []
     if len(rules) > 20:
         errors.append(field.too_many(f"{path}.rules", len(rules), 20))
@@ -251,9 +254,12 @@ def _success_rule(rule: Obj, completions: int, path: str) -> Errors:
         at = f"{path}.succeededCount"
         errors += non_negative(count, at)
         if count > completions:
-            errors.append(field.invalid(at, count, f"must be less than or equal to {completions} (the number of specified completions)"))
+            detail = f"must be less than or equal to {completions} (the number of specified completions)"
+            errors.append(field.invalid(at, count, detail))
         if indexes is not None and count > total:
-            errors.append(field.invalid(at, count, f"must be less than or equal to {total} (the number of indexes in the specified succeededIndexes field)"))
+            detail = f"must be less than or equal to {total} "
+            detail += "(the number of indexes in the specified succeededIndexes field)"
+            errors.append(field.invalid(at, count, detail))
     return errors
 
 
@@ -273,7 +279,7 @@ def count_indexes(text: str, completions: int) -> tuple[int, str]:
                 return 0, f'too large index: "{bound}"'
             bounds.append(value)
         if len(bounds) == 2 and bounds[0] >= bounds[1]:
-            return 0, f'non-increasing order, previous: {bounds[0]}, current: {bounds[1]}'
+            return 0, f"non-increasing order, previous: {bounds[0]}, current: {bounds[1]}"
         if bounds[0] <= last:
             return 0, f"non-increasing order, previous: {last}, current: {bounds[0]}"
         total += bounds[-1] - bounds[0] + 1

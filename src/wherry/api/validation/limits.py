@@ -49,10 +49,10 @@ def _limit_item(item: Obj, kind: str, path: str) -> Errors:
         for name in item.get(member) or ():
             errors += resources.resource_name(name, f"{path}.{member}[{name}]")
             keys[name] = None
-    if kind == "PersistentVolumeClaim":
-        if not any("storage" in (item.get(m) or {}) for m in ("max", "min")):
-            detail = "either minimum or maximum storage value is required, but neither was provided"
-            errors.append(field.required(f"{path}.limits", detail))
+    bounded = any("storage" in (item.get(m) or {}) for m in ("max", "min"))
+    if kind == "PersistentVolumeClaim" and not bounded:
+        detail = "either minimum or maximum storage value is required, but neither was provided"
+        errors.append(field.required(f"{path}.limits", detail))
     for name in keys:
         errors += _limit(item, kind, name, path)
     return errors
@@ -87,7 +87,9 @@ def _limit(item: Obj, kind: str, name: str, path: str) -> Errors:
         "default" in amounts and "defaultRequest" in amounts and not resources.overcommits(name)
         and amounts["default"].value != amounts["defaultRequest"].value
     ):  # fmt: skip
-        detail = f"default value {found['default']} must equal to defaultRequest value {found['defaultRequest']} in {kind}"
+        detail = (
+            f"default value {found['default']} must equal to defaultRequest value {found['defaultRequest']} in {kind}"
+        )
         errors.append(field.invalid(at("defaultRequest"), found["defaultRequest"], detail))
     return errors
 
@@ -106,7 +108,14 @@ def _ratio(found: Obj, amounts: dict[str, Quantity], path: str) -> Errors:
 
 # -- ResourceQuotas
 
-_POD_SCOPES = ("Terminating", "NotTerminating", "BestEffort", "NotBestEffort", "PriorityClass", "CrossNamespacePodAffinity")
+_POD_SCOPES = (
+    "Terminating",
+    "NotTerminating",
+    "BestEffort",
+    "NotBestEffort",
+    "PriorityClass",
+    "CrossNamespacePodAffinity",
+)
 _SCOPES = frozenset((*_POD_SCOPES, "VolumeAttributesClass"))
 _POD_RESOURCES = frozenset(
     {

@@ -20,9 +20,7 @@ def _node(obj: Obj) -> Errors:
     cidrs = spec.get("podCIDRs") or []
     for i, cidr in enumerate(cidrs):
         errors += named(cidr, f"spec.podCIDRs[{i}]", checks.cidr)
-    if len(cidrs) > 2:
-        errors.append(field.invalid("spec.podCIDRs", cidrs, "may specify no more than one CIDR for each IP family"))
-    elif len(cidrs) == 2 and (":" in cidrs[0]) == (":" in cidrs[1]):
+    if len(cidrs) > 2 or (len(cidrs) == 2 and (":" in cidrs[0]) == (":" in cidrs[1])):
         errors.append(field.invalid("spec.podCIDRs", cidrs, "may specify no more than one CIDR for each IP family"))
     return errors
 

@@ -180,7 +180,7 @@ def endpoint_ip(value: str, path: str) -> Errors:
         detail = "may not be in the link-local range (169.254.0.0/16, fe80::/10)"
         errors.append(field.invalid(path, value, detail))
     text = str(found)
-    if text.startswith("224.0.0.") or text.startswith("ff02:"):
+    if text.startswith(("224.0.0.", "ff02:")):
         detail = "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"
         errors.append(field.invalid(path, value, detail))
     return errors
@@ -322,9 +322,10 @@ def load_balancer_status(status: Obj, path: str) -> Errors:
 def _update_status(obj: Obj, old: Obj) -> Errors:
     balancer = (obj.get("status") or {}).get("loadBalancer") or {}
     errors: Errors = []
-    if obj["spec"].get("type") != "LoadBalancer" and balancer.get("ingress"):
-        if (old.get("status") or {}).get("loadBalancer") != balancer:
-            errors.append(field.forbidden("status.loadBalancer.ingress", _ONLY_BALANCED.replace("`type`", "`spec.type`")))
+    changed = (old.get("status") or {}).get("loadBalancer") != balancer
+    if obj["spec"].get("type") != "LoadBalancer" and balancer.get("ingress") and changed:
+        detail = _ONLY_BALANCED.replace("`type`", "`spec.type`")
+        errors.append(field.forbidden("status.loadBalancer.ingress", detail))
     return errors + load_balancer_status(balancer, "status.loadBalancer")
 
 

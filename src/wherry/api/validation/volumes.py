@@ -343,7 +343,7 @@ def _quobyte(source: Obj, path: str) -> Errors:
     if not source.get("registry"):
         detail = "must be a host:port pair or multiple pairs separated by commas"
         errors.append(field.required(f"{path}.registry", detail))
-    return errors + needs("volume")(source, path)  # type: ignore[no-any-return]
+    return errors + needs("volume")(source, path)
 
 
 SOURCES: dict[str, Any] = {

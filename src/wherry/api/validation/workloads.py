@@ -48,9 +48,7 @@ def _replica_template(template: Obj | None, selector: Obj | None, replicas: int,
     errors: Errors = []
     labels = template_labels(template)
     # A selector that selects nothing was refused already; it matches everything where it is empty but present.
-    if not is_empty_selector(selector) and not selects(selector, labels):
-        errors.append(field.invalid(f"{path}.metadata.labels", labels, NO_MATCH))
-    elif selector is None:
+    if (not is_empty_selector(selector) and not selects(selector, labels)) or selector is None:
         errors.append(field.invalid(f"{path}.metadata.labels", labels, NO_MATCH))
     errors += pod_template(template, path)
     if replicas > 1:

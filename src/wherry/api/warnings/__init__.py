@@ -24,6 +24,18 @@ def _collect() -> dict[tuple[str, str], Warner]:
 _TABLE = _collect()
 
 
+_DEPRECATED = {
+    ("", "componentstatuses"): "v1 ComponentStatus is deprecated in v1.19+",
+    ("", "endpoints"): "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+}
+
+
+def for_resource(resource: Resource) -> list[str]:
+    """Return the warnings that every request for a resource gets, because the kind is deprecated."""
+    warning = _DEPRECATED.get((resource.group, resource.plural))
+    return [warning] if warning else []
+
+
 def for_object(resource: Resource, obj: dict[str, Any], old: dict[str, Any] | None = None) -> list[str]:
     """Return the warnings for creating `obj`, or for changing `old` to it, in Kubernetes' order and words."""
     warn = _TABLE.get((resource.group, resource.plural))

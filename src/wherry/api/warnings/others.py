@@ -58,7 +58,7 @@ def _service(obj: Obj, old: Obj | None) -> list[str]:
         out += for_ip(ip, f"spec.externalIPs[{i}]")
     out += for_ip(spec.get("loadBalancerIP") or "", "spec.loadBalancerIP")
     if spec.get("type") == "ExternalName" and spec.get("externalIPs"):
-        out.append(f"spec.externalIPs is ignored when spec.type is \"{spec['type']}\"")
+        out.append(f'spec.externalIPs is ignored when spec.type is "{spec["type"]}"')
     if spec.get("sessionAffinity") == "ClientIP" and spec.get("clusterIP") == "None":
         out.append("spec.SessionAffinity is ignored for headless services")
     if spec.get("trafficDistribution") == "PreferClose":
@@ -135,7 +135,7 @@ def _account(obj: Obj, old: Obj | None) -> list[str]:
 def _ingress(obj: Obj, old: Obj | None) -> list[str]:
     if old is not None or "kubernetes.io/ingress.class" not in _annotations(obj):
         return []
-    return ['annotation "kubernetes.io/ingress.class" is deprecated, please use \'spec.ingressClassName\' instead']
+    return ["annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' instead"]
 
 
 def _slice(obj: Obj, old: Obj | None) -> list[str]:

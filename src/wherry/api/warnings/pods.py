@@ -34,9 +34,9 @@ _GROUPS = ("initContainers", "containers")
 def for_pod(pod: Obj, old: Obj | None) -> list[str]:
     """Return the warnings about a Pod; an update of a spec that stays the same has none."""
     meta = pod["metadata"]
-    if old is not None and pod["spec"] == old["spec"]:
-        if meta.get("annotations") == old["metadata"].get("annotations"):
-            return []
+    same = old is not None and pod["spec"] == old["spec"]
+    if same and old is not None and meta.get("annotations") == old["metadata"].get("annotations"):
+        return []
     return _warnings(pod["spec"], meta, "spec", "metadata", is_pod=True)
 
 
@@ -137,7 +137,7 @@ def _annotation(key: str, spec: Obj, path: str) -> list[str]:
                     return [f'{at}: deprecated since v1.30; use the "appArmorProfile" field instead']
         return []
     if key == "pod.alpha.kubernetes.io/init-containers":
-        return [f"{at}: non-functional in v1.11+; use the \"initContainers\" field instead"]
+        return [f'{at}: non-functional in v1.11+; use the "initContainers" field instead']
     return []
 
 
