@@ -75,9 +75,9 @@ def default_stateful_set(obj: Obj) -> None:
         strategy["type"] = "RollingUpdate"
         if strategy.get("rollingUpdate") is None:
             strategy["rollingUpdate"] = {}
-    if strategy["type"] == "RollingUpdate" and strategy.get("rollingUpdate") is not None:
-        if strategy["rollingUpdate"].get("partition") is None:
-            strategy["rollingUpdate"]["partition"] = 0
+    rolling = strategy.get("rollingUpdate")
+    if strategy["type"] == "RollingUpdate" and rolling is not None and rolling.get("partition") is None:
+        rolling["partition"] = 0
     retention = spec.setdefault("persistentVolumeClaimRetentionPolicy", {})
     for member in ("whenDeleted", "whenScaled"):
         if not retention.get(member):
