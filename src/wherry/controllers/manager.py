@@ -9,17 +9,21 @@ from wherry.client.informer import InformerFactory
 from wherry.controllers.clusterrole import ClusterRoleAggregationController
 from wherry.controllers.controller import Context, Controller, Settings
 from wherry.controllers.cronjob import CronJobController
+from wherry.controllers.daemonset import DaemonSetController
 from wherry.controllers.deployment import DeploymentController
 from wherry.controllers.endpoints import EndpointsController
 from wherry.controllers.endpointslice import EndpointSliceController
 from wherry.controllers.garbagecollector import GarbageCollector
 from wherry.controllers.job import JobController
 from wherry.controllers.namespace import NamespaceController
+from wherry.controllers.nodelifecycle import NodeLifecycleController
+from wherry.controllers.podgc import PodGCController
 from wherry.controllers.replicaset import ReplicaSetController
 from wherry.controllers.replicationcontroller import ReplicationControllerController
 from wherry.controllers.rootca import RootCAController
 from wherry.controllers.serviceaccount import ServiceAccountController
 from wherry.controllers.statefulset import StatefulSetController
+from wherry.controllers.tainteviction import TaintEvictionController
 from wherry.controllers.ttlafterfinished import TTLAfterFinishedController
 from wherry.util.tasks import Scope
 
@@ -30,6 +34,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     ReplicaSetController,
     ReplicationControllerController,
     StatefulSetController,
+    DaemonSetController,
     JobController,
     CronJobController,
     TTLAfterFinishedController,
@@ -39,6 +44,9 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     ServiceAccountController,
     RootCAController,
     ClusterRoleAggregationController,
+    NodeLifecycleController,
+    TaintEvictionController,
+    PodGCController,
     # Last: it reads whole objects through the informers of the others, and metadata alone of the rest.
     GarbageCollector,
 )

@@ -3,7 +3,8 @@
 Watches StatefulSets, their pods and revisions, and claims. Writes pods, PersistentVolumeClaims, ControllerRevisions and
 the status. Guarantees at most one pod of each ordinal, made only after its claims; with the policy OrderedReady pods
 come up from the lowest ordinal and go from the highest, one at a time, each after its predecessor is available. A
-rolling update goes from the highest ordinal down to the partition. Claims stay unless the retention policy says otherwise.
+rolling update goes from the highest ordinal down to the partition. Claims stay unless the retention policy says
+otherwise.
 """
 
 import re
