@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 
+from wherry.api.protobuf import envelope, message
 from wherry.api.resources import Resource
-from wherry.apiserver.protobuf import envelope, message
 from wherry.apiserver.registry import Registry
 
 Object = dict[str, Any]

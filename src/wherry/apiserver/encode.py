@@ -36,7 +36,17 @@ class Encoder:
             if isinstance(answer, Listed):
                 return self._list(answer)
             return orjson.dumps(answer.obj)
+        if form.media == PROTOBUF and not form.kind and not isinstance(answer, Made):
+            return self._protobuf(answer)
         return self._write(self._object(answer, form, params.get("includeObject", "")), form, params)
+
+    def _protobuf(self, answer: Stored | Listed) -> bytes:
+        registry, resource = self._registry, answer.resource
+        if isinstance(answer, Stored):
+            return protobuf.envelope(resource.api_version, resource.kind, registry.protobuf(answer.record, resource))
+        items = [registry.protobuf(record, resource) for record in answer.records]
+        body = protobuf.list_body(str(answer.revision), answer.next or "", answer.remaining, items)
+        return protobuf.envelope(resource.api_version, f"{resource.kind}List", body)
 
     def _object(self, answer: Stored | Made | Listed, form: Form, include: str) -> Object:
         registry = self._registry
@@ -115,12 +125,26 @@ class WatchEncoder:
         elif form.kind == negotiate.TABLE:
             self._shape = self._row
         self.nothing = form.kind == negotiate.PARTIAL_LIST
-        if form.media != JSON:
+        self._protobuf = form.media == PROTOBUF
+        if form.media == YAML:
             raise NotAcceptable(f"only the following media types are accepted: {JSON}, {PROTOBUF};stream=watch")
+        self.media = f"{PROTOBUF};stream=watch" if self._protobuf else JSON
 
     def encode(self, changes: Sequence[Change]) -> bytes:
         """Return the lines of a batch of events."""
-        return b"".join([self._line(change) for change in changes])
+        encode = self._frame if self._protobuf else self._line
+        return b"".join([encode(change) for change in changes])
+
+    def _frame(self, change: Change) -> bytes:
+        resource = self._resource
+        if change.record is not None and self._shape is None:
+            body = self._registry.protobuf(change.record, resource)
+            return protobuf.watch_frame(change.type, protobuf.envelope(resource.api_version, resource.kind, body))
+        obj = change.obj if change.record is None else self._registry.obj(change.record, resource)
+        assert obj is not None
+        if self._shape is not None and change.type != "ERROR":
+            obj = self._shape(obj)
+        return protobuf.watch_frame(change.type, protobuf.encode(obj, schema.load()) or b"")
 
     def _line(self, change: Change) -> bytes:
         prefix = _PREFIXES[change.type]

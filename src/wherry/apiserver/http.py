@@ -18,6 +18,7 @@ from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
 from wherry.api.errors import InternalError, NotFound, RequestEntityTooLarge, StatusError, Unauthorized
+from wherry.api.resources import TABLE
 from wherry.api.warnings import for_resource
 from wherry.apiserver import dispatch, negotiate
 from wherry.apiserver.api import Api
@@ -144,7 +145,9 @@ class Frontend:
         if info.subresource not in _STREAMED:
             handler = dispatch.find(self.api, request)
         accept = http.headers.get(hdrs.ACCEPT, "")
-        form = negotiate.negotiate(accept) if not _is_plain(accept) else negotiate.PLAIN
+        form = negotiate.PLAIN
+        if not _is_plain(accept):
+            form = negotiate.negotiate(accept, protobuf=resource in _WITH_PROTOBUF)
         if is_long(verb, info.subresource):
             if handler is None:
                 return await self.relay.handle(http, request, info)
@@ -170,7 +173,7 @@ class Frontend:
 
     async def _stream(self, http: web.BaseRequest, request: Request, answer: Watched, form: Form) -> web.StreamResponse:
         encoder = WatchEncoder(self.api.registry, answer.resource, form, request.params.get("includeObject", ""))
-        response = web.StreamResponse(headers=CIMultiDict(_headers(form.media, request.warnings)))
+        response = web.StreamResponse(headers=CIMultiDict(_headers(encoder.media, request.warnings)))
         response.enable_chunked_encoding()
         await response.prepare(http)
         # The client must see that the watch stands before anything happens.
@@ -227,6 +230,10 @@ def _selected_name(field_selector: str) -> str:
         if field == "metadata.name" and value:
             return value.removeprefix("=")
     return ""
+
+
+_WITH_PROTOBUF = frozenset(TABLE)
+"""Built-in resources; custom ones have no protobuf form."""
 
 
 def _is_plain(accept: str) -> bool:

@@ -29,13 +29,18 @@ _SERVED = (JSON, YAML, PROTOBUF)
 
 
 @lru_cache(maxsize=1024)
-def negotiate(accept: str) -> Form:
-    """Return the first acceptable form of an ``Accept`` header. Raises NotAcceptable."""
+def negotiate(accept: str, *, protobuf: bool = True) -> Form:
+    """Return the first acceptable form of an ``Accept`` header; `protobuf` tells whether the kind has that form.
+
+    Raises NotAcceptable.
+    """
     if not accept or accept == "*/*" or accept == JSON:
         return PLAIN
     clauses = _clauses(accept)
     if not any(media in (*_SERVED, "*/*") for media, _ in clauses):
         raise NotAcceptable(f"406: Not Acceptable\n\nAvailable representations: {MEDIA_TYPES}", {})
+    if not protobuf:
+        clauses = [clause for clause in clauses if clause[0] != PROTOBUF]
     for media, params in clauses:
         media = JSON if media == "*/*" else media
         form = _form(media, params)

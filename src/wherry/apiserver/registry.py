@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from wherry.api import protobuf, schema
 from wherry.api.resources import TABLE, Resource, ResourceTable
 from wherry.apiserver import conversion
 from wherry.store.protocol import Event, Record, Store, Subscription
@@ -19,14 +20,15 @@ _DUMP = orjson.dumps
 
 class Memo:
     """What was derived from a record: its object (shared, never changed), its bytes as an item of a list, its other
-    forms by resource (an object served in two versions)."""
+    forms by resource (an object served in two versions), its protobuf by resource."""
 
-    __slots__ = ("forms", "item", "obj")
+    __slots__ = ("forms", "item", "obj", "protobuf")
 
     def __init__(self, obj: Object) -> None:
         self.obj = obj
         self.item: bytes | None = None
         self.forms: dict[Resource, Object] | None = None
+        self.protobuf: dict[Resource, bytes] | None = None
 
 
 def encode(obj: Object, revision: int) -> bytes:
@@ -148,6 +150,16 @@ class Registry:
                 memo.item = _without_type(record.value, resource)
             return memo.item
         return _without_type(record.value, resource)
+
+    def protobuf(self, record: Record, resource: Resource) -> bytes:
+        """Return the protobuf of a record of a built-in resource, without an envelope."""
+        memo = self.memo(record)
+        if memo.protobuf is None:
+            memo.protobuf = {}
+        found = memo.protobuf.get(resource)
+        if found is None:
+            found = memo.protobuf[resource] = protobuf.encode_body(self.obj(record, resource), schema.load()) or b""
+        return found
 
     def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
         """Return one object, shared, None when there is none."""

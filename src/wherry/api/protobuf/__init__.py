@@ -6,7 +6,17 @@ always writes arrives with its zero value; `wherry.api.schema` drops it again wh
 """
 
 from wherry.api.protobuf.decode import ProtobufError, decode
-from wherry.api.protobuf.encode import encode, encode_watch_event
-from wherry.api.protobuf.wire import MAGIC
+from wherry.api.protobuf.encode import encode, encode_body, envelope, list_body, watch_frame
+from wherry.api.protobuf.wire import MAGIC, message
 
-__all__ = ["MAGIC", "ProtobufError", "decode", "encode", "encode_watch_event"]
+__all__ = [
+    "MAGIC",
+    "ProtobufError",
+    "decode",
+    "encode",
+    "encode_body",
+    "envelope",
+    "list_body",
+    "message",
+    "watch_frame",
+]

@@ -2,6 +2,7 @@
 
 import base64
 import struct
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -15,21 +16,32 @@ from wherry.util import clock
 
 def encode(obj: Object, schema: Schema) -> bytes | None:
     """Return the enveloped form of a built-in object or list, None when its kind has no protobuf form."""
-    api_version, kind = obj.get("apiVersion", ""), obj.get("kind", "")
-    message = messages_of(schema).for_kind(api_version, kind)
-    return None if message is None else _enveloped(api_version, kind, _message(obj, message))
+    body = encode_body(obj, schema)
+    return None if body is None else envelope(obj["apiVersion"], obj["kind"], body)
 
 
-def encode_watch_event(kind: str, obj: Object, schema: Schema) -> bytes | None:
-    """Return one frame of a protobuf watch: four bytes of length, then an enveloped-object WatchEvent."""
-    raw = encode(obj, schema)
-    if raw is None:
-        return None
-    frame = delimited(1, kind.encode()) + delimited(2, delimited(1, raw))
-    return struct.pack(">I", len(frame)) + frame
+def encode_body(obj: Object, schema: Schema) -> bytes | None:
+    """Return the form of a built-in object without its envelope, as it is an item of a list."""
+    message = messages_of(schema).for_kind(obj.get("apiVersion", ""), obj.get("kind", ""))
+    return None if message is None else _message(obj, message)
 
 
-def _enveloped(api_version: str, kind: str, body: bytes) -> bytes:
+def list_body(resource_version: str, continuation: str, remaining: int | None, items: Iterable[bytes]) -> bytes:
+    """Return the body of a list of encoded items: every list kind has its metadata and items in the same fields."""
+    metadata = delimited(1, b"") + delimited(2, resource_version.encode()) + delimited(3, continuation.encode())
+    if remaining is not None:
+        metadata += tagged(4, VARINT) + varint(remaining)
+    return delimited(1, metadata) + b"".join([delimited(2, item) for item in items])
+
+
+def watch_frame(kind: str, enveloped: bytes) -> bytes:
+    """Return one event of a protobuf watch: four bytes of length, then a WatchEvent around the enveloped object."""
+    event = delimited(1, kind.encode()) + delimited(2, delimited(1, enveloped))
+    return struct.pack(">I", len(event)) + event
+
+
+def envelope(api_version: str, kind: str, body: bytes) -> bytes:
+    """Return ``runtime.Unknown`` around a body, with the magic bytes before it."""
     type_meta = delimited(1, api_version.encode()) + delimited(2, kind.encode())
     return MAGIC + delimited(1, type_meta) + delimited(2, body) + delimited(3, b"") + delimited(4, b"")
 

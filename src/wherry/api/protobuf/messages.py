@@ -30,6 +30,8 @@ _SPECIAL: dict[str, Shape] = {
     "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrArray": "schema-or-array",
     "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrStringArray": "schema-or-strings",
 }
+_META = "io.k8s.apimachinery.pkg.apis.meta.v1."
+_METADATA_ONLY = ("PartialObjectMetadata", "PartialObjectMetadataList")
 _SCHEMA_PROPS = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps"
 
 
@@ -62,9 +64,22 @@ class Messages:
 
     def for_kind(self, api_version: str, kind: str) -> Message | None:
         """Return the message of a built-in kind or list kind, None when it has no protobuf form."""
+        if api_version == "meta.k8s.io/v1" and kind in _METADATA_ONLY:
+            return self._metadata_only(kind)
         group, _, version = api_version.rpartition("/")
         name = self._schema.definition_name(group, version, kind)
         return self.of(name) if name is not None and _short(name) in self._numbers else None
+
+    def _metadata_only(self, kind: str) -> Message:
+        """PartialObjectMetadata and its list, which the API definitions do not have."""
+        found = self._made.get(kind)
+        if found is None:
+            is_list = kind.endswith("List")
+            inner = self.of(_META + ("ListMeta" if is_list else "ObjectMeta"))
+            found = self._made[kind] = Message(kind, {1: Member("metadata", 1, "message", message=inner)})
+            if is_list:
+                found.members[2] = Member("items", 2, "message", "list", self._metadata_only("PartialObjectMetadata"))
+        return found
 
     def of(self, name: str) -> Message:
         """Return the message of a definition by its full name."""

@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Iterator
+from typing import Any
 
 MAGIC = b"k8s\x00"
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
@@ -34,6 +35,13 @@ def tagged(number: int, kind: int) -> bytes:
 def delimited(number: int, data: bytes) -> bytes:
     """Encode a length-delimited field."""
     return tagged(number, BYTES) + varint(len(data)) + data
+
+
+def message(fields: list[tuple[int, Any]]) -> bytes:
+    """Encode (field number, value) pairs: a value is a string, or a list of pairs for a message inside."""
+    return b"".join(
+        delimited(number, value.encode() if isinstance(value, str) else message(value)) for number, value in fields
+    )
 
 
 def read_varint(data: bytes | memoryview, position: int) -> tuple[int, int]:

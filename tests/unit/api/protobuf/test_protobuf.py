@@ -117,3 +117,19 @@ def test_a_damaged_pod_is_read_or_refused(position: int, junk: bytes) -> None:
         protobuf.decode(damaged, SCHEMA)
     except protobuf.ProtobufError:
         pass
+
+
+def test_a_list_of_encoded_items_is_a_list() -> None:
+    bodies = [protobuf.encode_body({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": n}}, SCHEMA) for n in "ab"]
+    body = protobuf.list_body("7", "more", 5, [b for b in bodies if b is not None])
+    found = protobuf.decode(protobuf.envelope("v1", "PodList", body), SCHEMA)
+    assert [item["metadata"]["name"] for item in found["items"]] == ["a", "b"]
+    assert found["metadata"]["resourceVersion"] == "7"
+    assert found["metadata"]["remainingItemCount"] == 5
+
+
+def test_metadata_alone_has_a_protobuf_form() -> None:
+    obj = {"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": {"name": "a", "uid": "u"}}
+    raw = protobuf.encode(obj, SCHEMA)
+    assert raw is not None
+    assert protobuf.decode(raw, SCHEMA) == obj
