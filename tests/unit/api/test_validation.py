@@ -1,0 +1,293 @@
+"""Validation names the field and the reason in Kubernetes' words."""
+
+from typing import Any
+
+import pytest
+
+from wherry.api import defaults, meta, strategy, validation
+from wherry.api.resources import (
+    CONFIGMAPS,
+    CRONJOBS,
+    DEPLOYMENTS,
+    PERSISTENTVOLUMECLAIMS,
+    PODS,
+    SECRETS,
+    SERVICES,
+    STATEFULSETS,
+    TABLE,
+    Resource,
+)
+from wherry.api.validation.cron import schedule_error
+from wherry.api.validation.gojson import syntax_error
+from wherry.api.validation.jobs import count_indexes
+
+
+def made(resource: Resource, **members: Any) -> dict:
+    obj = {"metadata": {"name": "x", "namespace": "n", "uid": "u", "resourceVersion": "1"}, **meta.copy(members)}
+    defaults.default(resource, obj)
+    strategy.prepare_create(resource, obj)
+    return obj
+
+
+def pod(container: dict | None = None, **spec: Any) -> dict:
+    containers = [{"name": "c", "image": "i:1", **(container or {})}]
+    return made(PODS, spec={"containers": containers, "serviceAccountName": "default", **spec})
+
+
+def wrong(resource: Resource, obj: dict) -> list[str]:
+    return [str(e) for e in validation.validate_create(resource, obj)]
+
+
+def test_a_plain_pod_is_valid() -> None:
+    assert wrong(PODS, pod()) == []
+
+
+@pytest.mark.parametrize(
+    ("container", "spec", "error"),
+    [
+        ({"image": ""}, {}, "spec.containers[0].image: Required value"),
+        (
+            {"image": " i"},
+            {},
+            'spec.containers[0].image: Invalid value: " i": must not have leading or trailing whitespace',
+        ),
+        (
+            {"volumeMounts": [{"name": "v", "mountPath": "/a"}]},
+            {},
+            'spec.containers[0].volumeMounts[0].name: Not found: "v"',
+        ),
+        (
+            {"livenessProbe": {"tcpSocket": {"port": 1}, "exec": {"command": ["x"]}}},
+            {},
+            "spec.containers[0].livenessProbe.tcpSocket: Forbidden: may not specify more than 1 handler type",
+        ),
+        (
+            {"lifecycle": {"preStop": {"sleep": {"seconds": 31}}}},
+            {},
+            "spec.containers[0].lifecycle.preStop.sleep.seconds: Invalid value: 31: must be non-negative and less than "
+            "terminationGracePeriodSeconds (30)",
+        ),
+        (
+            {"resources": {"limits": {"a.b/c": "2"}, "requests": {"a.b/c": "1"}}},
+            {},
+            'spec.containers[0].resources.requests: Invalid value: "1": must be equal to a.b/c limit of 2',
+        ),
+        (
+            {"resources": {"requests": {"a.b/c": "1"}}},
+            {},
+            "spec.containers[0].resources.limits: Required value: Limit must be set for non overcommitable resources",
+        ),
+        (
+            {"securityContext": {"allowPrivilegeEscalation": False, "privileged": True}},
+            {},
+            'spec.containers[0].securityContext: Invalid value: {"allowPrivilegeEscalation":false,"privileged":true}: '
+            "cannot set `allowPrivilegeEscalation` to false and `privileged` to true",
+        ),
+        (
+            {},
+            {"activeDeadlineSeconds": 0},
+            "spec.activeDeadlineSeconds: Invalid value: 0: must be between 1 and 2147483647, inclusive",
+        ),
+        (
+            {},
+            {"dnsPolicy": "None"},
+            "spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None",
+        ),
+        (
+            {},
+            {"tolerations": [{"key": "a", "operator": "Around"}]},
+            'spec.tolerations[0].operator: Unsupported value: "Around": supported values: "Equal", "Exists"',
+        ),
+        (
+            {},
+            {"volumes": [{"name": "v", "emptyDir": {}, "hostPath": {"path": "/"}}]},
+            "spec.volumes[0].hostPath: Forbidden: may not specify more than 1 volume type",
+        ),
+        (
+            {},
+            {"hostUsers": False, "hostNetwork": True},
+            "spec.hostNetwork: Forbidden: when `hostUsers` is false",
+        ),
+        (
+            {},
+            {"topologySpreadConstraints": [{"maxSkew": 0, "topologyKey": "k", "whenUnsatisfiable": "DoNotSchedule"}]},
+            "spec.topologySpreadConstraints[0].maxSkew: Invalid value: 0: must be greater than zero",
+        ),
+    ],
+)
+def test_pod_errors(container: dict, spec: dict, error: str) -> None:
+    assert error in wrong(PODS, pod(container, **spec))
+
+
+def changed(old: dict, *, subresource: str = "", **spec: Any) -> list[str]:
+    new = meta.copy(old)
+    new["spec"].update(spec)
+    return [str(e) for e in validation.validate_update(PODS, new, old, subresource)]
+
+
+def test_the_image_and_a_shorter_deadline_are_all_that_changes_in_a_pod() -> None:
+    old = pod(activeDeadlineSeconds=100)
+    image = [{**old["spec"]["containers"][0], "image": "i:2"}]
+    assert changed(old, containers=image, activeDeadlineSeconds=50) == []
+    assert "must be less than or equal to previous value" in changed(old, activeDeadlineSeconds=200)[0]
+    assert changed(old, hostname="h")[0].startswith("spec: Forbidden: pod updates may not change fields other than")
+
+
+def test_tolerations_may_only_be_added() -> None:
+    toleration = {"key": "a", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 1}
+    old = pod(tolerations=[toleration])
+    added = {"key": "b", "operator": "Exists"}
+    assert changed(old, tolerations=[{**toleration, "tolerationSeconds": 9}, added]) == []
+    assert "existing toleration can not be modified" in changed(old, tolerations=[added])[0]
+
+
+def test_a_gated_pod_may_be_told_more_narrowly_where_to_run() -> None:
+    old = pod(schedulingGates=[{"name": "g"}], nodeSelector={"a": "b"})
+    assert changed(old, nodeSelector={"a": "b", "c": "d"}, schedulingGates=[]) == []
+    assert "only additions are allowed" in changed(old, nodeSelector={"a": "x"})[0]
+
+
+def test_an_ended_container_stays_ended() -> None:
+    old = pod(restartPolicy="Never")
+    ended = {"name": "c", "state": {"terminated": {"exitCode": 1}}}
+    old["status"]["containerStatuses"] = [ended]
+    new = meta.copy(old)
+    new["status"]["containerStatuses"][0]["state"] = {"running": {}}
+    errors = [str(e) for e in validation.validate_update(PODS, new, old, "status")]
+    assert errors == ["status.containerStatuses[0].state: Forbidden: may not be transitioned to non-terminated state"]
+
+
+def test_metadata_errors_of_an_update_are_told_by_the_kind_and_by_every_kind() -> None:
+    old = made(CONFIGMAPS)
+    new = meta.copy(old)
+    new["metadata"]["labels"] = {"a b": "c"}
+    assert len(validation.validate_update(CONFIGMAPS, new, old)) == 4
+
+
+def test_an_immutable_config_map_stays_as_it_is() -> None:
+    old = made(CONFIGMAPS, data={"a": "1"}, immutable=True)
+    new = meta.copy(old)
+    new["data"]["a"] = "2"
+    errors = [str(e) for e in validation.validate_update(CONFIGMAPS, new, old)]
+    assert errors == ["data: Forbidden: field is immutable when `immutable` is set"]
+
+
+def test_too_much_data_is_refused_without_a_field() -> None:
+    obj = made(CONFIGMAPS, data={"a": "x" * (1024 * 1024 + 1)})
+    assert wrong(CONFIGMAPS, obj) == ["[]: Too long: may not be more than 1048576 bytes"]
+
+
+def test_mounts_of_a_stateful_set_may_name_its_claims() -> None:
+    claim = {
+        "metadata": {"name": "d"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+    }
+    container = {"name": "c", "image": "i", "volumeMounts": [{"name": "d", "mountPath": "/d"}]}
+    obj = made(
+        STATEFULSETS,
+        spec={
+            "selector": {"matchLabels": {"a": "b"}},
+            "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [container]}},
+            "volumeClaimTemplates": [claim],
+        },
+    )
+    assert wrong(STATEFULSETS, obj) == []
+
+
+def test_a_deployment_that_can_neither_surge_nor_shrink_is_refused() -> None:
+    obj = made(
+        DEPLOYMENTS,
+        spec={
+            "selector": {"matchLabels": {"a": "b"}},
+            "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}},
+            "strategy": {"rollingUpdate": {"maxSurge": "0%", "maxUnavailable": 0}},
+        },
+    )
+    path = "spec.strategy.rollingUpdate.maxUnavailable"
+    assert wrong(DEPLOYMENTS, obj) == [f"{path}: Invalid value: 0: may not be 0 when `maxSurge` is 0"]
+
+
+def test_a_claim_grows_only_when_it_is_bound() -> None:
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    old = made(PERSISTENTVOLUMECLAIMS, spec=spec)
+    new = meta.copy(old)
+    new["spec"]["resources"]["requests"]["storage"] = "2Gi"
+    assert "spec is immutable" in str(validation.validate_update(PERSISTENTVOLUMECLAIMS, new, old)[0])
+    old["status"]["phase"] = "Bound"
+    assert validation.validate_update(PERSISTENTVOLUMECLAIMS, new, old) == []
+
+
+def test_the_cluster_ip_of_a_service_stays() -> None:
+    spec = {"ports": [{"port": 80}], "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"], "ipFamilies": ["IPv4"]}
+    old = made(SERVICES, spec=spec)
+    new = meta.copy(old)
+    new["spec"] |= {"clusterIP": "10.0.0.2", "clusterIPs": ["10.0.0.2"]}
+    errors = [str(e) for e in validation.validate_update(SERVICES, new, old)]
+    assert errors == ['spec.clusterIPs[0]: Invalid value: ["10.0.0.2"]: may not change once set']
+
+
+@pytest.mark.parametrize(
+    ("schedule", "error"),
+    [
+        ("*/5 * * * MON-FRI", ""),
+        ("@hourly", ""),
+        ("60 * * * *", "end of range (60) above maximum (59): 60"),
+        ("* * * *", "expected exactly 5 fields, found 4: [* * * *]"),
+        ("x * * * *", 'failed to parse int from x: strconv.Atoi: parsing "x": invalid syntax'),
+        ("*/0 * * * *", "step of range should be a positive number: */0"),
+        ("5-1 * * * *", "beginning of range (5) beyond end of range (1): 5-1"),
+        ("@never", "unrecognized descriptor: @never"),
+    ],
+)
+def test_schedules(schedule: str, error: str) -> None:
+    assert schedule_error(schedule) == error
+
+
+def test_a_cron_job_with_a_long_name_is_refused() -> None:
+    job = {"template": {"spec": {"containers": [{"name": "c", "image": "i"}], "restartPolicy": "Never"}}}
+    obj = made(CRONJOBS, spec={"schedule": "@daily", "jobTemplate": {"spec": job}})
+    assert wrong(CRONJOBS, obj) == []
+    obj["metadata"]["name"] = "x" * 53
+    assert "must be no more than 52" in wrong(CRONJOBS, obj)[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("{}", None),
+        ("no", "invalid character 'o' in literal null (expecting 'u')"),
+        ("", "unexpected end of JSON input"),
+        ('{"a"}', "invalid character '}' after object key"),
+        ("[1,]", "invalid character ']' looking for beginning of value"),
+        ("{}x", "invalid character 'x' after top-level value"),
+        ("{a}", "invalid character 'a' looking for beginning of object key string"),
+    ],
+)
+def test_json_errors_are_gos(text: str, error: str | None) -> None:
+    assert syntax_error(text) == error
+
+
+def test_a_docker_config_that_is_no_json_is_redacted() -> None:
+    obj = made(SECRETS, type="kubernetes.io/dockerconfigjson", stringData={".dockerconfigjson": "no"})
+    assert wrong(SECRETS, obj) == [
+        'data[.dockerconfigjson]: Invalid value: "<secret contents redacted>": '
+        "invalid character 'o' in literal null (expecting 'u')"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "error"),
+    [
+        ("0,2-4", 4, ""),
+        ("", 0, ""),
+        ("3-1", 0, "non-increasing order, previous: 3, current: 1"),
+        ("9", 0, 'too large index: "9"'),
+        ("x", 0, 'cannot convert string to integer for index: "x"'),
+    ],
+)
+def test_indexes_of_a_job(text: str, count: int, error: str) -> None:
+    assert count_indexes(text, 5) == (count, error)
+
+
+def test_every_rule_is_of_a_known_resource() -> None:
+    assert set(validation._TABLE) <= {(r.group, r.plural) for r in TABLE}
