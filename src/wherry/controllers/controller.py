@@ -66,7 +66,10 @@ class Controller(ABC):
     """
 
     name: ClassVar[str]
-    """The name of the controller: of its work queue and of the service account that it acts as."""
+    """The name of the controller: of its work queue and, where `account` is empty, of its service account."""
+
+    account: ClassVar[str] = ""
+    """The service account in kube-system that it acts as; empty: `name`."""
 
     component: ClassVar[str] = ""
     """The component that its events name; empty: `name`."""

@@ -20,6 +20,7 @@ from wherry.controllers.nodelifecycle import NodeLifecycleController
 from wherry.controllers.podgc import PodGCController
 from wherry.controllers.replicaset import ReplicaSetController
 from wherry.controllers.replicationcontroller import ReplicationControllerController
+from wherry.controllers.resourcequota import ResourceQuotaController
 from wherry.controllers.rootca import RootCAController
 from wherry.controllers.serviceaccount import ServiceAccountController
 from wherry.controllers.statefulset import StatefulSetController
@@ -47,6 +48,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     NodeLifecycleController,
     TaintEvictionController,
     PodGCController,
+    ResourceQuotaController,
     # Last: it reads whole objects through the informers of the others, and metadata alone of the rest.
     GarbageCollector,
 )
@@ -71,7 +73,7 @@ class Manager:
         self._recorders: list[EventRecorder] = []
         self.controllers: list[Controller] = []
         for kind in controllers:
-            writer = client_for(kind.name) if client_for else client
+            writer = client_for(kind.account or kind.name) if client_for else client
             recorder = EventRecorder(writer, kind.component or kind.name)
             self._recorders.append(recorder)
             self.controllers.append(kind(Context(writer, self.informers, recorder, settings or Settings())))

@@ -1,8 +1,9 @@
 """The pod garbage collector: pods that nobody else removes.
 
 Watches pods and nodes. Deletes, without grace: pods bound to a node that has not existed for 40 seconds (read from the
-server first), pods that are being deleted and never were bound, and beyond the threshold the oldest finished pods. A
-pod that had not finished is marked Failed with the condition DisruptionTarget first.
+server first; they get the condition DisruptionTarget), pods that are being deleted and never were bound or whose node is
+not ready and out of service, and beyond the threshold the oldest finished pods. A pod that had not finished is marked
+Failed first, since no kubelet will.
 """
 
 from collections.abc import Iterable
@@ -11,14 +12,16 @@ from wherry.api import errors, meta
 from wherry.api.meta import Object
 from wherry.api.resources import NODES, PODS
 from wherry.client.cache import by_node
-from wherry.client.client import STRATEGIC_PATCH
 from wherry.controllers import pods as podutil
 from wherry.controllers.controller import Controller, gather_all
+from wherry.controllers.disruptions import mark_failed
+from wherry.controllers.nodetaints import taints_of
 from wherry.util import clock
 
 _NODE = "node"
 _FINISHED = "finished"
 _QUARANTINE = 40.0
+_OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 _NODE_KEY = "node:"
 _FINISHED_KEY = "finished"
 
@@ -31,7 +34,9 @@ class PodGCController(Controller):
         self._pods = self.watch(PODS, self._suspects)
         self._pods.add_index(_NODE, by_node)
         self._pods.add_index(_FINISHED, lambda pod: ("",) if podutil.is_finished(pod) else ())
-        self._nodes = self.informer(NODES)
+        self._nodes = self.watch(
+            NODES, self._affected, changed=lambda old, new: (old.get("spec") or {}) != (new.get("spec") or {})
+        )
         self._nodes.add_handler(on_delete=lambda node: self.queue.add(_NODE_KEY + meta.name(node)))
         self._missing: dict[str, float] = {}
 
@@ -39,10 +44,14 @@ class PodGCController(Controller):
         node = pod["spec"].get("nodeName")
         if node and self._nodes.lister.get(node) is None:
             yield _NODE_KEY + node
-        if not node and meta.is_deleting(pod):
+        if meta.is_deleting(pod):
             yield meta.key_of(pod)
         if podutil.is_finished(pod):
             yield _FINISHED_KEY
+
+    def _affected(self, node: Object) -> Iterable[str]:
+        pods = self._pods.lister.by_index(_NODE, meta.name(node))
+        return [meta.key_of(pod) for pod in pods if meta.is_deleting(pod)]
 
     async def reconcile(self, key: str) -> float | None:
         if key == _FINISHED_KEY:
@@ -51,9 +60,17 @@ class PodGCController(Controller):
             return await self._collect_of_node(key.removeprefix(_NODE_KEY))
         else:
             pod = self._pods.lister.get(key)
-            if pod is not None and meta.is_deleting(pod) and not pod["spec"].get("nodeName"):
-                await self._delete(pod, "PodGC: unscheduled pod is terminating")
+            if pod is not None and meta.is_deleting(pod) and self._nobody_ends(pod):
+                await self._delete(pod, "")
         return None
+
+    def _nobody_ends(self, pod: Object) -> bool:
+        """Tell whether no kubelet will see to the end of the pod."""
+        node = self._nodes.lister.get(pod["spec"].get("nodeName") or "")
+        if not pod["spec"].get("nodeName"):
+            return True
+        out = node is not None and any(taint["key"] == _OUT_OF_SERVICE for taint in taints_of(node))
+        return out and node is not None and not meta.is_true(node, "Ready")
 
     async def _collect_of_node(self, node: str) -> float | None:
         pods = self._pods.lister.by_index(_NODE, node)
@@ -80,19 +97,11 @@ class PodGCController(Controller):
             finished.sort(key=lambda pod: (pod["metadata"].get("creationTimestamp", ""), meta.name(pod)))
             await gather_all(self._delete(pod, "") for pod in finished[:surplus] if not meta.is_deleting(pod))
 
-    async def _delete(self, pod: Object, why: str) -> None:
-        name, namespace = meta.name(pod), meta.namespace(pod)
+    async def _delete(self, pod: Object, message: str) -> None:
         try:
             if not podutil.is_finished(pod):
-                condition = {
-                    "type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC", "message": why,
-                    "lastTransitionTime": clock.timestamp(),
-                }  # fmt: skip
-                patch = {"metadata": {"uid": meta.uid(pod)}, "status": {"phase": "Failed", "conditions": [condition]}}
-                await self.client.patch(
-                    PODS, name, patch, namespace, subresource="status", content_type=STRATEGIC_PATCH
-                )
+                await mark_failed(self.client, pod, reason="DeletionByPodGC", message=message)
             options = {"gracePeriodSeconds": 0, "preconditions": {"uid": meta.uid(pod)}}
-            await self.client.delete(PODS, name, namespace, options=options)
+            await self.client.delete(PODS, meta.name(pod), meta.namespace(pod), options=options)
         except (errors.NotFound, errors.Conflict):
             return

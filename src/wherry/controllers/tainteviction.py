@@ -1,93 +1,89 @@
-"""The taint eviction controller: deletes pods from nodes whose ``NoExecute`` taints they do not tolerate (any longer).
+"""The taint eviction controller: deletes the pods that may not be on their node any longer.
 
-Watches pods that are bound, and nodes. Deletes pods. Guarantees that a pod stays for the shortest ``tolerationSeconds``
-of the tolerations that it needs, counted from when the taint was added, and that it stays for good when the taint goes
-before that.
+Watches pods and nodes. Writes the DisruptionTarget condition and deletes pods. Guarantees that a pod on a node with a
+NoExecute taint is deleted at once when it does not tolerate the taint, and after the least of its tolerations'
+seconds when it does, counted from when this process saw the taint first (a restart starts anew). Respects no
+PodDisruptionBudget: the node is not coming back soon.
 """
 
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Iterable, Sequence
 
-from wherry.api import errors, meta
+from wherry.api import meta
 from wherry.api.meta import Object
 from wherry.api.resources import NODES, PODS
 from wherry.client.cache import by_node
-from wherry.client.client import STRATEGIC_PATCH
 from wherry.client.events import NORMAL
-from wherry.controllers import pods as podutil
 from wherry.controllers.controller import Controller
+from wherry.controllers.disruptions import mark_and_delete
 from wherry.controllers.nodefit import tolerates
+from wherry.controllers.nodetaints import NO_EXECUTE, taints_of
 from wherry.util import clock
 
-_NODE = "node"
+_BY_NODE = "node"
+_REASON = "DeletionByTaintManager"
+_MESSAGE = "Taint manager: deleting due to NoExecute taint"
 
 
-def evict_in(pod: Object, taints: Iterable[Object], *, now: datetime) -> float | None:
-    """Return the seconds until the pod has to go (0 or less: now), None when it may stay."""
-    tolerations = pod["spec"].get("tolerations") or ()
-    waits: list[float] = []
+def evicting_taints(node: Object | None) -> list[Object]:
+    """Return the NoExecute taints of a node (None: of a node that is not there)."""
+    return [taint for taint in taints_of(node) if taint.get("effect") == NO_EXECUTE] if node else []
+
+
+def may_stay(taints: Sequence[Object], tolerations: Sequence[Object]) -> float | None:
+    """Return the seconds that a pod may stay on a node with these NoExecute taints, None when for ever."""
+    used = []
     for taint in taints:
-        if taint.get("effect") != "NoExecute":
-            continue
-        fitting = [toleration for toleration in tolerations if tolerates(toleration, taint)]
-        if not fitting:
+        found = next((toleration for toleration in tolerations if tolerates(toleration, taint)), None)
+        if found is None:
             return 0.0
-        limits = [toleration["tolerationSeconds"] for toleration in fitting if "tolerationSeconds" in toleration]
-        if limits:
-            added = clock.parse(taint["timeAdded"]) if taint.get("timeAdded") else now
-            waits.append(min(limits) - (now - added).total_seconds())
-    return min(waits, default=None)
+        used.append(found)
+    limits = [found["tolerationSeconds"] for found in used if found.get("tolerationSeconds") is not None]
+    return max(0.0, float(min(limits))) if limits else None
 
 
 class TaintEvictionController(Controller):
     name = "taint-eviction-controller"
+    account = "node-controller"
+    workers = 8
 
     def register(self) -> None:
-        self._nodes = self.watch(NODES, self._pods_on, changed=_taints_changed)
-        self._pods = self.watch(PODS, changed=_placement_changed)
-        self._pods.add_index(_NODE, by_node)
-        self._marked: set[str] = set()
+        self._pods = self.watch(PODS, changed=_placed_anew)
+        self._pods.add_index(_BY_NODE, by_node)
+        self._nodes = self.watch(
+            NODES, self._pods_on, changed=lambda old, new: evicting_taints(old) != evicting_taints(new)
+        )
+        self._since: dict[str, tuple[str, float]] = {}
 
     def _pods_on(self, node: Object) -> Iterable[str]:
-        return [meta.key_of(pod) for pod in self._pods.lister.by_index(_NODE, meta.name(node))]
+        return [meta.key_of(pod) for pod in self._pods.lister.by_index(_BY_NODE, meta.name(node))]
 
     async def reconcile(self, key: str) -> float | None:
         pod = self._pods.lister.get(key)
-        if pod is None or meta.is_deleting(pod) or podutil.is_finished(pod) or not pod["spec"].get("nodeName"):
-            self._marked.discard(key)
+        if pod is None or meta.is_deleting(pod) or not pod["spec"].get("nodeName"):
+            self._since.pop(key, None)
             return None
-        node = self._nodes.lister.get(pod["spec"]["nodeName"])
-        left = evict_in(pod, ((node or {}).get("spec") or {}).get("taints") or (), now=clock.now())
+        taints = evicting_taints(self._nodes.lister.get(pod["spec"]["nodeName"]))
+        left = may_stay(taints, pod["spec"].get("tolerations") or ()) if taints else None
         if left is None:
-            if key in self._marked:
-                self._marked.discard(key)
+            if self._since.pop(key, None) is not None:
                 self.recorder.event(pod, NORMAL, "TaintManagerEviction", f"Cancelling deletion of Pod {key}")
             return None
-        self._marked.add(key)
+        uid, since = self._since.get(key, ("", 0.0))
+        if uid != meta.uid(pod):
+            since = clock.monotonic()
+            self._since[key] = (meta.uid(pod), since)
+        left -= clock.monotonic() - since
         if left > 0:
             return left
-        self._marked.discard(key)
         self.recorder.event(pod, NORMAL, "TaintManagerEviction", f"Marking for deletion Pod {key}")
-        await self._evict(pod)
+        await mark_and_delete(self.client, pod, reason=_REASON, message=_MESSAGE)
         return None
 
-    async def _evict(self, pod: Object) -> None:
-        condition = {
-            "type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager",
-            "message": "Taint manager: deleting due to NoExecute taint", "lastTransitionTime": clock.timestamp(),
-        }  # fmt: skip
-        patch = {"metadata": {"uid": meta.uid(pod)}, "status": {"conditions": [condition]}}
-        name, namespace = meta.name(pod), meta.namespace(pod)
-        try:
-            await self.client.patch(PODS, name, patch, namespace, subresource="status", content_type=STRATEGIC_PATCH)
-            await self.client.delete(PODS, name, namespace, options={"preconditions": {"uid": meta.uid(pod)}})
-        except (errors.NotFound, errors.Conflict):
-            return
 
-
-def _taints_changed(old: Object, new: Object) -> bool:
-    return (old.get("spec") or {}).get("taints") != (new.get("spec") or {}).get("taints")
-
-
-def _placement_changed(old: Object, new: Object) -> bool:
-    return any(old["spec"].get(name) != new["spec"].get(name) for name in ("nodeName", "tolerations"))
+def _placed_anew(old: Object, new: Object) -> bool:
+    before, after = old["spec"], new["spec"]
+    return (
+        before.get("nodeName") != after.get("nodeName")
+        or before.get("tolerations") != after.get("tolerations")
+        or meta.is_deleting(old) != meta.is_deleting(new)
+    )

@@ -1,0 +1,225 @@
+"""What objects use of a ResourceQuota (kubernetes ``pkg/quota/v1/evaluator``): for admission and for the controller."""
+
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import Any
+
+from wherry.api import meta, quantity
+from wherry.api.meta import Object
+from wherry.api.quantity import Quantity
+from wherry.api.resources import PERSISTENTVOLUMECLAIMS, PODS, SERVICES, Resource
+from wherry.api.selectors import labels
+from wherry.util import clock
+
+Usage = dict[str, Quantity]
+
+_ONE = Quantity(Fraction(1))
+_LEGACY = {"configmaps", "persistentvolumeclaims", "replicationcontrollers", "resourcequotas", "secrets", "services"}
+_BARE = {"cpu", "memory", "ephemeral-storage"}
+_STORAGE_CLASS = "storageclass.storage.k8s.io"
+
+
+def count_name(resource: Resource) -> str:
+    """Return the quota name that counts the objects of a resource: ``count/deployments.apps``."""
+    return f"count/{resource.group_resource}"
+
+
+def names_of(resource: Resource) -> set[str]:
+    """Return the fixed quota names that objects of a resource can use; see `may_use` for the open-ended ones."""
+    names = {count_name(resource)}
+    if resource is PODS:
+        names |= {"pods", *_BARE, *(f"{kind}.{name}" for kind in ("requests", "limits") for name in _BARE)}
+    elif resource is PERSISTENTVOLUMECLAIMS:
+        names |= {"persistentvolumeclaims", "requests.storage"}
+    elif resource is SERVICES:
+        names |= {"services", "services.nodeports", "services.loadbalancers"}
+    elif not resource.group and resource.plural in _LEGACY:
+        names.add(resource.plural)
+    return names
+
+
+def may_use(resource: Resource, name: str) -> bool:
+    """Tell whether objects of a resource can use the quota name."""
+    if name in names_of(resource):
+        return True
+    if resource is PERSISTENTVOLUMECLAIMS:
+        return f".{_STORAGE_CLASS}/" in name
+    if resource is PODS:
+        bare = name.removeprefix("requests.").removeprefix("limits.")
+        return f".{_STORAGE_CLASS}/" not in name and (bare.startswith("hugepages-") or "/" in bare) and (
+            not name.startswith("count/")
+        )  # fmt: skip
+    return False
+
+
+def usage(resource: Resource, obj: Object) -> Usage:
+    """Return what one object uses, by quota name."""
+    used: Usage = {count_name(resource): _ONE}
+    if resource is PODS:
+        if not _is_terminal(obj):
+            used |= {"pods": _ONE} | _pod_compute(obj["spec"])
+    elif resource is PERSISTENTVOLUMECLAIMS:
+        used |= _claim(obj)
+    elif resource is SERVICES:
+        used |= _service(obj["spec"])
+    elif not resource.group and resource.plural in _LEGACY:
+        used[resource.plural] = _ONE
+    return used
+
+
+def matches_scopes(quota_spec: Object, resource: Resource, obj: Object) -> bool:
+    """Tell whether an object is in the scopes of a quota; a quota without scopes holds all objects."""
+    terms = [{"scopeName": name, "operator": "Exists"} for name in quota_spec.get("scopes") or ()]
+    terms += (quota_spec.get("scopeSelector") or {}).get("matchExpressions") or ()
+    return all(_in_scope(term, resource, obj) for term in terms)
+
+
+def add(total: Usage, used: Usage) -> Usage:
+    """Return the sum of two usages."""
+    return {**total, **{name: total[name] + value if name in total else value for name, value in used.items()}}
+
+
+def _in_scope(term: Object, resource: Resource, obj: Object) -> bool:
+    scope = term["scopeName"]
+    spec = obj.get("spec") or {}
+    if resource is PERSISTENTVOLUMECLAIMS and scope == "VolumeAttributesClass":
+        name = spec.get("volumeAttributesClassName")
+        return _requirement(term, name)
+    if resource is not PODS:
+        return False
+    if scope in ("Terminating", "NotTerminating"):
+        return (spec.get("activeDeadlineSeconds") is not None) == (scope == "Terminating")
+    if scope in ("BestEffort", "NotBestEffort"):
+        return is_best_effort(spec) == (scope == "BestEffort")
+    if scope == "PriorityClass":
+        return _requirement(term, spec.get("priorityClassName"))
+    if scope == "CrossNamespacePodAffinity":
+        return _has_foreign_affinity(spec)
+    return False
+
+
+def _requirement(term: Object, value: str | None) -> bool:
+    expression = {"key": "name", "operator": term["operator"], "values": term.get("values")}
+    selector = labels.from_selector({"matchExpressions": [expression]})
+    return selector.matches({"name": value} if value else {})
+
+
+def is_best_effort(spec: Object) -> bool:
+    """Tell whether no container of a pod requests or limits cpu or memory."""
+    parts = [spec, *(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
+    for part in parts:
+        resources = part.get("resources") or {}
+        for kind in ("requests", "limits"):
+            for name, value in (resources.get(kind) or {}).items():
+                if name in ("cpu", "memory") and quantity.parse(value):
+                    return False
+    return True
+
+
+def _has_foreign_affinity(spec: Object) -> bool:
+    affinity = spec.get("affinity") or {}
+    for kind in ("podAffinity", "podAntiAffinity"):
+        found = affinity.get(kind) or {}
+        terms = list(found.get("requiredDuringSchedulingIgnoredDuringExecution") or ())
+        preferred = found.get("preferredDuringSchedulingIgnoredDuringExecution") or ()
+        terms += [entry["podAffinityTerm"] for entry in preferred]
+        if any(term.get("namespaces") or term.get("namespaceSelector") is not None for term in terms):
+            return True
+    return False
+
+
+def _is_terminal(pod: Object) -> bool:
+    if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+        return True
+    md = pod["metadata"]
+    if not md.get("deletionTimestamp"):
+        return False
+    # The timestamp of a deletion already includes the grace period.
+    return clock.now() > clock.parse(md["deletionTimestamp"])
+
+
+def _pod_compute(spec: Object) -> Usage:
+    used: Usage = {}
+    for name, value in pod_amounts(spec, "requests").items():
+        used[f"requests.{name}"] = value
+        if name in _BARE or name.startswith("hugepages-"):
+            used[name] = value
+    for name, value in pod_amounts(spec, "limits").items():
+        if name in _BARE:
+            used[f"limits.{name}"] = value
+    return used
+
+
+def pod_amounts(spec: Object, kind: str) -> Usage:
+    """Return the effective requests or limits of a pod: containers and sidecars together, or an init container that
+    needs more while it runs; those of the pod itself instead; overhead on top."""
+    total: Usage = {}
+    for container in spec.get("containers") or ():
+        total = add(total, _amounts(container, kind))
+    sidecars: Usage = {}
+    peak: Usage = {}
+    for container in spec.get("initContainers") or ():
+        own = _amounts(container, kind)
+        if container.get("restartPolicy") == "Always":
+            sidecars = add(sidecars, own)
+            total = add(total, own)
+            own = sidecars
+        else:
+            own = add(sidecars, own)
+        peak = _larger(peak, own)
+    total = _larger(total, peak)
+    total |= _amounts(spec, kind)
+    overhead = {name: quantity.parse(value) for name, value in (spec.get("overhead") or {}).items()}
+    if kind == "limits":
+        overhead = {name: value for name, value in overhead.items() if name in total}
+    return add(total, overhead)
+
+
+def _amounts(holder: Object, kind: str) -> Usage:
+    found: dict[str, Any] = (holder.get("resources") or {}).get(kind) or {}
+    return {name: quantity.parse(value) for name, value in found.items()}
+
+
+def _larger(one: Usage, other: Usage) -> Usage:
+    return {**one, **{name: value for name, value in other.items() if name not in one or one[name] < value}}
+
+
+def _claim(claim: Object) -> Usage:
+    spec = claim["spec"]
+    used: Usage = {"persistentvolumeclaims": _ONE}
+    asked = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
+    amount = quantity.parse(asked) if asked is not None else None
+    if amount is not None:
+        used["requests.storage"] = amount
+    name = spec.get("storageClassName") or meta.annotations(claim).get("volume.beta.kubernetes.io/storage-class")
+    if name:
+        used[f"{name}.{_STORAGE_CLASS}/persistentvolumeclaims"] = _ONE
+        if amount is not None:
+            used[f"{name}.{_STORAGE_CLASS}/requests.storage"] = amount
+    return used
+
+
+def _service(spec: Object) -> Usage:
+    used: Usage = {"services": _ONE}
+    ports = spec.get("ports") or ()
+    kind = spec.get("type", "ClusterIP")
+    count = 0
+    if kind == "NodePort" or (kind == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is not False):
+        count = len(ports)
+    elif kind == "LoadBalancer":
+        count = sum(1 for port in ports if port.get("nodePort"))
+    used["services.nodeports"] = Quantity(Fraction(count))
+    used["services.loadbalancers"] = Quantity(Fraction(int(kind == "LoadBalancer")))
+    return used
+
+
+def total_usage(quota_spec: Object, objects: Iterable[tuple[Resource, Iterable[Object]]]) -> dict[str, str]:
+    """Return ``status.used`` of a quota: of every name in ``hard`` what the objects in its scopes use."""
+    hard = quota_spec.get("hard") or {}
+    total: Usage = {}
+    for resource, found in objects:
+        for obj in found:
+            if matches_scopes(quota_spec, resource, obj):
+                total = add(total, {name: value for name, value in usage(resource, obj).items() if name in hard})
+    zero = Quantity(Fraction(0))
+    return {name: str(total.get(name, zero)) for name in sorted(hard)}

@@ -1,0 +1,80 @@
+"""The ResourceQuota controller: what is used of each quota.
+
+Watches quotas and, as far as quotas name them, all other resources (``count/<resource>`` starts an informer of
+metadata). Writes ``status.hard`` and ``status.used``. Admission raises ``used`` at each create; this controller brings it
+down after deletions and when pods end, and right when the quota changes.
+"""
+
+from collections.abc import Iterable
+
+from wherry.api import errors, meta, quota
+from wherry.api.meta import Object
+from wherry.api.resources import PERSISTENTVOLUMECLAIMS, PODS, RESOURCEQUOTAS, SERVICES, Resource
+from wherry.client.informer import SharedInformer
+from wherry.controllers.catalog import Catalog
+from wherry.controllers.controller import Controller
+
+# Several changes of a namespace come together; the caches hold what admission has counted by then.
+_DELAY = 0.1
+
+
+def new_status(found: Object, used: dict[str, str]) -> Object:
+    """Return the status of a quota."""
+    return {"hard": found["spec"].get("hard") or {}, "used": used}
+
+
+class ResourceQuotaController(Controller):
+    name = "resourcequota-controller"
+
+    def register(self) -> None:
+        self._quotas = self.watch(RESOURCEQUOTAS)
+        self._catalog = Catalog(self.informers)
+        self._sources[self._catalog.informer.resource] = self._catalog.informer
+        self._tracked: dict[Resource, SharedInformer] = {}
+        for resource in (PODS, SERVICES, PERSISTENTVOLUMECLAIMS, RESOURCEQUOTAS):
+            self._track(resource)
+
+    def _track(self, resource: Resource) -> SharedInformer:
+        informer = self._tracked.get(resource)
+        if informer is None:
+            thin = resource not in (PODS, SERVICES, PERSISTENTVOLUMECLAIMS, RESOURCEQUOTAS)
+            informer = self._tracked[resource] = self.informers.informer(resource, metadata_only=thin)
+            informer.add_handler(
+                on_add=self._enqueue_namespace,
+                on_update=lambda old, new: self._updated(resource, old, new),
+                on_delete=self._enqueue_namespace,
+            )
+        return informer
+
+    def _updated(self, resource: Resource, old: Object, new: Object) -> None:
+        if resource is not RESOURCEQUOTAS and quota.usage(resource, old) != quota.usage(resource, new):
+            self._enqueue_namespace(new)
+
+    def _enqueue_namespace(self, obj: Object) -> None:
+        for found in self._quotas.lister.list(meta.namespace(obj)):
+            self.queue.add_after(meta.key_of(found), _DELAY)
+
+    def _resources_of(self, found: Object) -> Iterable[Resource]:
+        names = found["spec"].get("hard") or {}
+        for resource in self._catalog:
+            if resource.namespaced and any(quota.may_use(resource, name) for name in names):
+                yield resource
+
+    async def reconcile(self, key: str) -> float | None:
+        found = self._quotas.lister.get(key)
+        if found is None or meta.is_deleting(found):
+            return None
+        namespace, objects = meta.namespace(found), []
+        for resource in self._resources_of(found):
+            informer = self._track(resource)
+            await informer.wait_synced()
+            objects.append((resource, informer.lister.list(namespace)))
+        status = new_status(found, quota.total_usage(found["spec"], objects))
+        if status == found.get("status"):
+            return None
+        try:
+            answer = await self.client.update_status(RESOURCEQUOTAS, {**found, "status": status})
+        except errors.NotFound:
+            return None
+        self.wrote(key, RESOURCEQUOTAS, answer)
+        return None

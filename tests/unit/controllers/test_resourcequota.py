@@ -1,0 +1,74 @@
+from cluster import Cluster, running
+
+from wherry.api import quota
+from wherry.api.resources import PODS, RESOURCEQUOTAS
+from wherry.controllers.resourcequota import ResourceQuotaController
+
+
+def quota_of(hard: dict[str, str], **spec: object) -> dict:
+    return {
+        "kind": "ResourceQuota", "apiVersion": "v1", "metadata": {"name": "q", "namespace": "ns"},
+        "spec": {"hard": hard, **spec},
+    }  # fmt: skip
+
+
+def pod(name: str, cpu: str = "", **spec: object) -> dict:
+    resources = {"requests": {"cpu": cpu, "memory": "64Mi"}, "limits": {"cpu": cpu}} if cpu else {}
+    return {
+        "kind": "Pod", "apiVersion": "v1", "metadata": {"name": name, "namespace": "ns"},
+        "spec": {"containers": [{"name": "c", "resources": resources}], **spec},
+    }  # fmt: skip
+
+
+def used(cluster: Cluster) -> dict[str, str]:
+    return cluster.get(RESOURCEQUOTAS, "q")["status"]["used"]
+
+
+async def test_pods_count_while_they_live() -> None:
+    hard = {"pods": "5", "requests.cpu": "1", "limits.cpu": "2", "memory": "1Gi", "count/pods": "9"}
+    async with running(
+        ResourceQuotaController, objects=(quota_of(hard), pod("a", "250m"), pod("b", "250m"))
+    ) as cluster:
+        wanted = {"pods": "2", "requests.cpu": "500m", "limits.cpu": "500m", "memory": "128Mi", "count/pods": "2"}
+        assert used(cluster) == wanted
+        assert cluster.get(RESOURCEQUOTAS, "q")["status"]["hard"] == hard
+        cluster.set_phase(cluster.get(PODS, "a"), "Succeeded")
+        await cluster.settle()
+        assert used(cluster)["pods"] == "1" and used(cluster)["count/pods"] == "2"
+        cluster.fake.remove(PODS, "ns/b")
+        await cluster.settle()
+        assert used(cluster)["pods"] == "0"
+
+
+async def test_other_resources_are_counted_by_name() -> None:
+    hard = {"count/deployments.apps": "2", "configmaps": "3", "requests.storage": "1Gi", "services.nodeports": "4",
+            "gold.storageclass.storage.k8s.io/requests.storage": "1Gi"}  # fmt: skip
+    deployment = {"kind": "Deployment", "apiVersion": "apps/v1", "metadata": {"name": "d", "namespace": "ns"}}
+    service = {"kind": "Service", "apiVersion": "v1", "metadata": {"name": "s", "namespace": "ns"},
+               "spec": {"type": "NodePort", "ports": [{"port": 1}, {"port": 2}]}}  # fmt: skip
+    claim = {"kind": "PersistentVolumeClaim", "apiVersion": "v1", "metadata": {"name": "c", "namespace": "ns"},
+             "spec": {"storageClassName": "gold", "resources": {"requests": {"storage": "512Mi"}}}}  # fmt: skip
+    async with running(ResourceQuotaController, objects=(quota_of(hard), deployment, service, claim)) as cluster:
+        assert used(cluster) == {
+            "count/deployments.apps": "1", "configmaps": "0", "requests.storage": "512Mi", "services.nodeports": "2",
+            "gold.storageclass.storage.k8s.io/requests.storage": "512Mi",
+        }  # fmt: skip
+
+
+async def test_scopes_choose_the_pods() -> None:
+    scoped = quota_of({"pods": "5"}, scopes=["NotBestEffort", "NotTerminating"])
+    objects = (scoped, pod("a"), pod("b", "1"), pod("c", "1", activeDeadlineSeconds=3))
+    async with running(ResourceQuotaController, objects=objects) as cluster:
+        assert used(cluster) == {"pods": "1"}
+
+
+def test_an_init_container_counts_only_for_what_it_needs_more() -> None:
+    spec = {
+        "containers": [{"resources": {"requests": {"cpu": "1"}}}],
+        "initContainers": [
+            {"resources": {"requests": {"cpu": "500m"}}, "restartPolicy": "Always"},
+            {"resources": {"requests": {"cpu": "2"}}},
+        ],
+        "overhead": {"cpu": "250m"},
+    }
+    assert str(quota.pod_amounts(spec, "requests")["cpu"]) == "2750m"
