@@ -20,6 +20,7 @@ Report = Callable[[str, float], None]
 _SERVER_PATIENCE = 60.0
 _NODE_PATIENCE = 120.0
 _POLL = 0.01
+_NOT_READY = "node.kubernetes.io/not-ready"
 _API_PORT, _KUBELET_PORT = 6443, 10250
 
 
@@ -157,12 +158,15 @@ def _usable(config: ClusterConfig) -> bool:
 
 
 def _node_ready(probe: ApiProbe, config: ClusterConfig) -> bool:
-    """Tell whether the node is Ready as reported by the node process that runs now."""
+    """Tell whether the node is Ready and takes pods: the taint of a node that is not goes a moment after that."""
     node = probe.get(f"/api/v1/nodes/{config.node_name}")
     if node is None:
         return False
     conditions = node.get("status", {}).get("conditions") or []
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+    taints = node["spec"].get("taints") or []
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions) and not any(
+        taint["key"] == _NOT_READY for taint in taints
+    )
 
 
 def _account_exists(probe: ApiProbe) -> bool:

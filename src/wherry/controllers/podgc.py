@@ -1,9 +1,9 @@
 """The pod garbage collector: pods that nobody else removes.
 
 Watches pods and nodes. Deletes, without grace: pods bound to a node that has not existed for 40 seconds (read from the
-server first; they get the condition DisruptionTarget), pods that are being deleted and never were bound or whose node is
-not ready and out of service, and beyond the threshold the oldest finished pods. A pod that had not finished is marked
-Failed first, since no kubelet will.
+server first; they get the condition DisruptionTarget), pods that are being deleted and never were bound or whose node
+is not ready and out of service, and beyond the threshold the oldest finished pods. A pod that had not finished is
+marked Failed first, since no kubelet will.
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
 from cluster import running
 
 from wherry.api import meta
-from wherry.api.resources import NODES
+from wherry.api.resources import NODES, PODS
 from wherry.controllers.controller import Settings
 from wherry.controllers.podgc import PodGCController
 from wherry.util import clock
