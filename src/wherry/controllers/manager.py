@@ -17,6 +17,7 @@ from wherry.controllers.garbagecollector import GarbageCollector
 from wherry.controllers.job import JobController
 from wherry.controllers.namespace import NamespaceController
 from wherry.controllers.nodelifecycle import NodeLifecycleController
+from wherry.controllers.persistentvolume import PersistentVolumeController
 from wherry.controllers.podgc import PodGCController
 from wherry.controllers.replicaset import ReplicaSetController
 from wherry.controllers.replicationcontroller import ReplicationControllerController
@@ -26,6 +27,7 @@ from wherry.controllers.serviceaccount import ServiceAccountController
 from wherry.controllers.statefulset import StatefulSetController
 from wherry.controllers.tainteviction import TaintEvictionController
 from wherry.controllers.ttlafterfinished import TTLAfterFinishedController
+from wherry.controllers.volumeprotection import ClaimProtectionController, VolumeProtectionController
 from wherry.util.tasks import Scope
 
 log = logging.getLogger(__name__)
@@ -49,6 +51,9 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     TaintEvictionController,
     PodGCController,
     ResourceQuotaController,
+    PersistentVolumeController,
+    ClaimProtectionController,
+    VolumeProtectionController,
     # Last: it reads whole objects through the informers of the others, and metadata alone of the rest.
     GarbageCollector,
 )

@@ -1,8 +1,8 @@
 """The ResourceQuota controller: what is used of each quota.
 
 Watches quotas and, as far as quotas name them, all other resources (``count/<resource>`` starts an informer of
-metadata). Writes ``status.hard`` and ``status.used``. Admission raises ``used`` at each create; this controller brings it
-down after deletions and when pods end, and right when the quota changes.
+metadata). Writes ``status.hard`` and ``status.used``. Admission raises ``used`` at each create; this controller brings
+it down after deletions and when pods end, and right when the quota changes.
 """
 
 from collections.abc import Iterable
