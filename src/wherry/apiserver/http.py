@@ -5,11 +5,12 @@ write) → encode. Paths that are no resources go to `wherry.apiserver.paths`.
 """
 
 import asyncio
+import contextlib
 import gzip
 import hashlib
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
@@ -63,6 +64,8 @@ class Frontend:
         self.flow = FlowLimits()
         self.metrics = Metrics()
         self.relay = relay
+        self._long: set[asyncio.Task[Any]] = set()
+        self._stopping = False
         self._parser = PathParser(lambda: api.registry.table)
         self._encoder = Encoder(api.registry)
         api.registry.on_table_change.append(self._parser.forget)
@@ -149,9 +152,10 @@ class Frontend:
         if not _is_plain(accept):
             form = negotiate.negotiate(accept, protobuf=resource in _WITH_PROTOBUF)
         if is_long(verb, info.subresource):
-            if handler is None:
-                return await self.relay.handle(http, request, info)
-            return await self._answer(http, request, await handler(self.api, request), form)
+            with self._ended_at_stop():
+                if handler is None:
+                    return await self.relay.handle(http, request, info)
+                return await self._answer(http, request, await handler(self.api, request), form)
         self.flow.enter(exempt=True)
         try:
             if verb not in ("get", "list"):
@@ -160,6 +164,23 @@ class Frontend:
             return await self._answer(http, request, await handler(self.api, request), form)
         finally:
             self.flow.leave()
+
+    @contextlib.contextmanager
+    def _ended_at_stop(self) -> Iterator[None]:
+        """Note the task of a request that would run for as long as its client likes, for `end_streams`."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._long.add(task)
+        try:
+            yield
+        finally:
+            self._long.discard(task)
+
+    def end_streams(self) -> None:
+        """End watches and other streams: the server stops. A watch ends as one whose time is up; its client resumes."""
+        self._stopping = True
+        for task in list(self._long):
+            task.cancel()
 
     async def _answer(self, http: web.BaseRequest, request: Request, answer: Answer, form: Form) -> web.StreamResponse:
         if isinstance(answer, Watched):
@@ -185,6 +206,11 @@ class Frontend:
             await response.write_eof()
         except (ConnectionResetError, ConnectionAbortedError):
             log.debug("a watch of %s ended early", request.resource.plural)
+        except asyncio.CancelledError:
+            transport = http.transport
+            if not self._stopping or transport is None or transport.get_write_buffer_size():  # type: ignore[attr-defined]
+                raise  # also at the stop, when the client does not read: the connection is dropped
+            await response.write_eof()
         finally:
             await answer.events.aclose()  # type: ignore[attr-defined]
         return response

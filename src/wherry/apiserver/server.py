@@ -12,6 +12,7 @@ from aiohttp import web
 from wherry.api.resources import CERTIFICATESIGNINGREQUESTS, SERVICES, TABLE
 from wherry.apiserver import reviewing
 from wherry.apiserver.admission.chain import Chain
+from wherry.apiserver.admission.context import AdmissionContext
 from wherry.apiserver.admission.order import standard
 from wherry.apiserver.admission.plugin import Plugin
 from wherry.apiserver.api import Api
@@ -81,7 +82,7 @@ class ApiServer:
         *,
         issuer: ServiceAccountIssuer,
         tokens: Sequence[TokenAuthenticator] = (),
-        plugins: Callable[[Registry], list[Plugin]] = standard,
+        plugins: Callable[[AdmissionContext], list[Plugin]] = standard,
     ) -> None:
         self.options = options
         self.registry = registry = Registry(store)
@@ -92,12 +93,10 @@ class ApiServer:
         )
         self.authorizer = UnionAuthorizer(registry)
         self.issuer = issuer
-        self.api = Api(
-            registry,
-            Schemas(),
-            Chain([*plugins(registry), EscalationCheck(self.authorizer.rbac, self.authorizer)]),
-            Hooks(),
-        )
+        schemas = Schemas()
+        chosen = plugins(AdmissionContext(registry, schemas, self.authorizer))
+        escalation = EscalationCheck(self.authorizer.rbac, self.authorizer)
+        self.api = Api(registry, schemas, Chain([*chosen, escalation]), Hooks())
         reviewing.register(self.api, ReviewContext(registry, self.authenticator, self.authorizer, issuer))
         self.health = Health()
         self.discovery = Discovery(self.registry, server_address=lambda: f"{options.address}:{self.port}")
@@ -141,6 +140,7 @@ class ApiServer:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.health.stopping = True
+        self.frontend.end_streams()
         if self._runner is not None:
             await self._runner.cleanup()
         await self.proxy.close()

@@ -58,7 +58,7 @@ class NodeServer:
                 ),
             ]
         )
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await runner.setup()
         try:
             context = await asyncio.to_thread(_tls, self._config)
