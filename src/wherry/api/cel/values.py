@@ -4,9 +4,11 @@ int, float, str, bytes, bool, None, list and dict stand for themselves; a ``uint
 their types; nothing else does.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 INT_MIN, INT_MAX = -(1 << 63), (1 << 63) - 1
@@ -156,6 +158,19 @@ def order(left: Any, right: Any) -> int:
 
 
 _ORDERED = frozenset({bool, int, Uint, float, str, bytes, Duration, Timestamp})
+
+
+def show_double(value: float) -> str:
+    """Write a number as Go's ``%v`` does: ``5``, ``1.5``, ``1e+06``."""
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
+    sign, digits, power = Decimal(repr(value)).normalize().as_tuple()
+    assert isinstance(power, int)
+    exponent = len(digits) + power - 1
+    if value != 0 and not -4 <= exponent < 6:
+        head = "".join(map(str, digits))
+        return f"{'-' if sign else ''}{head[0]}{'.' + head[1:] if head[1:] else ''}e{exponent:+03d}"
+    return repr(value).removesuffix(".0") if "e" not in repr(value) else format(Decimal(repr(value)), "f")
 
 
 def checked_int(value: int) -> int:

@@ -19,6 +19,7 @@ from wherry.api.cel.values import (
     checked_int,
     checked_uint,
     kind_of,
+    show_double,
 )
 
 for _kind in ("string", "bytes", "list(A)", "map(A, B)"):
@@ -129,19 +130,7 @@ add("string(timestamp) -> string", format_timestamp)
 add("string(duration) -> string", format_duration)
 
 
-@function("string(double) -> string")
-def string_of_double(value: float) -> str:
-    """Render a double as Go's ``strconv.FormatFloat(v, 'g', -1, 64)`` does."""
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "+Inf" if value > 0 else "-Inf"
-    mantissa, _, exponent = f"{value!r:}".partition("e")
-    digits = f"{value:.17g}" if not exponent else ""
-    if not exponent and abs(value) < 1e21:
-        plain = mantissa.removesuffix(".0")
-        return plain if abs(value) < 1e21 and len(plain.lstrip("-").split(".")[0]) <= 21 else digits
-    return f"{mantissa.removesuffix('.0')}e{int(exponent):+03d}"
+add("string(double) -> string", show_double)
 
 
 @function("string(bytes) -> string", traversal=(0,))

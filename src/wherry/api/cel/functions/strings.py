@@ -4,10 +4,9 @@ import json
 from typing import Any
 
 from wherry.api.cel.functions import add, function
-from wherry.api.cel.functions.standard import string_of_double
 from wherry.api.cel.functions.times import format_duration, format_timestamp
 from wherry.api.cel.regex import compiled
-from wherry.api.cel.values import EvalError, TypeValue, kind_of
+from wherry.api.cel.values import EvalError, TypeValue, kind_of, show_double
 
 _SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 _UPPER = str.maketrans("abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -162,7 +161,7 @@ def render(value: Any) -> str:
         case "int" | "uint":
             return str(int(value))
         case "double":
-            return string_of_double(value)
+            return show_double(value)
         case "null":
             return "null"
         case "bytes":

@@ -1,0 +1,129 @@
+"""What an expression may cost at most, told from the sizes that its types allow (cel-go ``checker/cost.go``).
+
+Units are those of the API server's limits: about one per step; reading a string costs a tenth per character.
+"""
+
+import math
+from typing import NamedTuple
+
+from wherry.api.cel import ast
+from wherry.api.cel.types import Type
+
+UNBOUNDED = (1 << 64) - 1
+
+RULE_LIMIT = 10_000_000
+"""What one rule may be estimated to cost."""
+
+TOTAL_LIMIT = 100_000_000
+"""What all rules of one schema may be estimated to cost."""
+
+_LIST, _MAP, _STRUCT = 10, 30, 40
+_PER_CHARACTER = 0.1
+_PER_REGEX_CHARACTER = 0.25
+_MULTIPLIED = frozenset({"matches", "find", "findAll"})
+_ORDER = frozenset({"_==_", "_!=_", "_<_", "_<=_", "_>_", "_>=_"})
+_SCALARS = frozenset({"bool", "int", "uint", "double", "timestamp", "duration", "null", "type"})
+
+
+class Estimate(NamedTuple):
+    """The most that a node costs, and the most characters or members that its value has."""
+
+    cost: int
+    size: int
+
+
+def estimate(root: ast.Node) -> int:
+    """Return the most that a checked tree costs."""
+    return _node(root).cost
+
+
+def _capped(value: int) -> int:
+    return min(value, UNBOUNDED)
+
+
+def _share(size: int, factor: float) -> int:
+    return UNBOUNDED if size >= UNBOUNDED else math.ceil(size * factor)
+
+
+def _size(kind: Type) -> int:
+    if kind.kind in _SCALARS:
+        return 1
+    return kind.size if kind.size is not None else UNBOUNDED
+
+
+def _node(node: ast.Node) -> Estimate:
+    match node:
+        case ast.Const():
+            return Estimate(0, len(node.value) if isinstance(node.value, (str, bytes)) else 1)
+        case ast.Ident():
+            return Estimate(1, _size(node.type))
+        case ast.Select():
+            operand = _node(node.operand)
+            return Estimate(_capped(operand.cost + (not node.test)), _size(node.type))
+        case ast.Call():
+            return _call(node)
+        case ast.ListLiteral():
+            return Estimate(_capped(_LIST + sum(_node(item).cost for item in node.items)), len(node.items))
+        case ast.MapLiteral():
+            cost = sum(_node(key).cost + _node(value).cost for key, value, _ in node.entries)
+            return Estimate(_capped(_MAP + cost), len(node.entries))
+        case ast.StructLiteral():
+            return Estimate(_capped(_STRUCT + sum(_node(value).cost for _, value, _ in node.entries)), 1)
+        case ast.Comprehension():
+            return _comprehension(node)
+        case ast.OptionalMap():
+            operand, body = _node(node.operand), _node(node.body)
+            return Estimate(_capped(operand.cost + body.cost + 2), body.size)
+    raise TypeError(node)
+
+
+def _call(node: ast.Call) -> Estimate:
+    args = [_node(arg) for arg in ([node.target] if node.target is not None else []) + node.args]
+    total = sum(arg.cost for arg in args)
+    size = _size(node.type)
+    match node.function:
+        case "_&&_" | "_||_":
+            return Estimate(_capped(total), 1)
+        case "_?_:_":
+            return Estimate(_capped(args[0].cost + max(args[1].cost, args[2].cost)), max(args[1].size, args[2].size))
+        case "_[_]" | "_[?_]":
+            return Estimate(_capped(total + 1), size)
+        case "_+_" if node.type.kind in ("string", "bytes", "list"):
+            joined = _capped(args[0].size + args[1].size)
+            own = 1 if node.type.kind == "list" else _share(joined, _PER_CHARACTER)
+            return Estimate(_capped(total + own), joined)
+        case "@in":
+            return Estimate(_capped(total + (1 if node.args[1].type.kind == "map" else args[1].size)), 1)
+        case "contains" if node.target is not None:
+            read = _share(args[0].size, _PER_CHARACTER) * _share(args[1].size, _PER_CHARACTER)
+            return Estimate(_capped(total + read), 1)
+    if node.function in _ORDER:
+        return Estimate(_capped(total + _share(min(args[0].size, args[1].size), _PER_CHARACTER)), 1)
+    if node.function in _MULTIPLIED:
+        read = _share(_capped(args[0].size + 1), _PER_CHARACTER) * _share(args[1].size, _PER_REGEX_CHARACTER)
+        return Estimate(_capped(total + read), args[0].size)
+    return _other(node, args, total)
+
+
+def _other(node: ast.Call, args: list[Estimate], total: int) -> Estimate:
+    """A function of a library: what it reads, and a result no larger than that."""
+    read = {index for overload in node.overloads for index in overload.traversal if index < len(args)}
+    target = node.target.type if node.target is not None else node.args[0].type if node.args else None
+    factor = 1.0 if target is not None and target.kind == "list" else _PER_CHARACTER
+    cost = sum(_share(args[index].size, factor) for index in read) or 1
+    size = _size(node.type)
+    if size == UNBOUNDED and args:
+        size = max(arg.size for arg in args)
+    return Estimate(_capped(total + cost), size)
+
+
+# Of each macro: what one step costs beside its expressions, and what all of it costs once (its expansion to a fold).
+_FOLDS = {"all": (3, 1), "exists": (4, 1), "exists_one": (2, 2), "filter": (13, 11), "map": (12, 11)}
+_OTHER_FOLD = (32, 31)
+
+
+def _comprehension(node: ast.Comprehension) -> Estimate:
+    over = _node(node.range)
+    step, once = _FOLDS.get(node.macro, _OTHER_FOLD if node.macro.startswith("transformMap") else _FOLDS["map"])
+    each = step + sum(_node(arg).cost for arg in node.args)
+    return Estimate(_capped(over.cost + once + over.size * each), 1 if node.type.kind == "bool" else over.size)

@@ -1,0 +1,103 @@
+"""The formats of strings that schemas may name; others are ignored (apiextensions ``validation/formats.go``)."""
+
+import base64
+import binascii
+import ipaddress
+import re
+from collections.abc import Callable
+from datetime import date
+from urllib.parse import urlsplit
+
+from wherry.api import names
+from wherry.api.cel.functions.times import parse_duration, parse_timestamp
+from wherry.api.cel.values import EvalError
+
+_HOSTNAME = re.compile(
+    r"(?=.{1,253}\.?\Z)(?!-)[\w\u0080-\U0010ffff-]{1,63}(?<!-)(?:\.(?!-)[\w\u0080-\U0010ffff-]{1,63}(?<!-))*\.?"
+)
+_EMAIL = re.compile(r"[^@\s<>]+@[^@\s<>]+")
+_UUID = r"(?i)[0-9a-f]{8}-?[0-9a-f]{4}-?%s[0-9a-f]{3}-?%s[0-9a-f]{3}-?[0-9a-f]{12}"
+_WORDS = re.compile(
+    r"(\d+)\s*(nano|ns|micro|µs|us|milli|ms|seconds?|s|minutes?|min|m|hours?|hr|h|days?|d|weeks?|wk|w)s?"
+)
+
+
+def _succeeds(parse: Callable[[str], object], text: str) -> bool:
+    try:
+        parse(text)
+    except (EvalError, ValueError, binascii.Error):
+        return False
+    return True
+
+
+def _pattern(pattern: str) -> Callable[[str], bool]:
+    compiled = re.compile(pattern, re.ASCII)
+    return lambda text: compiled.fullmatch(text) is not None
+
+
+def _uri(text: str) -> bool:
+    if not text or any(ord(char) < 33 or ord(char) == 127 for char in text):
+        return False
+    try:
+        parts = urlsplit(text)
+        return bool(parts.scheme) or text.startswith("/")
+    except ValueError:
+        return False
+
+
+def _duration(text: str) -> bool:
+    if _succeeds(parse_duration, text):
+        return True
+    rest = _WORDS.sub("", text)
+    return bool(text) and rest != text and not rest.strip()
+
+
+def _luhn(text: str) -> bool:
+    digits = [int(char) for char in re.sub(r"[^0-9]", "", text)]
+    if not 12 < len(digits) < 20:
+        return False
+    doubled = [d if at % 2 else (d * 2 - 9 if d > 4 else d * 2) for at, d in enumerate(reversed(digits), 1)]
+    return sum(doubled) % 10 == 0
+
+
+def _isbn(text: str) -> bool:
+    digits = re.sub(r"[\s-]", "", text)
+    if re.fullmatch(r"\d{9}[\dX]", digits):
+        return sum((10 if c == "X" else int(c)) * (10 - at) for at, c in enumerate(digits)) % 11 == 0
+    if re.fullmatch(r"\d{13}", digits):
+        return sum(int(c) * (3 if at % 2 else 1) for at, c in enumerate(digits)) % 10 == 0
+    return False
+
+
+FORMATS: dict[str, Callable[[str], bool]] = {
+    "bsonobjectid": _pattern(r"[0-9a-fA-F]{24}"),
+    "uri": _uri,
+    "email": lambda text: _EMAIL.fullmatch(text) is not None,
+    "hostname": lambda text: _HOSTNAME.fullmatch(text) is not None,
+    "ipv4": lambda text: _succeeds(ipaddress.IPv4Address, text),
+    "ipv6": lambda text: _succeeds(ipaddress.IPv6Address, text),
+    "cidr": lambda text: "/" in text and _succeeds(lambda t: ipaddress.ip_network(t, strict=False), text),
+    "mac": _pattern(r"(?:[0-9A-Fa-f]{2}([:-])){5,7}[0-9A-Fa-f]{2}|(?:[0-9A-Fa-f]{4}\.){2,3}[0-9A-Fa-f]{4}"),
+    "uuid": _pattern(_UUID % ("[0-9a-f]", "[0-9a-f]")),
+    "uuid3": _pattern(_UUID % ("3", "[0-9a-f]")),
+    "uuid4": _pattern(_UUID % ("4", "[89ab]")),
+    "uuid5": _pattern(_UUID % ("5", "[89ab]")),
+    "isbn": _isbn,
+    "isbn10": lambda text: len(re.sub(r"[\s-]", "", text)) == 10 and _isbn(text),
+    "isbn13": lambda text: len(re.sub(r"[\s-]", "", text)) == 13 and _isbn(text),
+    "creditcard": _luhn,
+    "ssn": _pattern(r"\d{3}[- ]?\d{2}[- ]?\d{4}"),
+    "hexcolor": _pattern(r"#?(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6})"),
+    "rgbcolor": _pattern(
+        r"rgb\(\s*(?:\d{1,2}|1\d\d|2[0-4]\d|25[0-5])\s*(?:,\s*(?:\d{1,2}|1\d\d|2[0-4]\d|25[0-5])\s*){2}\)"
+    ),
+    "byte": lambda text: _succeeds(lambda t: base64.b64decode(t.replace("\n", ""), validate=True), text),
+    "password": lambda text: True,
+    "date": lambda text: re.fullmatch(r"\d{4}-\d\d-\d\d", text) is not None and _succeeds(date.fromisoformat, text),
+    "duration": _duration,
+    "date-time": lambda text: _succeeds(parse_timestamp, text),
+    "datetime": lambda text: _succeeds(parse_timestamp, text),
+    "k8s-short-name": lambda text: not names.is_dns1123_label(text),
+    "k8s-long-name": lambda text: not names.is_dns1123_subdomain(text),
+}
+NUMBER_FORMATS = frozenset({"int32", "int64", "float", "double"})
