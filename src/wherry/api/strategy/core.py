@@ -100,23 +100,36 @@ def _create_quota(obj: Obj) -> None:
     obj["status"] = {}
 
 
+_REFERENCE = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
+
+
+def _about(member: str) -> Getter:
+    """Return a getter for the object of an event in either of its forms."""
+    core, new = _at("involvedObject", member), _at("regarding", member)
+    return lambda obj: core(obj) or new(obj)
+
+
+def _reporter(obj: Obj) -> str:
+    return obj.get("reportingComponent") or obj.get("reportingController") or ""
+
+
+def _source(obj: Obj) -> str:
+    return _at("source", "component")(obj) or _at("deprecatedSource", "component")(obj) or _reporter(obj)
+
+
 _EVENT_FIELDS: dict[str, Getter] = {
-    **{
-        f"involvedObject.{m}": _at("involvedObject", m)
-        for m in ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
-    },
+    **{f"involvedObject.{m}": _about(m) for m in _REFERENCE},
     "reason": _at("reason"),
-    "reportingComponent": _at("reportingComponent"),
-    "source": lambda obj: _at("source", "component")(obj) or _at("reportingComponent")(obj),
+    "reportingComponent": _reporter,
+    "source": _source,
     "type": _at("type"),
 }
-
-
-def _event_v1_fields() -> dict[str, Getter]:
-    """Events of ``events.k8s.io`` are selected by the names that the core group gives to their fields."""
-    fields = {k.replace("involvedObject.", "regarding."): v for k, v in _EVENT_FIELDS.items()}
-    return {**fields, "reportingController": _at("reportingComponent")}
-
+_NEW_EVENT_FIELDS: dict[str, Getter] = {
+    **{f"regarding.{m}": _about(m) for m in _REFERENCE},
+    "reason": _at("reason"),
+    "reportingController": _reporter,
+    "type": _at("type"),
+}
 
 STRATEGIES = {
     ("", "namespaces"): Strategy(
@@ -136,7 +149,7 @@ STRATEGIES = {
     ("", "resourcequotas"): Strategy(create=_create_quota),
     ("", "endpoints"): Strategy(create_on_update=True),
     ("", "events"): Strategy(create_on_update=True, fields=_EVENT_FIELDS),
-    ("events.k8s.io", "events"): Strategy(create_on_update=True, fields=_event_v1_fields()),
+    ("events.k8s.io", "events"): Strategy(create_on_update=True, fields=_NEW_EVENT_FIELDS),
     ("", "podtemplates"): Strategy(generation=content_changed),
     ("", "replicationcontrollers"): Strategy(
         create=_create_replication_controller,

@@ -463,7 +463,7 @@ def _cron_job(obj: Obj) -> Errors:
         errors += non_negative(spec.get(member), f"spec.{member}")
     name = obj["metadata"].get("name", "")
     if len(name) > 52:
-        errors.append(field.invalid("metadata.name", name, "must be no more than 52 bytes"))
+        errors.append(field.invalid("metadata.name", name, "must be no more than 52 characters"))
     return errors
 
 

@@ -28,6 +28,11 @@ _VOLUMES = {
 _SECCOMP_POD = "seccomp.security.alpha.kubernetes.io/pod"
 _SECCOMP = "container.seccomp.security.alpha.kubernetes.io/"
 _APPARMOR = "container.apparmor.security.beta.kubernetes.io/"
+_ANNOTATIONS = {
+    "scheduler.alpha.kubernetes.io/critical-pod": 'non-functional in v1.16+; use the "priorityClassName" field instead',
+    "security.alpha.kubernetes.io/sysctls": 'non-functional in v1.11+; use the "sysctls" field instead',
+    "security.alpha.kubernetes.io/unsafe-sysctls": 'non-functional in v1.11+; use the "sysctls" field instead',
+}
 _GROUPS = ("initContainers", "containers")
 
 
@@ -156,25 +161,26 @@ def _containers(spec: Obj, path: str) -> list[str]:
         for i, container in enumerate(spec.get(group) or ()):
             at = f"{path}.{group}[{i}]"
             resources = container.get("resources") or {}
-            for member in ("limits", "requests"):
-                amount = (resources.get(member) or {}).get("memory")
-                if amount is not None:
-                    out += _fraction("memory", amount, f"{at}.resources.{member}[memory]")
-                amount = (resources.get(member) or {}).get("ephemeral-storage")
-                if amount is not None:
-                    out += _fraction("ephemeral-storage", amount, f"{at}.resources.{member}[ephemeral-storage]")
-            names: dict[str, str] = {}
-            for j, variable in enumerate(container.get("env") or ()):
-                name = variable.get("name", "")
-                value = variable.get("value", "")
-                if name in names and f"$({name})" not in value:
-                    if not variable.get("valueFrom") and names[name] == value:
-                        out.append(f'{at}.env[{j}]: duplicate name "{name}"')
-                    else:
-                        detail = f'hides previous definition of "{name}", which may be dropped when using apply'
-                        out.append(f"{at}.env[{j}]: {detail}")
-                names[name] = value
+            for name in ("memory", "ephemeral-storage"):
+                for member in ("limits", "requests"):
+                    amount = (resources.get(member) or {}).get(name)
+                    if amount is not None:
+                        out += _fraction(amount, f"{at}.resources.{member}[{name}]")
+            out += _hidden_variables(container.get("env") or (), f"{at}.env")
             out += _duplicate_ports(container, at)
+    return out + _duplicate_port_names(spec, f"{path}.containers")
+
+
+def _hidden_variables(found: Any, path: str) -> list[str]:
+    """A variable may be set again when the new value builds on the old one."""
+    out: list[str] = []
+    names: set[str] = set()
+    for i, variable in enumerate(found):
+        name = variable.get("name", "")
+        if name in names and f"$({name})" not in (variable.get("value") or ""):
+            detail = f'hides previous definition of "{name}", which may be dropped when using apply'
+            out.append(f"{path}[{i}]: {detail}")
+        names.add(name)
     return out
 
 
@@ -184,14 +190,29 @@ def _duplicate_ports(container: Obj, path: str) -> list[str]:
     for i, port in enumerate(container.get("ports") or ()):
         key = (port.get("containerPort"), port.get("protocol"), port.get("hostIP") or "", port.get("hostPort") or 0)
         if key in seen:
-            at = f"{path}.ports[{i}]"
-            out.append(f"{at}: duplicate port definition with {path}.ports[{seen[key]}]")
+            out.append(f"{path}.ports[{i}]: duplicate port definition with {path}.ports[{seen[key]}]")
         else:
             seen[key] = i
     return out
 
 
-def _fraction(name: str, amount: str, path: str) -> list[str]:
+def _duplicate_port_names(spec: Obj, path: str) -> list[str]:
+    """Within a container it is an error; among containers a Service would find the first."""
+    out: list[str] = []
+    seen: dict[str, str] = {}
+    for i, container in enumerate(spec.get("containers") or ()):
+        for j, port in enumerate(container.get("ports") or ()):
+            name, at = port.get("name"), f"{path}[{i}].ports[{j}].name"
+            if not name:
+                continue
+            first = seen.setdefault(name, at)
+            if first != at:
+                detail = f"services and probes that select ports by name will use {first}"
+                out.append(f'{at}: duplicate port name "{name}" with {first}, {detail}')
+    return out
+
+
+def _fraction(amount: str, path: str) -> list[str]:
     if amount.endswith("m") and Quantity.parse(amount).milli() % 1000:
         return [f'{path}: fractional byte value "{amount}" is invalid, must be an integer']
     return []
@@ -201,7 +222,7 @@ def _limits(spec: Obj, path: str) -> list[str]:
     overhead = spec.get("overhead") or {}
     return [
         w for name in ("memory", "ephemeral-storage") if name in overhead
-        for w in _fraction(name, overhead[name], f"{path}.overhead[{name}]")
+        for w in _fraction(overhead[name], f"{path}.overhead[{name}]")
     ]  # fmt: skip
 
 
@@ -238,21 +259,33 @@ def _at(obj: Obj | None, *path: str) -> Obj | None:
     return obj
 
 
-def _templates(*path: str) -> Any:
+def _name(obj: Obj) -> list[str]:
+    """Names of pods begin with the name of what makes them."""
+    wrong = checks.label(obj["metadata"].get("name", ""))
+    if not wrong:
+        return []
+    detail = (
+        "this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is recommended"
+    )
+    return [f"metadata.name: {detail}: [{' '.join(wrong)}]"]
+
+
+def _templates(*path: str, named: bool = True) -> Any:
     def warn(obj: Obj, old: Obj | None) -> list[str]:
-        return for_template(_at(obj, *path), _at(old, *path), ".".join(path))
+        warnings = _name(obj) if named and old is None else []
+        return warnings + for_template(_at(obj, *path), _at(old, *path), ".".join(path))
 
     return warn
 
 
 WARNINGS = {
     ("", "pods"): for_pod,
-    ("", "podtemplates"): _templates("template"),
+    ("", "podtemplates"): _templates("template", named=False),
     ("", "replicationcontrollers"): _templates("spec", "template"),
     ("apps", "deployments"): _templates("spec", "template"),
     ("apps", "replicasets"): _templates("spec", "template"),
-    ("apps", "daemonsets"): _templates("spec", "template"),
-    ("apps", "statefulsets"): _templates("spec", "template"),
+    ("apps", "daemonsets"): _templates("spec", "template", named=False),
+    ("apps", "statefulsets"): _templates("spec", "template", named=False),
     ("batch", "jobs"): _templates("spec", "template"),
     ("batch", "cronjobs"): _templates("spec", "jobTemplate", "spec", "template"),
 }
