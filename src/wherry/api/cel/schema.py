@@ -116,7 +116,7 @@ def _least(schema: Schema) -> int:
 
 
 def adapter(schema: Schema) -> Adapter | None:
-    """Return the function that gives JSON values the types of `type_of` (doubles, times, bytes); None: they have them."""
+    """Return the function that gives JSON values the types of `type_of` (doubles, times …); None: they have them."""
     if schema.get("x-kubernetes-int-or-string"):
         return None
     match schema.get("type"):

@@ -1,4 +1,4 @@
-"""Keys of list-maps, members of sets, and embedded objects (apiextensions ``schema/listtype``, ``schema/objectmeta``)."""
+"""Keys of list-maps, members of sets, embedded objects (apiextensions ``schema/listtype``, ``schema/objectmeta``)."""
 
 from collections.abc import Callable
 from typing import Any

@@ -26,8 +26,8 @@ def number_check(schema: dict[str, Any]) -> Any:
             of = f"with format {form}" if form else "(default format)"
             text = f"Checked value must be of type {kind} {of} in {paths.show(path)}"
             out.append(field.invalid("<nil>", "", text))
-        for text in _problems(value, low, high, step, under, over):
-            out.append(field.invalid(paths.field(path), value, f"{paths.show(path)} in body {text}"))
+        found = _problems(value, low, high, step, under, over)
+        out.extend(field.invalid(paths.field(path), value, f"{paths.show(path)} in body {text}") for text in found)
         return 2
 
     return check

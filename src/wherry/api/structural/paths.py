@@ -1,4 +1,4 @@
-"""Places in an object, kept as linked pairs while validators walk and written out only when something is wrong there."""
+"""Places in an object: linked pairs while validators walk, written out only when something is wrong there."""
 
 from typing import Any
 

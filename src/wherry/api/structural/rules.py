@@ -37,7 +37,7 @@ _BLOCKING = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule: its program (None when it cannot be compiled, for the reason `error`), and how a failure is reported."""
+    """One rule: its program (None when it cannot be compiled, for the reason `error`) and how a failure is reported."""
 
     text: str
     program: cel.Program | None

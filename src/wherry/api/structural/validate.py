@@ -1,8 +1,8 @@
 """Values against a schema, in the words of kube-apiserver's OpenAPI validator (kube-openapi ``pkg/validation``).
 
-A check takes (value, path, out, old): it adds what is wrong to `out` and returns how many checks it passed, by which the
-alternative that came nearest is chosen among those of ``anyOf`` and ``oneOf``. `old` is the value that the update replaces
-(`ABSENT` when nothing corresponds to it): what did not change is not complained about.
+A check takes (value, path, out, old): it adds what is wrong to `out` and returns how many checks it passed, by which
+the alternative that came nearest is chosen among those of ``anyOf`` and ``oneOf``. `old` is the value that the update
+replaces (`ABSENT` when nothing corresponds to it): what did not change is not complained about.
 """
 
 from collections.abc import Callable
@@ -301,7 +301,8 @@ def _composition(schema: Schema) -> Check:
 
 def _alternatives(checks: list[Check], value: Any, path: Path, old: Any, *, first: bool) -> tuple[int, Out]:
     """Return how many alternatives hold (at most one with `first`) and what is wrong with the nearest one."""
-    valid, best, most = 0, [], -1
+    best: Out = []
+    valid, most = 0, -1
     for check in checks:
         wrong: Out = []
         count = check(value, path, wrong, old)
