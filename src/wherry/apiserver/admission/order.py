@@ -1,25 +1,28 @@
 """The admission plugins of a server in the order of upstream's ``AllOrderedPlugins``."""
 
+from wherry.apiserver.admission.context import AdmissionContext
 from wherry.apiserver.admission.defaultclass import DefaultIngressClass, DefaultStorageClass
 from wherry.apiserver.admission.defaulttolerationseconds import DefaultTolerationSeconds
 from wherry.apiserver.admission.limitranger import LimitRanger
 from wherry.apiserver.admission.namespacelifecycle import NamespaceLifecycle
 from wherry.apiserver.admission.plugin import Plugin
+from wherry.apiserver.admission.podsecurity.admission import PodSecurity
 from wherry.apiserver.admission.priority import Priority
 from wherry.apiserver.admission.runtimeclass import RuntimeClass
 from wherry.apiserver.admission.serviceaccount import ServiceAccount
 from wherry.apiserver.admission.storageprotection import PersistentVolumeClaimResize, StorageObjectInUseProtection
 from wherry.apiserver.admission.taintnodesbycondition import TaintNodesByCondition
-from wherry.apiserver.attributes import Reader
 
 
-def standard(reader: Reader) -> list[Plugin]:
+def standard(context: AdmissionContext) -> list[Plugin]:
     """Return the plugins that are on by default."""
+    reader = context.registry
     return [
         NamespaceLifecycle(reader),
         LimitRanger(reader),
         ServiceAccount(reader),
         TaintNodesByCondition(),
+        PodSecurity(reader),
         Priority(reader),
         DefaultTolerationSeconds(),
         DefaultStorageClass(reader),

@@ -1,0 +1,16 @@
+"""What the server gives to its admission plugins."""
+
+from dataclasses import dataclass
+
+from wherry.apiserver.attributes import Authorizer
+from wherry.apiserver.decode import Schemas
+from wherry.apiserver.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionContext:
+    """The parts that plugins may use; most need only `registry`, as a Reader."""
+
+    registry: Registry
+    schemas: Schemas
+    authorizer: Authorizer
