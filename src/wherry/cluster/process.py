@@ -79,7 +79,7 @@ def start(name: str, paths: Paths, arguments: list[str]) -> Started:
             stdout=output,
             stderr=output,
             start_new_session=True,
-            cwd="/",
+            cwd=paths.run,  # conmon notes an out-of-memory kill in its working directory
             pass_fds=[writer],
             env={**os.environ, READY_VARIABLE: str(writer)},
         )

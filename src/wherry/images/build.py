@@ -109,7 +109,7 @@ class Builder:
         )
         with tempfile.TemporaryDirectory(dir=self._store.temporary) as directory:
             path = f"{directory}/image.tar"
-            await self._run("push", "--quiet", tag, f"oci-archive:{path}:{tag}")
+            await self._run("push", "--quiet", "--disable-compression", tag, f"oci-archive:{path}:{tag}")
             yield path
 
     def _prepare(self) -> dict[str, str]:
