@@ -11,6 +11,7 @@ from wherry.controllers.controller import Context, Controller, Settings
 from wherry.controllers.cronjob import CronJobController
 from wherry.controllers.daemonset import DaemonSetController
 from wherry.controllers.deployment import DeploymentController
+from wherry.controllers.disruption import DisruptionController
 from wherry.controllers.endpoints import EndpointsController
 from wherry.controllers.endpointslice import EndpointSliceController
 from wherry.controllers.garbagecollector import GarbageCollector
@@ -50,6 +51,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     NodeLifecycleController,
     TaintEvictionController,
     PodGCController,
+    DisruptionController,
     ResourceQuotaController,
     PersistentVolumeController,
     ClaimProtectionController,
