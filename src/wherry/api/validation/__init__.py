@@ -32,7 +32,7 @@ def validate_create(resource: Resource, obj: dict[str, Any]) -> list[FieldError]
     """Return what is wrong with a new object; its name has been generated and its strategy applied."""
     rules = _TABLE.get((resource.group, resource.plural), _ONLY_METADATA)
     errors = metadata.validate(obj["metadata"], resource.namespaced, rules.name)
-    errors += rules.create(obj)
+    errors += rules.create(obj) + rules.create_only(obj)
     # What every resource must satisfy is only looked at when the kind's own rules are satisfied.
     return errors or metadata.validate(obj["metadata"], resource.namespaced, metadata.path_segment)
 

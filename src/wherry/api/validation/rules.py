@@ -27,9 +27,10 @@ def nothing_changed(obj: Obj, old: Obj) -> Errors:
 class Rules:
     """How one kind is validated. The shared rules for metadata come before `create` and `update`.
 
-    `create` sees the whole object and runs on update, too, unless `recheck` is false; `update` adds what only holds
-    between two versions (before the others with `update_first`). `subresources` replace both for an update through a
-    subresource. `name` returns what is wrong with a name (the second argument: it is a prefix).
+    `create` sees the whole object and runs on update, too, unless `recheck` is false; `create_only` adds what an update
+    need not keep, `update` what only holds between two versions (before the others with `update_first`). `subresources`
+    replace both for an update through a subresource. `name` returns what is wrong with a name (the second argument: it
+    is a prefix).
     """
 
     create: CreateRule = nothing
@@ -38,3 +39,4 @@ class Rules:
     name: metadata.NameRule = metadata.subdomain
     recheck: bool = True
     update_first: bool = False
+    create_only: CreateRule = nothing
