@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from wherry.api import defaults, meta, strategy, validation
+from wherry.api.gojson import syntax_error
 from wherry.api.resources import (
     CONFIGMAPS,
     CRONJOBS,
@@ -18,7 +19,6 @@ from wherry.api.resources import (
     Resource,
 )
 from wherry.api.validation.cron import schedule_error
-from wherry.api.validation.gojson import syntax_error
 from wherry.api.validation.jobs import count_indexes
 
 

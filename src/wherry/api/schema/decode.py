@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 import yaml
 
+from wherry.api import gojson
 from wherry.api.meta import Object
 
 _EXPONENT = re.compile(rb"[0-9.][eE][-+]?[0-9]")
@@ -56,47 +57,7 @@ def decode_patch(raw: bytes) -> tuple[Any, list[str]]:
 
 def syntax_error(raw: bytes) -> str:
     """Return Go's message for what is wrong with the JSON text."""
-    text = raw.decode("utf-8", "replace")
-    try:
-        json.loads(text)
-    except json.JSONDecodeError as error:
-        at = error.pos
-        if error.msg.startswith("Unterminated") or at >= len(text.rstrip()):
-            return "unexpected end of JSON input"
-        where = _AFTER.get(error.msg) or (
-            "after array element" if _in_array(text[:at]) else "after object key:value pair"
-        )
-        return f"invalid character {_rune(text[at])} {where}"
-    return "invalid JSON document"
-
-
-_AFTER = {
-    "Expecting value": "looking for beginning of value",
-    "Expecting property name enclosed in double quotes": "looking for beginning of object key string",
-    "Illegal trailing comma before end of object": "looking for beginning of object key string",
-    "Illegal trailing comma before end of array": "looking for beginning of value",
-    "Expecting ':' delimiter": "after object key",
-    "Extra data": "after top-level value",
-    "Invalid control character at": "in string literal",
-    "Invalid \\escape": "in string escape code",
-}
-
-
-def _rune(char: str) -> str:
-    if char == "'":
-        return r"'\''"
-    return "'\"'" if char == '"' else f"'{char.encode('unicode_escape').decode()}'" if char < " " else f"'{char}'"
-
-
-def _in_array(text: str) -> bool:
-    """Tell whether the innermost bracket that is open at the end of `text` is that of an array."""
-    open_brackets: list[str] = []
-    for match in re.finditer(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', text):
-        if match[0] in "[{":
-            open_brackets.append(match[0])
-        elif match[0] in "]}" and open_brackets:
-            open_brackets.pop()
-    return open_brackets[-1:] == ["["]
+    return gojson.syntax_error(raw.decode("utf-8", "replace")) or "invalid JSON document"
 
 
 def go_kind(value: Any) -> str:

@@ -6,9 +6,9 @@ from typing import Any
 
 from wherry.api import field
 from wherry.api.field import FieldError
+from wherry.api.gojson import syntax_error
 from wherry.api.validation import checks, metadata
 from wherry.api.validation.containers import PROTOCOLS
-from wherry.api.validation.gojson import syntax_error
 from wherry.api.validation.pod_spec import pod_template
 from wherry.api.validation.rules import Rules
 from wherry.api.validation.service import endpoint_ip

@@ -16,17 +16,12 @@ class _SyntaxError(Exception):
 def syntax_error(text: str) -> str | None:
     """Return what is wrong with a JSON text in Go's words; None when nothing is."""
     try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        try:
-            end = _value(text, _skip(text, 0), "looking for beginning of value")
-            end = _skip(text, end)
-            if end < len(text):
-                raise _unexpected(text, end, "after top-level value")
-        except _SyntaxError as error:
-            return str(error)
-        return _END
-    return None
+        end = _skip(text, _value(text, _skip(text, 0), "looking for beginning of value"))
+    except _SyntaxError as error:
+        return str(error)
+    except RecursionError:
+        return "exceeded max depth"
+    return None if end >= len(text) else str(_unexpected(text, end, "after top-level value"))
 
 
 def _quote(char: str) -> str:
