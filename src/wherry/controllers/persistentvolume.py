@@ -2,8 +2,9 @@
 
 Watches claims, volumes and storage classes. Writes both sides of a binding (the volume's ``claimRef`` first, so that a
 volume never has two claims), their phases, and the annotation that asks an external provisioner for a volume.
-Guarantees that a claim gets the smallest available volume of its class that fits, and that a claim of a class that waits for its
-first consumer is bound only when the scheduler has chosen a node. Deletes no data: that is the provisioner's part.
+Guarantees that a claim gets the smallest available volume of its class that fits, and that a claim of a class that
+waits for its first consumer is bound only when the scheduler has chosen a node. Deletes no data: that is the
+provisioner's part.
 """
 
 from collections.abc import Iterable
@@ -212,7 +213,7 @@ class PersistentVolumeController(Controller):
             await self._bind(key, claim, todo.bind)
             return
         if todo.provisioner:
-            await self._ask_provisioner(key, claim, todo.provisioner)
+            claim = await self._ask_provisioner(key, claim, todo.provisioner)
         elif todo.waiting is not None:
             kind = WARNING if todo.waiting[0] == "ProvisioningFailed" else NORMAL
             self.recorder.event(claim, kind, *todo.waiting)
@@ -284,19 +285,19 @@ class PersistentVolumeController(Controller):
         answer = await self.client.update_status(PERSISTENTVOLUMECLAIMS, {**claim, "status": status})
         self.wrote(key, PERSISTENTVOLUMECLAIMS, answer)
 
-    async def _ask_provisioner(self, key: str, claim: Object, provisioner: str) -> None:
+    async def _ask_provisioner(self, key: str, claim: Object, provisioner: str) -> Object:
         wanted = {PROVISIONER: provisioner, BETA_PROVISIONER: provisioner}
         if not wanted.items() <= meta.annotations(claim).items():
-            md = {"annotations": wanted, "resourceVersion": claim["metadata"]["resourceVersion"]}
-            patch = {"metadata": md}
-            answer = await self.client.patch(PERSISTENTVOLUMECLAIMS, meta.name(claim), patch, meta.namespace(claim))
-            self.wrote(key, PERSISTENTVOLUMECLAIMS, answer)
+            annotations = {**meta.annotations(claim), **wanted}
+            claim = {**claim, "metadata": {**claim["metadata"], "annotations": annotations}}
+            claim = self.wrote(key, PERSISTENTVOLUMECLAIMS, await self.client.update(PERSISTENTVOLUMECLAIMS, claim))
             message = (
                 f"Waiting for a volume to be created either by the external provisioner '{provisioner}' or manually by "
                 "the system administrator. If volume creation is delayed, please verify that the provisioner is "
                 "running and correctly registered."
             )
             self.recorder.event(claim, NORMAL, "ExternalProvisioning", message)
+        return claim
 
 
 def _claim_keys(claim: Object) -> Iterable[str]:

@@ -323,10 +323,8 @@ class StatefulSetController(Controller):
                 elif _policy(owner, "whenDeleted") == "Delete":
                     refs.append(_claim_owner(owner))
                 if refs != (found["metadata"].get("ownerReferences") or []):
-                    md = {"ownerReferences": refs or None, "resourceVersion": found["metadata"]["resourceVersion"]}
-                    patch = {"metadata": md}
-                    name, namespace = meta.name(found), meta.namespace(found)
-                    await self.client.patch(PERSISTENTVOLUMECLAIMS, name, patch, namespace)
+                    changed = {**found, "metadata": {**found["metadata"], "ownerReferences": refs}}
+                    await self.client.update(PERSISTENTVOLUMECLAIMS, changed)
 
     async def _delete(self, key: str, owner: Object, pod: Object) -> None:
         try:

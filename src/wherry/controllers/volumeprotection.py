@@ -70,10 +70,9 @@ class VolumeProtectionController(Controller):
 async def _write(controller: Controller, resource: Resource, obj: Object, finalizers: list[str] | None) -> None:
     if finalizers is None:
         return
-    md = {"finalizers": finalizers or None, "resourceVersion": obj["metadata"]["resourceVersion"]}
-    patch = {"metadata": md}
+    changed = {**obj, "metadata": {**obj["metadata"], "finalizers": finalizers}}
     try:
-        answer = await controller.client.patch(resource, meta.name(obj), patch, meta.namespace(obj) or None)
+        answer = await controller.client.update(resource, changed)
     except errors.NotFound:
         return
     controller.wrote(meta.key_of(obj), resource, answer)
