@@ -14,7 +14,7 @@ from wherry.api.resources import (
     TABLE,
     Resource,
 )
-from wherry.api.strategy.pods import deletion_grace, qos_class
+from wherry.api.strategy.pods import qos_class
 
 
 def created(resource: Resource, **members: object) -> dict:
@@ -130,16 +130,6 @@ def test_one_container_without_limits_makes_a_pod_burstable() -> None:
 def test_a_gated_pod_says_so() -> None:
     pod = created(PODS, spec={"containers": [], "schedulingGates": [{"name": "g"}]})
     assert pod["status"]["conditions"][0]["reason"] == "SchedulingGated"
-
-
-def test_a_pod_that_no_node_runs_goes_at_once() -> None:
-    pod = {"spec": {"terminationGracePeriodSeconds": 30}, "status": {"phase": "Pending"}}
-    assert deletion_grace(pod, None) == 0
-    pod["spec"]["nodeName"] = "n"
-    assert deletion_grace(pod, None) == 30
-    assert deletion_grace(pod, 5) == 5
-    pod["status"]["phase"] = "Succeeded"
-    assert deletion_grace(pod, None) == 0
 
 
 def test_custom_resources_count_everything_but_metadata_and_status() -> None:

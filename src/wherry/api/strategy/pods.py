@@ -29,26 +29,23 @@ def _class_of(found: list[Obj]) -> str:
         for name in _QOS_RESOURCES:
             for total, given in ((requests, resources.get("requests")), (limits, resources.get("limits"))):
                 amount = (given or {}).get(name)
-                if amount is not None and Quantity.parse(amount) > _ZERO:
+                if amount is not None and Quantity.parse(amount):
                     total.setdefault(name, []).append(amount)
                     if total is limits:
                         limited.add(name)
         guaranteed = guaranteed and len(limited) == len(_QOS_RESOURCES)
     if not requests and not limits:
         return "BestEffort"
-    if guaranteed and all(_sum(requests.get(n, ())).value == _sum(limits[n]).value for n in _QOS_RESOURCES):
+    if guaranteed and all(_same(requests.get(n, []), limits[n]) for n in _QOS_RESOURCES):
         return "Guaranteed"
     return "Burstable"
 
 
-_ZERO = Quantity.parse("0")
-
-
-def _sum(amounts: Any) -> Quantity:
-    total = _ZERO
-    for amount in amounts:
-        total = total + Quantity.parse(amount)
-    return total
+def _same(requests: list[str], limits: list[str]) -> bool:
+    """Tell whether amounts have the same sum; mostly they are written the same."""
+    return requests == limits or sum(Quantity.parse(a).value for a in requests) == sum(
+        Quantity.parse(a).value for a in limits
+    )
 
 
 def _create(pod: Obj) -> None:
@@ -195,20 +192,6 @@ def _resized(old: Obj, new: Obj) -> Obj:
     else:
         container.pop("resizePolicy", None)
     return container
-
-
-def deletion_grace(pod: Obj, requested: int | None) -> int:
-    """Return the grace period in seconds that a deletion of the pod gets: zero removes it at once.
-
-    `requested` is the client's ``gracePeriodSeconds``, None to take the pod's own. A pod that no node runs, or that has
-    ended, has nothing to wait for.
-    """
-    period = requested if requested is not None else pod["spec"].get("terminationGracePeriodSeconds")
-    if period is None:
-        period = 0
-    if not pod["spec"].get("nodeName") or (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded"):
-        return 0
-    return max(period, 1) if period < 0 else period
 
 
 def _spec(member: str) -> Any:
