@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping
 
 from wherry.api.errors import NotAcceptable, NotFound
 from wherry.api.openapi import Documents
+from wherry.api.openapi.protobuf import ASKED_AS
+from wherry.api.openapi.protobuf import MEDIA_TYPE as PROTOBUF
 from wherry.api.resources import Resource
 from wherry.api.schema import Schema
 from wherry.apiserver.paths import JSON, TEXT, Plain
 
 _JSON_TYPES = frozenset({"*/*", "application/*", JSON})
-_SERVED = "application/json"
 _V3 = "/openapi/v3/"
 
 
@@ -27,10 +28,15 @@ class OpenApi:
         path = path.rstrip("/")
         if path not in ("/openapi/v2", "/openapi/v3") and not path.startswith(_V3):
             raise NotFound.path()
-        _accept_json(headers.get("Accept", ""))
+        accept = headers.get("Accept", "")
         if path == "/openapi/v2":
+            make, media = (self.documents.v2, JSON) if _takes_json(accept) else (self.documents.v2_protobuf, PROTOBUF)
+            if media is PROTOBUF and not _names_any(accept, ASKED_AS):
+                raise NotAcceptable(f"only the following media types are accepted: {JSON}, {PROTOBUF}")
             async with self._making:
-                return _answer(await asyncio.to_thread(self.documents.v2), JSON, params, headers)
+                return _answer(await asyncio.to_thread(make), media, params, headers)
+        if not _takes_json(accept):
+            raise NotAcceptable(f"only the following media types are accepted: {JSON}")
         if path == "/openapi/v3":
             await self._make_all()
             return _answer(self.documents.v3_index(), TEXT, params, headers)
@@ -46,10 +52,13 @@ class OpenApi:
             await asyncio.sleep(0)
 
 
-def _accept_json(accept: str) -> None:
-    """Clients ask for protobuf first and take JSON when they name it; one that names protobuf alone is refused."""
-    if accept and not any(part.partition(";")[0].strip() in _JSON_TYPES for part in accept.split(",")):
-        raise NotAcceptable(f"only the following media types are accepted: {_SERVED}")
+def _takes_json(accept: str) -> bool:
+    """Clients that know several forms name JSON among them: it is the one that costs least here."""
+    return not accept or _names_any(accept, _JSON_TYPES)
+
+
+def _names_any(accept: str, kinds: frozenset[str]) -> bool:
+    return any(part.partition(";")[0].strip() in kinds for part in accept.split(","))
 
 
 def _answer(body: bytes, media: str, params: Mapping[str, str], headers: Mapping[str, str]) -> Plain:

@@ -5,6 +5,7 @@ import pytest
 
 from wherry.api import schema
 from wherry.api.openapi import Documents
+from wherry.api.protobuf import wire
 from wherry.api.resources import TABLE, Resource, Subresource
 
 VERBS = frozenset({"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"})
@@ -52,3 +53,31 @@ def test_custom_resources_come_and_go() -> None:
     assert "apis/example.com/v1" in orjson.loads(documents.v3_index())["paths"]
     documents.remove_custom(THING)
     assert documents.v3("apis/example.com/v1") is None
+
+
+def members(data: bytes, number: int) -> list[bytes]:
+    """The length-delimited fields of a number."""
+    return [
+        bytes(value)
+        for field, _, value in wire.fields(memoryview(data))
+        if field == number and not isinstance(value, int)
+    ]
+
+
+def test_protobuf_holds_the_same_paths_and_definitions_as_json(documents: Documents) -> None:
+    plain, encoded = orjson.loads(documents.v2()), documents.v2_protobuf()
+    paths = [members(entry, 1)[0].decode() for entry in members(members(encoded, 8)[0], 2)]
+    definitions = {members(e, 1)[0].decode(): members(e, 2)[0] for e in members(members(encoded, 9)[0], 1)}
+    assert paths == list(plain["paths"]) and list(definitions) == list(plain["definitions"])
+    container = members(members(definitions["io.k8s.api.core.v1.Container"], 25)[0], 1)
+    image = next(members(entry, 2)[0] for entry in container if members(entry, 1) == [b"image"])
+    assert members(members(image, 22)[0], 1) == [b"string"]
+
+
+def test_every_patch_of_a_kind_offers_field_validation(documents: Documents) -> None:
+    paths = orjson.loads(documents.v3("api/v1") or b"")["paths"]
+    service = {"group": "", "version": "v1", "kind": "Service"}
+    patches = [item["patch"] for item in paths.values() if "patch" in item]
+    of_service = [patch for patch in patches if patch["x-kubernetes-group-version-kind"] == service]
+    assert of_service
+    assert all("fieldValidation" in [p["name"] for p in patch["parameters"]] for patch in of_service)

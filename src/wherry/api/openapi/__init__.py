@@ -3,7 +3,7 @@
 ::
 
     documents = Documents(schema.load(), TABLE, git_version="v1.36.2")
-    documents.v2()                       # bytes of JSON
+    documents.v2()                       # bytes of JSON; v2_protobuf() the same in protobuf
     documents.v3_index()                 # bytes; each document's address carries the hash of its content
     documents.v3("apis/apps/v1")         # bytes, None when there is no such document
     documents.set_custom(resource, openapi_schema)     # and remove_custom(resource)

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from wherry.api.openapi import protobuf
 from wherry.api.openapi.convert import definition_v2, definition_v3, references
 from wherry.api.openapi.custom import custom_names, custom_schemas
 from wherry.api.openapi.paths import META, Json, Names, PathBuilder
@@ -32,6 +33,7 @@ class Documents:
         self._version = git_version
         self._custom: dict[Resource, Json] = {}
         self._v2: bytes | None = None
+        self._v2_protobuf: bytes | None = None
         self._v3: dict[str, bytes] = {}
         self._index: bytes | None = None
 
@@ -46,7 +48,7 @@ class Documents:
             self._forget(resource)
 
     def _forget(self, resource: Resource) -> None:
-        self._v2 = self._index = None
+        self._v2 = self._v2_protobuf = self._index = None
         self._v3.pop(_root(resource), None)
         self._v3.pop(f"apis/{resource.group}", None)
 
@@ -76,6 +78,12 @@ class Documents:
         if self._v2 is None:
             self._v2 = orjson.dumps(self._make_v2())
         return self._v2
+
+    def v2_protobuf(self) -> bytes:
+        """Return ``/openapi/v2`` in gnostic's protobuf."""
+        if self._v2_protobuf is None:
+            self._v2_protobuf = protobuf.encode(self._make_v2())
+        return self._v2_protobuf
 
     def _resources(self) -> list[Resource]:
         return [*self._table, *list(self._custom)]

@@ -232,16 +232,17 @@ class PathBuilder:
             "operationId": identifier,
             "responses": {str(code): self._response(code, kind, media) for code, kind in responses.items()},
             "x-kubernetes-action": action,
-            "x-kubernetes-group-version-kind": {
-                "group": resource.group,
-                "version": resource.version,
-                "kind": resource.kind,
-            },
+            "x-kubernetes-group-version-kind": self._gvk(sub),
         }
         operation["responses"]["401"] = {"description": "Unauthorized"}
         if self._version == 2:
             operation |= {"consumes": ["*/*"], "produces": list(media), "schemes": ["https"]}
         return operation
+
+    def _gvk(self, sub: str) -> Json:
+        """Return what an operation works with. Clients look operations up by it: a proxy is none on the object."""
+        of = self._resource.subresources[sub] if sub else self._resource
+        return {"group": of.group, "version": of.version, "kind": of.kind}
 
     def _response(self, code: int, kind: str | None, media: tuple[str, ...]) -> Json:
         out: Json = {"description": {200: "OK", 201: "Created", 202: "Accepted"}[code]}
