@@ -1,7 +1,7 @@
 """Building images with buildah, without a daemon or a registry.
 
 buildah keeps its storage below the image store's root, so deleting the root deletes it. It gets base images from the
-store as OCI layouts of hard links to the blobs, and gives the result back as an oci-archive.
+store as OCI layouts of hard links to the blobs, and gives the result back as a docker-archive.
 """
 
 import asyncio
@@ -75,11 +75,27 @@ class Builder:
         self._report = report
 
     async def offer(self, name: Reference, manifest: Manifest) -> None:
-        """Make an image of the store known to buildah under `name`. Raises ImageError."""
+        """Make an image of the store known to buildah under `name`, unless it is already. Raises ImageError."""
+        known = await asyncio.to_thread(self._known)
+        if known.get(str(name)) == manifest.config.digest:
+            return
         with tempfile.TemporaryDirectory(dir=self._store.temporary) as layout:
             await asyncio.to_thread(self._write_layout, layout, manifest)
             image_id = (await self._run("pull", "--quiet", f"oci:{layout}:base")).strip().splitlines()[-1]
             await self._run("tag", image_id, str(name))
+        await asyncio.to_thread(self.remember, str(name), manifest.config.digest)
+
+    def remember(self, name: str, config: str) -> None:
+        """Note that buildah's image `name` is the store's image with this configuration digest."""
+        _write_json(f"{self._directory}/known.json", self._known() | {name: config})
+
+    def _known(self) -> dict[str, str]:
+        try:
+            with open(f"{self._directory}/known.json") as file:
+                known: dict[str, str] = json.load(file)
+        except (OSError, ValueError):
+            return {}
+        return known
 
     def _write_layout(self, layout: str, manifest: Manifest) -> None:
         os.makedirs(f"{layout}/blobs/sha256")
@@ -100,7 +116,7 @@ class Builder:
     async def build(
         self, context_dir: str, *, dockerfile: str, tag: str, build_args: Mapping[str, str]
     ) -> AsyncIterator[str]:
-        """Build, and give the path of an oci-archive with the result, which is gone in the end. Raises ImageError."""
+        """Build, and give the path of a docker-archive with the result, which is gone in the end. Raises ImageError."""
         args = [argument for pair in build_args.items() for argument in ("--build-arg", "=".join(pair))]
         await self._run(
             "build",
@@ -109,7 +125,8 @@ class Builder:
         )
         with tempfile.TemporaryDirectory(dir=self._store.temporary) as directory:
             path = f"{directory}/image.tar"
-            await self._run("push", "--quiet", "--disable-compression", tag, f"oci-archive:{path}:{tag}")
+            # Of buildah's archives this one alone leaves the layers uncompressed.
+            await self._run("push", "--quiet", tag, f"docker-archive:{path}:{tag}")
             yield path
 
     def _prepare(self) -> dict[str, str]:

@@ -331,7 +331,9 @@ class OverlayImageStore:
         building = builder.build(context_dir, dockerfile=file, tag=str(name), build_args=build_args or {})
         async with building as path, self._adding():
             found = await asyncio.to_thread(archive.read, path, self._blobs, has_layer=self._has_layer)
-            return await self._add(found[0].manifest, [str(name)])
+            image = await self._add(found[0].manifest, [str(name)])
+            await asyncio.to_thread(builder.remember, str(name), image.id)
+            return image
 
     # Removing
 
