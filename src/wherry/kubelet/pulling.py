@@ -48,7 +48,7 @@ class ImagePuller:
             text = f'Failed to apply default image tag "{reference}": {error}'
             self._events.warning(pod, "InspectFailed", text, container=container)
             raise self._failed(pod, container, Waiting("InvalidImageName", text), _CHECK_AGAIN) from error
-        if found is not None and policy != "Always":
+        if found is not None and (policy != "Always" or _made_here(found)):
             text = f'Container image "{reference}" already present on machine and can be accessed by the pod'
             self._events.normal(pod, "Pulled", text, container=container)
             return found
@@ -101,6 +101,11 @@ class ImagePuller:
     def _failed(self, pod: meta.Object, container: str, waiting: Waiting, retry: float) -> NotReady:
         self._events.warning(pod, "Failed", f"Error: {waiting.reason}", container=container)
         return NotReady(waiting, retry)
+
+
+def _made_here(image: Image) -> bool:
+    """An image that was built or loaded, never pulled: no registry is the authority over its name."""
+    return not image.digests
 
 
 CredentialSource = Callable[[], Awaitable[Sequence[Credentials]]]
