@@ -8,6 +8,10 @@ components use. Custom resources make `Resource` objects of the same shape at ru
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import resources as package_data
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wherry.api.structural.kind import CustomKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,8 @@ class Resource:
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     subresources: Mapping[str, Subresource] = field(default_factory=dict)
+    custom: "CustomKind | None" = None
+    """What its CustomResourceDefinition says; None for a built-in kind."""
 
     @property
     def api_version(self) -> str:

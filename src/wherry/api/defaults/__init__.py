@@ -29,6 +29,9 @@ _TABLE = _collect()
 
 def default(resource: Resource, obj: dict[str, Any]) -> None:
     """Fill in the absent fields of `obj` in place; it must have been decoded and pruned by its schema before."""
+    if resource.custom is not None:
+        resource.custom.default(obj)
+        return
     apply = _TABLE.get((resource.group, resource.plural))
     if apply is not None:
         apply(obj)

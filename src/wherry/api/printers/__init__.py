@@ -46,12 +46,16 @@ _PLAIN = [_column("Name", "string", "name"), _column("Created At", "date")]
 
 
 def columns(resource: Resource) -> list[dict[str, Any]]:
-    """Return the column definitions of a built-in resource; shared, not to be changed."""
+    """Return the column definitions of a resource; shared, not to be changed."""
+    if resource.custom is not None:
+        return resource.custom.columns.definitions
     return _columns_by_resource().get((resource.group, resource.version, resource.plural), _PLAIN)
 
 
 def cells(resource: Resource, obj: Object) -> list[Any]:
     """Return the cells of one object, one for each column."""
+    if resource.custom is not None:
+        return resource.custom.columns.cells(obj)
     function = _CELLS.get((resource.group, resource.plural))
     if function is not None:
         return function(obj)

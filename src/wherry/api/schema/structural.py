@@ -30,15 +30,15 @@ def from_openapi(
 
 def _type(schema: dict[str, Any]) -> Type:
     if schema.get("x-kubernetes-int-or-string"):
-        return Type("any", "intstr.IntOrString", atomic=True)
+        return Type("int-or-string", "intstr.IntOrString", atomic=True)
     keep = bool(schema.get("x-kubernetes-preserve-unknown-fields"))
     match schema.get("type"):
         case "object":
             return _object(schema, keep)
         case "array":
             return _array(schema)
-        case "string" | "integer" | "number" | "boolean":
-            return Type("any", str(schema["type"]), atomic=True)
+        case "string" | "integer" | "number" | "boolean" as name:
+            return Type(name, str(name), atomic=True)
     if schema.get("properties"):
         return _object(schema, keep)
     return Type("any")

@@ -34,6 +34,8 @@ _BUILTIN_GROUPS = {r.group for r in TABLE}
 
 def of(resource: Resource) -> Strategy:
     """Return the strategy of a resource."""
+    if resource.custom is not None:
+        return resource.custom.strategy
     return _TABLE.get((resource.group, resource.plural)) or (_PLAIN if resource.group in _BUILTIN_GROUPS else _CUSTOM)
 
 

@@ -62,13 +62,6 @@ class Rule:
         return self.message or f"failed rule: {self.text}"
 
 
-class Judgement(NamedTuple):
-    """What is wrong, and what would be if it were not so before."""
-
-    errors: list[FieldError]
-    warnings: list[str]
-
-
 def compile_rule(given: dict[str, Any], kind: Type) -> Rule:
     """Return a rule over values of `kind`; what keeps it from being compiled is kept in it."""
     optional_old = bool(given.get("optionalOldSelf"))
@@ -119,13 +112,22 @@ class Rules:
     def __init__(self, root: "_Node") -> None:
         self._root = root
 
-    def judge(self, obj: Object, old: Any = ABSENT, *, before: list[FieldError]) -> Judgement:
-        """Return what the rules say of `obj`, which replaces `old`; `before` is what is wrong with it already."""
+    def errors(self, obj: Object, old: Any = ABSENT, *, before: list[FieldError]) -> list[FieldError]:
+        """Return what is wrong with `obj`, which replaces `old`; `before` is what is wrong with it already.
+
+        What `old` had in the same way is passed over.
+        """
         if any(error.reason in _BLOCKING for error in before):
-            return Judgement([field.invalid("<nil>", None, _UNCHECKED)], [])
-        judge = _Judge()
+            return [field.invalid("<nil>", None, _UNCHECKED)]
+        judge = _Judge(unchanged=False)
         judge.visit(self._root, obj, old, None)
-        return Judgement(judge.errors, judge.warnings)
+        return judge.errors
+
+    def warnings(self, obj: Object, old: Object) -> list[str]:
+        """Return what `errors` passes over."""
+        judge = _Judge(unchanged=True)
+        judge.visit(self._root, obj, old, None)
+        return [str(error) for error in judge.errors]
 
 
 def rules_of(schema: Schema) -> Rules | None:
@@ -158,9 +160,11 @@ class _OutOfBudget(Exception):
 
 
 class _Judge:
-    def __init__(self) -> None:
+    """Judges one object. `unchanged`: by the rules that need not hold because nothing changed, or by all others."""
+
+    def __init__(self, *, unchanged: bool) -> None:
         self.errors: list[FieldError] = []
-        self.warnings: list[str] = []
+        self._unchanged = unchanged
         self._budget = BUDGET
 
     def visit(self, node: _Node, value: Any, old: Any, path: Path) -> None:
@@ -197,13 +201,14 @@ class _Judge:
             optional["oldSelf"] = Optional(plain["oldSelf"])
         unchanged = old is not ABSENT and old == value
         for rule in node.rules:
+            if (unchanged and not rule.uses_old) is not self._unchanged:
+                continue
             if rule.error:
                 self.errors.append(field.invalid(paths.field(path), node.kind, f"rule compile error: {rule.error}"))
             elif rule.program is not None and not (rule.uses_old and old is ABSENT and not rule.optional_old):
-                self._run(node, rule, optional if rule.optional_old else plain, path, unchanged)
+                self._run(node, rule, optional if rule.optional_old else plain, path)
 
-    def _run(self, node: _Node, rule: Rule, bindings: dict[str, Any], path: Path, unchanged: bool) -> None:
-        ratchet = unchanged and not rule.uses_old
+    def _run(self, node: _Node, rule: Rule, bindings: dict[str, Any], path: Path) -> None:
         place = paths.field(path)
         if self._budget <= 0:
             self.errors.append(field.invalid(place, node.kind, _OUT_OF_BUDGET))
@@ -217,23 +222,17 @@ class _Judge:
             self.errors.append(field.invalid(place, node.kind, detail + rule.shown))
             raise _OutOfBudget from None
         except cel.EvalError as error:
-            self._add(field.invalid(place, node.kind, _evaluation_failure(error, rule)), ratchet)
+            self.errors.append(field.invalid(place, node.kind, _evaluation_failure(error, rule)))
             return
         if result is not True:
             where = paths.field(paths.child(path, rule.field_path)) if rule.field_path else place
-            self._add(_failure(where, rule, self._message(rule, bindings, where, node.kind)), ratchet)
+            self.errors.append(_failure(where, rule, self._message(rule, bindings, where, node.kind)))
 
     def _spend(self, cost: int, place: str, kind: str) -> None:
         self._budget -= cost
         if self._budget < 0:
             self.errors.append(field.invalid(place, kind, _OUT_OF_BUDGET))
             raise _OutOfBudget
-
-    def _add(self, error: FieldError, ratchet: bool) -> None:
-        if ratchet:
-            self.warnings.append(str(error))
-        else:
-            self.errors.append(error)
 
     def _message(self, rule: Rule, bindings: dict[str, Any], place: str, kind: str) -> str:
         if rule.message_program is None:

@@ -28,9 +28,15 @@ _TABLE = _collect()
 _ONLY_METADATA = Rules(name=metadata.path_segment)
 
 
+def _rules(resource: Resource) -> Rules:
+    if resource.custom is not None:
+        return resource.custom.rules
+    return _TABLE.get((resource.group, resource.plural), _ONLY_METADATA)
+
+
 def validate_create(resource: Resource, obj: dict[str, Any]) -> list[FieldError]:
     """Return what is wrong with a new object; its name has been generated and its strategy applied."""
-    rules = _TABLE.get((resource.group, resource.plural), _ONLY_METADATA)
+    rules = _rules(resource)
     errors = metadata.validate(obj["metadata"], resource.namespaced, rules.name)
     errors += rules.create(obj) + rules.create_only(obj)
     # What every resource must satisfy is only looked at when the kind's own rules are satisfied.
@@ -41,7 +47,7 @@ def validate_update(
     resource: Resource, obj: dict[str, Any], old: dict[str, Any], subresource: str = ""
 ) -> list[FieldError]:
     """Return what is wrong with changing `old` to `obj`, through a subresource when one is named."""
-    rules = _TABLE.get((resource.group, resource.plural), _ONLY_METADATA)
+    rules = _rules(resource)
     meta = obj["metadata"]
     update = metadata.validate_update(meta, old["metadata"])
     errors = metadata.validate(meta, resource.namespaced, metadata.path_segment) + update

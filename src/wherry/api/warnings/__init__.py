@@ -32,11 +32,15 @@ _DEPRECATED = {
 
 def for_resource(resource: Resource) -> list[str]:
     """Return the warnings that every request for a resource gets, because the kind is deprecated."""
+    if resource.custom is not None:
+        return [resource.custom.deprecation] if resource.custom.deprecation else []
     warning = _DEPRECATED.get((resource.group, resource.plural))
     return [warning] if warning else []
 
 
 def for_object(resource: Resource, obj: dict[str, Any], old: dict[str, Any] | None = None) -> list[str]:
     """Return the warnings for creating `obj`, or for changing `old` to it, in Kubernetes' order and words."""
+    if resource.custom is not None:
+        return resource.custom.warnings(obj, old)
     warn = _TABLE.get((resource.group, resource.plural))
     return warn(obj, old) if warn is not None else []

@@ -1,0 +1,110 @@
+"""Columns and cells of ``kubectl get`` for custom resources (apiextensions ``customresource/tableconvertor``)."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from wherry.api.cel.values import show_double
+from wherry.api.jsonpath import JSONPathError, Reader, compile_path
+from wherry.api.meta import Object
+from wherry.api.printers.text import age
+from wherry.api.schema.times import normal_time
+
+Column = dict[str, Any]
+
+_NAME: Column = {
+    "name": "Name",
+    "type": "string",
+    "format": "name",
+    "description": "",
+    "priority": 0,
+}
+_AGE = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
+
+
+class Columns:
+    """The columns of one version, from its ``additionalPrinterColumns``; without any there is Age."""
+
+    def __init__(self, given: list[Column]) -> None:
+        chosen = given or [_AGE]
+        self.definitions = [_NAME, *(_definition(column) for column in chosen)]
+        self._cells = [_cell(column) for column in chosen]
+
+    def cells(self, obj: Object) -> list[Any]:
+        """Return the cells of an object."""
+        return [obj["metadata"].get("name", ""), *(cell(obj) for cell in self._cells)]
+
+
+def _definition(column: Column) -> Column:
+    return {
+        "name": column["name"],
+        "type": column["type"],
+        "format": column.get("format", ""),
+        "description": column.get("description", ""),
+        "priority": column.get("priority", 0),
+    }
+
+
+def _cell(column: Column) -> Callable[[Object], Any]:
+    read = _reader(column.get("jsonPath") or "")
+    convert = _CONVERT.get(column["type"], _other)
+
+    def cell(obj: Object) -> Any:
+        found = read(obj)
+        return convert(found[0]) if found else None
+
+    return cell
+
+
+def _reader(path: str) -> Reader:
+    try:
+        return compile_path(path)
+    except JSONPathError:
+        return lambda obj: []
+
+
+def _text(value: Any) -> str | None:
+    if value is None:
+        return "<nil>"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return show_double(value)
+    if isinstance(value, (dict, list)):
+        return json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+    return str(value)
+
+
+def _integer(value: Any) -> Any:
+    return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _number(value: Any) -> Any:
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _boolean(value: Any) -> Any:
+    return value if isinstance(value, bool) else None
+
+
+def _date(value: Any) -> Any:
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = normal_time(value)
+    except ValueError:
+        return "<invalid>"
+    return age({"metadata": {"creationTimestamp": moment}})
+
+
+def _other(value: Any) -> Any:
+    return None
+
+
+_CONVERT: dict[str, Callable[[Any], Any]] = {
+    "string": _text,
+    "integer": _integer,
+    "number": _number,
+    "boolean": _boolean,
+    "date": _date,
+}

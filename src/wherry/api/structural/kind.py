@@ -1,0 +1,181 @@
+"""One version of a custom kind: everything that the handlers ask about it, from its definition."""
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+from wherry.api import field, strategy
+from wherry.api.field import FieldError
+from wherry.api.jsonpath import JSONPathError, compile_path
+from wherry.api.meta import Object
+from wherry.api.strategy.rules import Strategy
+from wherry.api.structural.columns import Columns
+from wherry.api.structural.default import defaulter
+from wherry.api.structural.lists import duplicates, embedded
+from wherry.api.structural.prune import pruner
+from wherry.api.structural.rules import Rules as CelRules
+from wherry.api.structural.rules import rules_of
+from wherry.api.structural.schema import CustomSchema, custom_schema
+from wherry.api.structural.validate import ABSENT, validator
+from wherry.api.validation.rules import Rules
+
+_MAX_REPLICAS = (1 << 31) - 1
+
+
+def _nothing_wrong(obj: Object) -> list[FieldError]:
+    return []
+
+
+class CustomKind:
+    """What one served or stored version of a CustomResourceDefinition does to objects. Parts are made when needed."""
+
+    def __init__(self, definition: Object, version: Mapping[str, Any]) -> None:
+        spec = definition["spec"]
+        self.group: str = spec["group"]
+        self.version: str = version["name"]
+        self.kind: str = spec["names"]["kind"]
+        self.openapi: dict[str, Any] = (version.get("schema") or {}).get("openAPIV3Schema") or {}
+        self.preserve_unknown = bool(spec.get("preserveUnknownFields"))
+        self._given = version
+        subresources = version.get("subresources") or {}
+        self.has_status = "status" in subresources
+        self.scale: Mapping[str, str] | None = subresources.get("scale")
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}"
+
+    @property
+    def deprecation(self) -> str | None:
+        """The warning that every request for this version gets."""
+        if not self._given.get("deprecated"):
+            return None
+        return self._given.get("deprecationWarning") or f"{self.api_version} {self.kind} is deprecated"
+
+    @cached_property
+    def schema(self) -> CustomSchema:
+        """The type schema."""
+        return custom_schema(
+            self.openapi, api_version=self.api_version, kind=self.kind, preserve_unknown=self.preserve_unknown
+        )
+
+    @cached_property
+    def columns(self) -> Columns:
+        """The columns of the Table form."""
+        return Columns(list(self._given.get("additionalPrinterColumns") or ()))
+
+    @cached_property
+    def strategy(self) -> Strategy:
+        """What create and update do beside what they do to every kind."""
+        return Strategy(
+            generation=_changed,
+            status_keeps_metadata=strategy.ALL_METADATA,
+            unconditional_update=False,
+            fields={
+                entry["jsonPath"].removeprefix("."): _getter(entry["jsonPath"])
+                for entry in self._given.get("selectableFields") or ()
+            },
+        )
+
+    @cached_property
+    def rules(self) -> Rules:
+        """How objects are validated."""
+        return Rules(
+            create=self._create,
+            update=self._update,
+            subresources={"status": self._update, "scale": self._update},
+            recheck=False,
+        )
+
+    def default(self, obj: Object) -> None:
+        """Fill in what is absent of an object, in place."""
+        step = self._defaulter
+        if step is not None:
+            obj.update(step(obj))
+
+    def from_store(self, obj: Object) -> Object:
+        """Return an object that was stored in this version as it is now read; itself when nothing differs."""
+        step, prune = self._defaulter, self._pruner
+        if step is not None:
+            obj = step(obj)
+        return obj if prune is None else prune(obj, None, None)
+
+    def warnings(self, obj: Object, old: Object | None) -> list[str]:
+        """Return the rules that `obj` breaks as `old` did: they do not refuse it."""
+        rules = self._cel
+        return [] if rules is None or old is None else rules.warnings(obj, old)
+
+    @cached_property
+    def _defaulter(self) -> Callable[[Any], Any] | None:
+        return defaulter(self.openapi, root=True)
+
+    @cached_property
+    def _pruner(self) -> Any:
+        return None if self.preserve_unknown else pruner(self.openapi, root=True)
+
+    @cached_property
+    def _validate(self) -> Callable[[Object, Any], list[FieldError]]:
+        return validator(self.openapi)
+
+    @cached_property
+    def _duplicates(self) -> Callable[[Object], list[FieldError]]:
+        return duplicates(self.openapi) or _nothing_wrong
+
+    @cached_property
+    def _embedded(self) -> Callable[[Object], list[FieldError]]:
+        return embedded(self.openapi) or _nothing_wrong
+
+    @cached_property
+    def _cel(self) -> CelRules | None:
+        return rules_of(self.openapi)
+
+    def _create(self, obj: Object) -> list[FieldError]:
+        errors = self._validate(obj, ABSENT) + self._scale_errors(obj) + self._embedded(obj) + self._duplicates(obj)
+        return errors + self._judge(obj, ABSENT, errors)
+
+    def _update(self, obj: Object, old: Object) -> list[FieldError]:
+        errors = self._validate(obj, old) + self._scale_errors(obj) + self._embedded(obj)
+        if not self._duplicates(old):
+            errors += self._duplicates(obj)
+        return errors + self._judge(obj, old, errors)
+
+    def _judge(self, obj: Object, old: Any, errors: list[FieldError]) -> list[FieldError]:
+        return [] if self._cel is None else self._cel.errors(obj, old, before=errors)
+
+    def _scale_errors(self, obj: Object) -> list[FieldError]:
+        if self.scale is None:
+            return []
+        errors = []
+        for name in ("specReplicasPath", "statusReplicasPath"):
+            path = self.scale[name].removeprefix(".")
+            value: Any = obj
+            for member in path.split("."):
+                value = value.get(member) if isinstance(value, dict) else None
+            if isinstance(value, int) and value < 0:
+                errors.append(field.invalid(path, value, "should be a non-negative integer"))
+            elif isinstance(value, int) and value > _MAX_REPLICAS:
+                detail = f"should be less than or equal to {_MAX_REPLICAS}"
+                errors.append(field.invalid(path, value, detail))
+        return errors
+
+
+def _changed(obj: Object, old: Object) -> bool:
+    """The generation counts changes of anything but metadata; a status with an endpoint of its own is kept before."""
+    keys = (obj.keys() | old.keys()) - {"metadata"}
+    return any(obj.get(key) != old.get(key) for key in keys)
+
+
+def _getter(path: str) -> Callable[[Object], str]:
+    try:
+        read = compile_path(path)
+    except JSONPathError:
+        return lambda obj: ""
+
+    def get(obj: Object) -> str:
+        found = read(obj)
+        value = found[0] if found else None
+        if value is None:
+            return ""
+        return ("true" if value else "false") if isinstance(value, bool) else str(value)
+
+    return get

@@ -1,0 +1,80 @@
+"""The type schema of a custom resource: how its objects are decoded and who owns which of their fields."""
+
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from wherry.api.meta import Object
+from wherry.api.schema import Conformed, Type, TypeSchema, from_openapi, load
+from wherry.api.schema.compile import Builder, builder
+from wherry.api.schema.inspect import inspect
+from wherry.api.schema.types import Anomaly
+from wherry.api.structural.prune import Pruner, pruner
+
+
+@dataclass(eq=False)
+class CustomSchema(TypeSchema):
+    """Unlike that of a built-in kind it lets wrong types through: whether values fit is for validation."""
+
+    _prune: Pruner | None = field(default=None, kw_only=True)
+
+    def conform(self, obj: Object) -> Conformed:
+        """Return `obj` without what the schema does not name, its metadata in form, whole numbers as integers."""
+        out = whole_numbers(obj)
+        metadata = out.get("metadata")
+        unknown: list[str] = []
+        if metadata is not None:
+            conformed, unknown, error = conform_metadata(metadata)
+            if error is not None:
+                return Conformed({}, unknown, error)
+            out = {**out, "metadata": conformed}
+        if self._prune is not None:
+            out = self._prune(out, None, unknown)
+        return Conformed(dict(out), unknown, None)
+
+
+def custom_schema(openapi: dict[str, Any], *, api_version: str, kind: str, preserve_unknown: bool) -> CustomSchema:
+    """Return the type schema of one version of a custom resource."""
+    plain = from_openapi(openapi, api_version=api_version, kind=kind, preserve_unknown=preserve_unknown)
+    prune = None if preserve_unknown else pruner(openapi, root=True)
+    return CustomSchema(api_version, kind, plain.root, structural=openapi, _prune=prune)
+
+
+def whole_numbers(value: Any) -> Any:
+    """Return `value` with floats that are whole as integers, as Go shows them; itself when there are none."""
+    if value.__class__ is dict:
+        out = None
+        for name, item in value.items():
+            new = whole_numbers(item) if isinstance(item, _CONTAINERS) else item
+            if new is not item:
+                out = out if out is not None else dict(value)
+                out[name] = new
+        return value if out is None else out
+    if value.__class__ is list:
+        items = [whole_numbers(item) if isinstance(item, _CONTAINERS) else item for item in value]
+        return items if any(a is not b for a, b in zip(items, value, strict=True)) else value
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) < 1e21 else float(value)
+    return value
+
+
+_CONTAINERS = (dict, list, float)
+
+
+def conform_metadata(metadata: Any) -> tuple[Object, list[str], str | None]:
+    """Return metadata as upstream decodes it, the paths of unknown members, and what is wrong with it."""
+    kind, build = _metadata()
+    try:
+        return build(metadata), [], None
+    except Anomaly:
+        found = inspect(kind, metadata)
+        unknown = [f"metadata.{path}" for path in found.unknown]
+        if found.error is not None:
+            return {}, unknown, found.error
+        return build(found.pruned), unknown, None
+
+
+@cache
+def _metadata() -> tuple[Type, Builder]:
+    kind = load().type_of("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta")
+    return kind, builder(kind)
