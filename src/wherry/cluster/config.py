@@ -73,6 +73,15 @@ class Paths:
         return self.state / "kube-proxy.kubeconfig"
 
     @property
+    def storage_kubeconfig(self) -> Path:
+        return self.state / "local-path.kubeconfig"
+
+    @property
+    def volumes(self) -> Path:
+        """Where the directories of local-path volumes are."""
+        return self.state / "volumes"
+
+    @property
     def node_socket(self) -> Path:
         """The Unix socket on which the node process takes ``wherry image`` commands."""
         return self.run / "node.sock"

@@ -4,6 +4,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from wherry.addons import localpath
 from wherry.cluster import kubeconfig
 from wherry.cluster.config import ClusterConfig
 from wherry.cluster.files import KeyPair
@@ -29,7 +30,12 @@ def ensure(config: ClusterConfig) -> Credentials:
     authority.server("kubelet-serving", [config.node_name, config.node_address])
     node = authority.client("kubelet", f"system:node:{config.node_name}", ["system:nodes"])
     proxy = authority.client("kube-proxy", "system:kube-proxy", [])
-    for path, pair in ((config.paths.kubelet_kubeconfig, node), (config.paths.proxy_kubeconfig, proxy)):
+    storage = authority.client("local-path", localpath.USER, [])
+    for path, pair in (
+        (config.paths.kubelet_kubeconfig, node),
+        (config.paths.proxy_kubeconfig, proxy),
+        (config.paths.storage_kubeconfig, storage),
+    ):
         kubeconfig.write(path, kubeconfig.entries(config, authority.files.certificate, pair))
     return Credentials(authority.files, serving, kubelet_client, service_account_key(config.paths.pki))
 

@@ -1,7 +1,7 @@
 """The node process of a cluster: ``python -m wherry.cluster.node --name NAME``.
 
-Kubelet, Service proxy and DNS server over the runtime, the images and the network of this machine. It runs in a mount
-namespace of its own, which outlives it together with the containers.
+Kubelet, Service proxy, DNS server and volume provisioner over the runtime, the images and the network of this machine.
+It runs in a mount namespace of its own, which outlives it together with the containers.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack
 
 import uvloop
 
+from wherry.addons.localpath import LocalPathProvisioner
 from wherry.client import kubeconfig
 from wherry.client.client import Client
 from wherry.client.informer import InformerFactory
@@ -84,8 +85,10 @@ async def run(config: ClusterConfig) -> None:
         stack.push_async_callback(runtime.close)
         node = await _client(stack, config, "kubelet")
         reader = await _client(stack, config, "kube-proxy")
+        storage = await _client(stack, config, "local-path")
         scope = await stack.enter_async_context(Scope())
         node_informers, informers = InformerFactory(node), InformerFactory(reader)
+        storage_informers = InformerFactory(storage)
         kubelet = Kubelet(
             kubelet_config(config),
             client=node,
@@ -100,10 +103,14 @@ async def run(config: ClusterConfig) -> None:
         )
         names = ClusterNames(informers, domain=config.cluster_domain, server_address=config.dns_service_ip)
         dns = DnsServer(names, Forwarder(Upstreams(exclude=[network.gateway, config.dns_service_ip])))
-        node_informers.run(scope)
-        informers.run(scope)
+        provisioner = LocalPathProvisioner(
+            storage, storage_informers, node=config.node_name, directory=config.paths.volumes
+        )
+        for factory in (node_informers, informers, storage_informers):
+            factory.run(scope)
         scope.spawn(kubelet.run(), name="kubelet")
         scope.spawn(proxy.run(), name="proxy")
+        scope.spawn(provisioner.run(), name="local-path")
         scope.spawn(dns.run(gateway(config.pod_cidr)), name="dns")
         image_api = ImageAPI(images, config.paths.node_socket)
         await image_api.start()
@@ -124,7 +131,7 @@ async def _client(stack: AsyncExitStack, config: ClusterConfig, user: str) -> Cl
 async def _wait_server(config: ClusterConfig) -> None:
     """Wait until the API server answers: both processes are started at once, and its files are the server's to make."""
     while True:
-        if (config.paths.pki / "admin.key").exists() and config.paths.proxy_kubeconfig.exists():
+        if (config.paths.pki / "admin.key").exists() and config.paths.storage_kubeconfig.exists():
             probe = ApiProbe(config)
             answer = await asyncio.to_thread(probe.get, "/version")
             probe.close()

@@ -14,6 +14,7 @@ from wherry.controllers.deployment import DeploymentController
 from wherry.controllers.disruption import DisruptionController
 from wherry.controllers.endpoints import EndpointsController
 from wherry.controllers.endpointslice import EndpointSliceController
+from wherry.controllers.ephemeralvolume import EphemeralVolumeController
 from wherry.controllers.garbagecollector import GarbageCollector
 from wherry.controllers.job import JobController
 from wherry.controllers.namespace import NamespaceController
@@ -52,6 +53,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     TaintEvictionController,
     PodGCController,
     DisruptionController,
+    EphemeralVolumeController,
     ResourceQuotaController,
     PersistentVolumeController,
     ClaimProtectionController,

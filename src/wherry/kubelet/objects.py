@@ -1,20 +1,22 @@
 """ConfigMaps, Secrets and other objects that pods name: each watched alone, while a pod needs it.
 
 A node may read only what its pods refer to, so there is no informer over all Secrets; each object has its own, shared
-by the pods that name it.
+by the pods that name it. Claims and their volumes a node may only get: those are read anew each time.
 """
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from wherry.api import meta
-from wherry.api.resources import Resource
+from wherry.api import errors, meta
+from wherry.api.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, Resource
 from wherry.client.client import Client
 from wherry.client.informer import SharedInformer
 from wherry.util.tasks import Scope, cancel
 
 Identity = tuple[Resource, str, str]
+
+_ONLY_GET = (PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES)
 
 
 @dataclass(slots=True)
@@ -34,7 +36,15 @@ class ObjectCache:
         self.on_change: Callable[[str], None] = lambda uid: None
 
     async def get(self, resource: Resource, namespace: str, name: str, *, user: str) -> meta.Object | None:
-        """Return an object, None when it does not exist; from now on pod `user` (a UID) hears of its changes."""
+        """Return an object, None when it does not exist; from now on pod `user` (a UID) hears of its changes.
+
+        Of claims and volumes it does not hear. Raises StatusError and OSError for those.
+        """
+        if resource in _ONLY_GET:
+            try:
+                return await self._client.get(resource, name, namespace or None)
+            except errors.NotFound:
+                return None
         watched = self._watch((resource, namespace, name))
         watched.users.add(user)
         await watched.informer.wait_synced()
