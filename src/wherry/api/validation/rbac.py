@@ -4,7 +4,6 @@ from typing import Any
 
 from wherry.api import field
 from wherry.api.field import FieldError
-from wherry.api.selectors import labels
 from wherry.api.validation import checks, metadata
 from wherry.api.validation.references import path_name
 from wherry.api.validation.rules import Rules
@@ -31,11 +30,9 @@ def _cluster_role(obj: Obj) -> Errors:
         detail = "at least one clusterRoleSelector required if aggregationRule is non-nil"
         errors.append(field.required(path, detail))
     for i, selector in enumerate(selectors):
-        errors += label_selector(selector, f"{path}[{i}]")
-        try:
-            labels.from_selector(selector)
-        except labels.SelectorError:
-            errors.append(field.invalid(f"{path}[{i}]", None, "invalid label selector."))
+        wrong = label_selector(selector, f"{path}[{i}]")
+        if wrong:
+            errors += [*wrong, field.invalid(f"{path}[{i}]", None, "invalid label selector.")]
     return errors
 
 
