@@ -24,6 +24,9 @@ Keys = Callable[[Object], Iterable[str]]
 
 _OWN_WRITE_TIMEOUT = 30.0
 
+TOGETHER = 0.01
+"""The delay of sources of which an owner may have thousands: so many changes in it cost one reconcile."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -129,8 +132,10 @@ class Controller(ABC):
         informer.add_handler(on_add=enqueue, on_update=updated, on_delete=enqueue)
         return informer
 
-    def watch_owned(self, resource: Resource, owner: Resource, *, orphans: Keys | None = None) -> SharedInformer:
-        """Enqueue the controlling owner of kind `owner` on every change of a resource.
+    def watch_owned(
+        self, resource: Resource, owner: Resource, *, orphans: Keys | None = None, delay: float = 0.0
+    ) -> SharedInformer:
+        """Enqueue the controlling owner of kind `owner` on every change of a resource, after `delay` seconds.
 
         `orphans` gives the keys for an object without a controller: the owners that may want to adopt it.
         """
@@ -141,7 +146,7 @@ class Controller(ABC):
                 return orphans(obj) if orphans is not None and not meta.is_deleting(obj) else ()
             return (owner_key(obj, ref),) if is_kind(ref, owner) else ()
 
-        return self.watch(resource, keys)
+        return self.watch(resource, keys, delay=delay)
 
     def enqueue(self, obj: Object) -> None:
         """Queue the key of an object."""

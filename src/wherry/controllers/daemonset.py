@@ -16,7 +16,7 @@ from wherry.api.resources import CONTROLLERREVISIONS, DAEMONSETS, NODES, PODS
 from wherry.api.selectors import labels
 from wherry.client.events import NORMAL, WARNING
 from wherry.controllers import pods as podutil
-from wherry.controllers.controller import Controller, gather_all, is_namespace_terminating, slow_start
+from wherry.controllers.controller import TOGETHER, Controller, gather_all, is_namespace_terminating, slow_start
 from wherry.controllers.nodefit import daemon_verdict
 from wherry.controllers.refs import CONTROLLER, candidates, claim, index_claims, plan_claims
 from wherry.controllers.revisions import HASH, POD_HASH, sync_revision, truncate
@@ -263,7 +263,7 @@ class DaemonSetController(Controller):
 
     def register(self) -> None:
         self._sets = self.watch(DAEMONSETS)
-        self._pods = self.watch_owned(PODS, DAEMONSETS, orphans=self._adopters)
+        self._pods = self.watch_owned(PODS, DAEMONSETS, orphans=self._adopters, delay=TOGETHER)
         self._revisions = self.watch_owned(CONTROLLERREVISIONS, DAEMONSETS)
         self._nodes = self.watch(NODES, lambda node: map(meta.key_of, self._sets.lister.list()), changed=_node_matters)
         index_claims(self._pods)

@@ -24,6 +24,7 @@ from wherry.controllers.controller import Context, Controller
 log = logging.getLogger(__name__)
 
 _SYNC_TIMEOUT = 30.0
+_TOGETHER = 0.05
 
 FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
@@ -85,7 +86,9 @@ def plan(inputs: Inputs) -> Plan:
         return Plan(finalizer=ORPHAN, orphan=inputs.dependents)
     if waits_for_dependents(obj):
         blocking = tuple(dep for dep in inputs.dependents if _blocks(dep, obj))
-        return Plan(dependents=blocking) if blocking else Plan(finalizer=FOREGROUND)
+        if not blocking:
+            return Plan(finalizer=FOREGROUND)
+        return Plan(dependents=tuple(dep for dep in blocking if not meta.is_deleting(dep)))
     if meta.is_deleting(obj) or not obj["metadata"].get("ownerReferences"):
         return Plan()
     if owners.solid:
@@ -168,7 +171,8 @@ class GarbageCollector(Controller):
             self._forget(gone, uid)
         for owner in after:
             self._dependents.setdefault(owner, set()).add(uid)
-        self._wake_waiting_owners(before | after)
+        if old is not None and _references(old) != _references(new):
+            self._wake_waiting_owners(before | after)
         if any(owner not in self._objects for owner in after):
             self.queue.add(uid)
         if waits_for_dependents(new) or is_orphaning(new):
@@ -200,7 +204,8 @@ class GarbageCollector(Controller):
         for owner in owners:
             obj = self._cached(owner)
             if obj is not None and waits_for_dependents(obj):
-                self.queue.add(owner)
+                # While others remain, several that go together wake it once.
+                self.queue.add_after(owner, _TOGETHER if self._dependents.get(owner) else 0.0)
 
     def _cached(self, uid: str) -> Object | None:
         resource, key = self._objects.get(uid, (None, ""))
@@ -296,6 +301,9 @@ class GarbageCollector(Controller):
             return
 
 
+def _references(obj: Object) -> list[Object]:
+    return obj["metadata"].get("ownerReferences") or []
+
+
 def _owner_uids(obj: Object | None) -> set[str]:
-    references = obj["metadata"].get("ownerReferences") if obj else None
-    return {ref["uid"] for ref in references or ()}
+    return {ref["uid"] for ref in _references(obj)} if obj else set()

@@ -16,7 +16,7 @@ from wherry.api.selectors import labels
 from wherry.client.events import NORMAL, WARNING
 from wherry.controllers import indexes
 from wherry.controllers import pods as podutil
-from wherry.controllers.controller import Controller, gather_all, is_namespace_terminating, slow_start
+from wherry.controllers.controller import TOGETHER, Controller, gather_all, is_namespace_terminating, slow_start
 from wherry.controllers.jobplan import FINALIZER, Inputs, NewPod, Plan, has_finalizer, is_job_finished, plan
 from wherry.controllers.refs import CONTROLLER, candidates, claim, index_claims, plan_claims
 from wherry.util import clock
@@ -31,7 +31,7 @@ class JobController(Controller):
 
     def register(self) -> None:
         self._jobs = self.watch(JOBS)
-        self._pods = self.watch_owned(PODS, JOBS, orphans=self._adopters)
+        self._pods = self.watch_owned(PODS, JOBS, orphans=self._adopters, delay=TOGETHER)
         index_claims(self._pods)
         self._pods.add_index(_OWNER_KEY, _owner_key)
 

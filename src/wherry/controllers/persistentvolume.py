@@ -3,8 +3,9 @@
 Watches claims, volumes and storage classes. Writes both sides of a binding (the volume's ``claimRef`` first, so that a
 volume never has two claims), their phases, and the annotation that asks an external provisioner for a volume.
 Guarantees that a claim gets the smallest available volume of its class that fits, and that a claim of a class that
-waits for its first consumer is bound only when the scheduler has chosen a node. Deletes no data: that is the
-provisioner's part.
+waits for its first consumer is bound only when the scheduler has chosen a node. A claim without a class gets the
+default one as soon as there is one. Deletes no data: that is the part of the provisioner that made the volume; one that
+nobody made fails.
 """
 
 from collections.abc import Iterable
@@ -13,10 +14,11 @@ from fractions import Fraction
 
 from wherry.api import errors, meta, quantity
 from wherry.api.meta import Object
-from wherry.api.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, STORAGECLASSES
+from wherry.api.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, STORAGECLASSES
 from wherry.api.selectors import labels
 from wherry.client.events import NORMAL, WARNING
 from wherry.controllers.controller import Controller
+from wherry.controllers.volumeprotection import claims_of
 
 BOUND_BY_CONTROLLER = "pv.kubernetes.io/bound-by-controller"
 BIND_COMPLETED = "pv.kubernetes.io/bind-completed"
@@ -24,9 +26,13 @@ SELECTED_NODE = "volume.kubernetes.io/selected-node"
 PROVISIONER = "volume.kubernetes.io/storage-provisioner"
 BETA_PROVISIONER = "volume.beta.kubernetes.io/storage-provisioner"
 _BETA_CLASS = "volume.beta.kubernetes.io/storage-class"
+_PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
+_DEFAULT = ("storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class")
 _NO_PROVISIONER = "kubernetes.io/no-provisioner"
+_FAILURES = {"Delete": "VolumeFailedDelete", "Recycle": "VolumeFailedRecycle"}
 _VOLUME_KEY = "pv:"
 _CLASS = "class"
+_CONSUMED = "claim"
 _CLAIM = "claim"
 
 
@@ -68,13 +74,24 @@ def _size(volume: Object) -> Fraction:
     return quantity.parse(volume["spec"]["capacity"]["storage"]).value
 
 
+def default_class(classes: Iterable[Object]) -> str | None:
+    """Return the name of the default class, of several the newest, None when there is none."""
+    marked = [kind for kind in classes if any(meta.annotations(kind).get(name) == "true" for name in _DEFAULT)]
+    # Two sorts, so that of equally old ones the first by name counts.
+    marked.sort(key=meta.name)
+    marked.sort(key=lambda kind: str(kind["metadata"].get("creationTimestamp")), reverse=True)
+    return meta.name(marked[0]) if marked else None
+
+
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """An unbound claim, the volumes of its class and those reserved for it, and its storage class."""
+    """An unbound claim, the volumes of its class and those reserved for it, its storage class, and the names of the
+    pods that use it and have no node."""
 
     claim: Object
     volumes: tuple[Object, ...]
     storage_class: Object | None
+    consumers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +120,9 @@ def plan(inputs: Inputs) -> Plan:
         return Plan(bind=reserved[0])
     binding = (inputs.storage_class or {}).get("volumeBindingMode", "Immediate")
     if binding == "WaitForFirstConsumer" and SELECTED_NODE not in meta.annotations(claim):
+        if inputs.consumers:
+            message = f"waiting for pod {','.join(inputs.consumers)} to be scheduled"
+            return Plan(waiting=("WaitForPodScheduled", message))
         return Plan(waiting=("WaitForFirstConsumer", "waiting for first consumer to be created before binding"))
     free = [volume for volume in inputs.volumes if not volume["spec"].get("claimRef") and fits(claim, volume)]
     if free:
@@ -115,7 +135,7 @@ def plan(inputs: Inputs) -> Plan:
         if inputs.storage_class is None:
             message = f'storageclass.storage.k8s.io "{class_of(claim)}" not found'
             return Plan(waiting=("ProvisioningFailed", message))
-        message = "no volume plugin matched"
+        return Plan(waiting=("ProvisioningFailed", f"no volume plugin matched name: {provisioner}"))
     return Plan(waiting=("FailedBinding", message))
 
 
@@ -129,7 +149,9 @@ class PersistentVolumeController(Controller):
         self._volumes = self.watch(PERSISTENTVOLUMES, self._volume_keys)
         self._volumes.add_index(_CLASS, lambda volume: () if volume["spec"].get("claimRef") else (class_of(volume),))
         self._volumes.add_index(_CLAIM, lambda volume: (claim_key(volume),) if volume["spec"].get("claimRef") else ())
-        self._classes = self.watch(STORAGECLASSES, lambda found: self._unbound(meta.name(found)))
+        self._classes = self.watch(STORAGECLASSES, lambda found: [*self._unbound(meta.name(found)), *self._unbound("")])
+        self._pods = self.informer(PODS)
+        self._pods.add_index(_CONSUMED, claims_of)
 
     def _unbound(self, name: str) -> Iterable[str]:
         return [meta.key_of(claim) for claim in self._claims.lister.by_index(_CLASS, name)]
@@ -164,10 +186,9 @@ class PersistentVolumeController(Controller):
         if ref and ref.get("uid"):
             claim = self._claims.lister.get(claim_key(volume))
             if claim is None or meta.uid(claim) != ref["uid"]:
-                if await self._is_gone(ref):
-                    phase = "Released"
-                else:
+                if not await self._is_gone(ref):
                     return
+                phase, message = _after_release(volume)
             elif claim["spec"].get("volumeName") == meta.name(volume):
                 phase = "Bound"
             elif claim["spec"].get("volumeName"):
@@ -179,7 +200,10 @@ class PersistentVolumeController(Controller):
         if status.get("phase") == "Failed" or status.get("phase") == phase:
             return
         new = {name: value for name, value in status.items() if name not in ("phase", "message", "reason")}
-        new |= {"phase": phase, **({"message": message} if message else {})}
+        new["phase"] = phase
+        if message:
+            new["message"] = message
+            self.recorder.event(volume, WARNING, _FAILURES[volume["spec"]["persistentVolumeReclaimPolicy"]], message)
         answer = await self.client.update_status(PERSISTENTVOLUMES, {**volume, "status": new})
         self.wrote(key, PERSISTENTVOLUMES, answer)
 
@@ -203,12 +227,16 @@ class PersistentVolumeController(Controller):
     # Claims.
 
     async def _bind_claim(self, key: str, claim: Object) -> None:
+        if await self._give_default_class(key, claim):
+            return
         name = class_of(claim)
         volumes = [*self._volumes.lister.by_index(_CLAIM, key), *self._volumes.lister.by_index(_CLASS, name)]
         wanted = claim["spec"].get("volumeName")
         if wanted and (found := self._volumes.lister.get(wanted)) is not None:
             volumes.append(found)
-        todo = plan(Inputs(claim, tuple(volumes), self._classes.lister.get(name) if name else None))
+        consumers = (pod for pod in self._pods.lister.by_index(_CONSUMED, key) if not pod["spec"].get("nodeName"))
+        storage_class = self._classes.lister.get(name) if name else None
+        todo = plan(Inputs(claim, tuple(volumes), storage_class, tuple(map(meta.name, consumers))))
         if todo.bind is not None:
             await self._bind(key, claim, todo.bind)
             return
@@ -218,6 +246,17 @@ class PersistentVolumeController(Controller):
             kind = WARNING if todo.waiting[0] == "ProvisioningFailed" else NORMAL
             self.recorder.event(claim, kind, *todo.waiting)
         await self._write_claim_status(key, claim, {"phase": "Pending"})
+
+    async def _give_default_class(self, key: str, claim: Object) -> bool:
+        """Write the default class into a claim that names none; tell whether it did."""
+        if claim["spec"].get("storageClassName") is not None or _BETA_CLASS in meta.annotations(claim):
+            return False
+        name = default_class(self._classes.lister.list())
+        if name is None:
+            return False
+        changed = {**claim, "spec": {**claim["spec"], "storageClassName": name}}
+        self.wrote(key, PERSISTENTVOLUMECLAIMS, await self.client.update(PERSISTENTVOLUMECLAIMS, changed))
+        return True
 
     async def _bind(self, key: str, claim: Object, volume: Object) -> None:
         if not is_reserved_for(volume, claim) or not volume["spec"]["claimRef"].get("uid"):
@@ -298,6 +337,18 @@ class PersistentVolumeController(Controller):
             )
             self.recorder.event(claim, NORMAL, "ExternalProvisioning", message)
         return claim
+
+
+def _after_release(volume: Object) -> tuple[str, str]:
+    """Return the phase of a volume whose claim is gone, and the message of a failure."""
+    policy = volume["spec"].get("persistentVolumeReclaimPolicy", "Retain")
+    if policy == "Delete" and _PROVISIONED_BY not in meta.annotations(volume):
+        return "Failed", (
+            f'error getting deleter volume plugin for volume "{meta.name(volume)}": no deletable volume plugin matched'
+        )
+    if policy == "Recycle":
+        return "Failed", "No recycler plugin found for the volume!"
+    return "Released", ""
 
 
 def _claim_keys(claim: Object) -> Iterable[str]:

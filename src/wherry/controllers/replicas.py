@@ -18,7 +18,7 @@ from wherry.api.selectors import labels
 from wherry.client.cache import by_controller_uid
 from wherry.client.events import NORMAL, WARNING
 from wherry.controllers import pods as podutil
-from wherry.controllers.controller import Controller, gather_all, is_namespace_terminating, slow_start
+from wherry.controllers.controller import TOGETHER, Controller, gather_all, is_namespace_terminating, slow_start
 from wherry.controllers.refs import CONTROLLER, candidates, claim, index_claims, plan_claims
 from wherry.util import clock
 
@@ -53,7 +53,7 @@ def plan(inputs: Inputs) -> Plan:
         return Plan()
     active = [pod for pod in inputs.pods if podutil.is_active(pod)]
     excess = len(active) - inputs.owner["spec"].get("replicas", 1)
-    if excess < 0:
+    if excess <= 0:
         return Plan(create=min(-excess, BURST))
     ranked = podutil.rank_for_deletion(active, related_on_node=inputs.related_on_node, now=inputs.now)
     return Plan(delete=tuple(ranked[: min(excess, BURST)]))
@@ -96,7 +96,7 @@ class ReplicaController(Controller):
     def register(self) -> None:
         self._owners = self.watch(self.owners)
         self._owners.add_index(CONTROLLER, by_controller_uid)
-        self._pods = self.watch_owned(PODS, self.owners, orphans=self._adopters)
+        self._pods = self.watch_owned(PODS, self.owners, orphans=self._adopters, delay=TOGETHER)
         index_claims(self._pods)
 
     def selector(self, owner: Object) -> labels.Selector:
@@ -113,7 +113,8 @@ class ReplicaController(Controller):
             return None
         claims = plan_claims(owner, candidates(self._pods, owner), self.selector(owner))
         owned = await claim(self.client, self.owners, owner, PODS, claims)
-        inputs = Inputs(owner, tuple(owned), self._related(owner), clock.now())
+        related = self._related(owner) if len(owned) > owner["spec"].get("replicas", 1) else {}
+        inputs = Inputs(owner, tuple(owned), related, clock.now())
         failure, error = None, None
         try:
             await self._carry_out(key, owner, plan(inputs))

@@ -8,7 +8,7 @@ from wherry.api.meta import Object
 from wherry.api.resources import PODS, SERVICES
 from wherry.client.informer import SharedInformer
 from wherry.controllers import pods as podutil
-from wherry.controllers.controller import Controller
+from wherry.controllers.controller import TOGETHER, Controller
 
 PODS_BY_LABEL = "label"
 SERVICES_BY_SELECTOR = "selector"
@@ -36,7 +36,7 @@ class ServiceController(Controller):
     def register(self) -> None:
         self._services = self.watch(SERVICES)
         self._services.add_index(SERVICES_BY_SELECTOR, _service_terms)
-        self._pods = self.watch(PODS, self._selecting, changed=_matters)
+        self._pods = self.watch(PODS, self._selecting, changed=_matters, delay=TOGETHER)
         self._pods.add_index(PODS_BY_LABEL, _pod_terms)
 
     def _selecting(self, pod: Object) -> Iterable[str]:
