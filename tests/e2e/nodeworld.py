@@ -223,7 +223,7 @@ def _main() -> int:
     """In the process of a scenario: enter the namespace, run it, clean up, and say what is left."""
     file, name, directory = sys.argv[1:]
     mountns.enter(f"{directory}/run/mnt")
-    sys.path.insert(0, os.path.dirname(__file__))
+    sys.path.insert(0, str(Path(__file__).parents[2]))
     description = importlib.util.spec_from_file_location("scenarios", file)
     assert description is not None and description.loader is not None
     module = importlib.util.module_from_spec(description)

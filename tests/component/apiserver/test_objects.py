@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from conftest import Http
+from tests.component.apiserver.conftest import Http
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
 

@@ -2,7 +2,7 @@
 
 from aiohttp import ClientSession
 
-from conftest import KEY, TOKENS
+from tests.component.apiserver.conftest import KEY, TOKENS
 from wherry.apiserver.authn.issuer import ServiceAccountIssuer
 from wherry.apiserver.server import ApiServer, ServerOptions
 from wherry.store.memory import MemoryStore

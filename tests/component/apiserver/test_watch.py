@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from conftest import ADMIN
+from tests.component.apiserver.conftest import ADMIN
 from wherry.api.resources import CONFIGMAPS
 from wherry.apiserver.server import ApiServer
 from wherry.client.client import Client

@@ -4,8 +4,7 @@
 
 import os
 
-from nodeworld import World, busybox_layer, directory_layer, docker_archive, scenario
-
+from tests.e2e.nodeworld import World, busybox_layer, directory_layer, docker_archive, scenario
 from wherry.images.protocol import ImageError
 from wherry.images.store import OverlayImageStore
 

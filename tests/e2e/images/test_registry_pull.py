@@ -5,8 +5,8 @@ import hashlib
 import json
 
 from aiohttp import web
-from nodeworld import World, directory_layer, scenario
 
+from tests.e2e.nodeworld import World, directory_layer, scenario
 from wherry.images import blobs
 from wherry.images.protocol import Credentials, ImageError
 

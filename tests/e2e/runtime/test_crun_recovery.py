@@ -10,9 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nodeworld
-from nodeworld import World, eventually, scenario, wait_for
-
+from tests.e2e import nodeworld
+from tests.e2e.nodeworld import World, eventually, scenario, wait_for
 from wherry.runtime import processes
 from wherry.runtime.protocol import ContainerError, RuntimeEvent
 from wherry.util import linux
@@ -92,7 +91,7 @@ async def test_kill_9_at_any_moment_loses_and_doubles_nothing(world: World) -> N
     for attempt in range(8):
         await world.runtime.close()
         command = [sys.executable, __file__, str(world.directory), str(attempt)]
-        env = os.environ | {"PYTHONPATH": str(Path(nodeworld.__file__).parent)}
+        env = os.environ | {"PYTHONPATH": str(Path(nodeworld.__file__).parents[2])}
         worker = subprocess.Popen(command, stdout=subprocess.PIPE, env=env)
         assert worker.stdout is not None
         assert await asyncio.to_thread(worker.stdout.readline) == b"ready\n"

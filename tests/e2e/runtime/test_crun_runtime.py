@@ -5,8 +5,7 @@
 import asyncio
 import os
 
-from nodeworld import World, eventually, scenario
-
+from tests.e2e.nodeworld import World, eventually, scenario
 from wherry.runtime.protocol import ContainerError, Mount, Resources
 
 

@@ -2,10 +2,10 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from cluster import Cluster, running
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.controllers.cluster import Cluster, running
 from wherry.api import cron, meta
 from wherry.api.resources import CRONJOBS, JOBS
 from wherry.controllers.cronjob import CronJobController

@@ -1,5 +1,4 @@
-from cluster import Cluster, running, template
-
+from tests.unit.controllers.cluster import Cluster, running, template
 from wherry.api import meta
 from wherry.api.resources import DAEMONSETS, NODES, PODS
 from wherry.controllers.daemonset import DaemonSetController, node_of

@@ -1,7 +1,7 @@
-from cluster import Cluster, running, template
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.unit.controllers.cluster import Cluster, running, template
 from wherry.api import meta
 from wherry.api.resources import DEPLOYMENTS, PODS, REPLICASETS
 from wherry.controllers.deployment import Create, Delete, DeploymentController, Inputs, Update, plan

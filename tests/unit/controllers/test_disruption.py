@@ -1,9 +1,9 @@
 from datetime import timedelta
 
-from cluster import Cluster, running, template
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.controllers.cluster import Cluster, running, template
 from wherry.api import meta
 from wherry.api.meta import Object
 from wherry.api.resources import DEPLOYMENTS, PODDISRUPTIONBUDGETS, PODS

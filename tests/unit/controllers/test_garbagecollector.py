@@ -1,5 +1,4 @@
-from cluster import Cluster, running
-
+from tests.unit.controllers.cluster import Cluster, running
 from wherry.api import meta
 from wherry.api.resources import CONFIGMAPS, EVENTS, NODES, SECRETS
 from wherry.controllers.garbagecollector import GarbageCollector

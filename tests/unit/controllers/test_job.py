@@ -1,7 +1,7 @@
-from cluster import Cluster, running
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.controllers.cluster import Cluster, running
 from wherry.api import meta
 from wherry.api.resources import JOBS, PODS
 from wherry.controllers import indexes

@@ -1,5 +1,4 @@
-from cluster import running
-
+from tests.unit.controllers.cluster import running
 from wherry.api import meta
 from wherry.api.resources import CONFIGMAPS, NAMESPACES, PODS, SECRETS, SERVICEACCOUNTS
 from wherry.controllers.controller import Settings

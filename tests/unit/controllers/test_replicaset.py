@@ -1,9 +1,9 @@
 from datetime import timedelta
 
-from cluster import Cluster, running, template
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.controllers.cluster import Cluster, running, template
 from wherry.api import errors, meta
 from wherry.api.resources import PODS, REPLICASETS, REPLICATIONCONTROLLERS
 from wherry.controllers import pods as podutil

@@ -1,5 +1,4 @@
-from cluster import Cluster, running, template
-
+from tests.unit.controllers.cluster import Cluster, running, template
 from wherry.api import meta
 from wherry.api.resources import CONTROLLERREVISIONS, PERSISTENTVOLUMECLAIMS, PODS, STATEFULSETS
 from wherry.controllers.statefulset import StatefulSetController

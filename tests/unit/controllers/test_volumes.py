@@ -1,5 +1,4 @@
-from cluster import running
-
+from tests.unit.controllers.cluster import running
 from wherry.api import meta
 from wherry.api.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS
 from wherry.controllers.persistentvolume import PersistentVolumeController
@@ -88,3 +87,23 @@ async def test_a_claim_in_use_is_protected_until_its_pod_ends() -> None:
         cluster.set_phase(cluster.get(PODS, "p"), "Succeeded")
         await cluster.settle()
         assert cluster.fake.list(PERSISTENTVOLUMECLAIMS) == []
+
+
+async def test_a_claim_without_a_class_gets_the_default_one_when_there_is_one() -> None:
+    unclassed = claim()
+    del unclassed["spec"]["storageClassName"]
+    async with running(PersistentVolumeController, objects=(unclassed,)) as cluster:
+        kind = storage_class()
+        kind["metadata"]["annotations"] = {"storageclass.kubernetes.io/is-default-class": "true"}
+        cluster.fake.put(kind)
+        await cluster.settle()
+        assert cluster.get(PERSISTENTVOLUMECLAIMS, "c")["spec"]["storageClassName"] == "fast"
+
+
+async def test_a_volume_that_nobody_can_delete_fails_when_released() -> None:
+    objects = (volume("v", "1Gi", persistentVolumeReclaimPolicy="Delete"), claim())
+    async with running(PersistentVolumeController, objects=objects) as cluster:
+        cluster.fake.remove(PERSISTENTVOLUMECLAIMS, "ns/c")
+        await cluster.settle()
+        status = cluster.get(PERSISTENTVOLUMES, "v", None)["status"]
+        assert status["phase"] == "Failed" and "no deletable volume plugin matched" in status["message"]

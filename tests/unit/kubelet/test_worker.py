@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import IMAGE, Node, container
 
+from tests.unit.kubelet.fakes import IMAGE, Node, container
 from wherry.api.resources import CONFIGMAPS, PODS
 from wherry.client.client import Client
 from wherry.kubelet.probes.check import Outcome

@@ -2,8 +2,8 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from world import node, pod
 
+from tests.unit.scheduler.world import node, pod
 from wherry.client.client import Client
 from wherry.client.fake import FakeTransport
 from wherry.client.informer import InformerFactory

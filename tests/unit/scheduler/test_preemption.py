@@ -1,7 +1,6 @@
 from typing import Any
 
-from world import World, node, pod, simulate
-
+from tests.unit.scheduler.world import World, node, pod, simulate
 from wherry.api.resources import PODDISRUPTIONBUDGETS, PODS
 
 

@@ -1,5 +1,4 @@
-from world import node, pod
-
+from tests.unit.scheduler.world import node, pod
 from wherry.api.meta import Object
 from wherry.scheduler.framework import Code, Hint, Status
 from wherry.scheduler.podinfo import PodInfo, pod_info

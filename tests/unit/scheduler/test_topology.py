@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from world import World, node, pod, simulate
-
+from tests.unit.scheduler.world import World, node, pod, simulate
 from wherry.api.resources import PODS, SERVICES
 
 

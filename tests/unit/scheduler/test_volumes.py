@@ -1,7 +1,6 @@
 from typing import Any
 
-from world import World, node, pod, simulate
-
+from tests.unit.scheduler.world import World, node, pod, simulate
 from wherry.api.resources import CSINODES, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, STORAGECLASSES
 
 BOUND = {"pv.kubernetes.io/bind-completed": "yes"}
