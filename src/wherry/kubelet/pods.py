@@ -7,6 +7,7 @@ from wherry.api import meta
 from wherry.client.informer import SharedInformer
 from wherry.kubelet import cgroups, labels, podspec, sandboxes
 from wherry.kubelet.services import NodeServices
+from wherry.kubelet.together import together
 from wherry.kubelet.worker import PodWorker
 from wherry.runtime.protocol import RUNNING, ContainerError
 from wherry.util import clock
@@ -102,7 +103,7 @@ class PodManager:
             try:
                 running = [c for c in services.cache.pod(uid).containers.values() if c.state == RUNNING]
                 grace = max((float(c.labels.get(labels.POD_GRACE) or 30) for c in running), default=0.0)
-                await asyncio.gather(*(services.runtime.stop_container(c.id, grace) for c in running))
+                await together(*(services.runtime.stop_container(c.id, grace) for c in running))
                 await sandboxes.remove(uid, services)
                 await services.volumes.tear_down(uid)
                 if services.cgroups is not None:

@@ -82,6 +82,17 @@ def grace_period(pod: meta.Object) -> float:
     return float(30 if value is None else value)
 
 
+def volumes_show_address(pod: meta.Object) -> bool:
+    """Tell whether a downward API volume shows the pod's address, so that the network must come first."""
+    for volume in pod["spec"].get("volumes") or ():
+        sources = [volume, *((volume.get("projected") or {}).get("sources") or ())]
+        for source in sources:
+            for item in (source.get("downwardAPI") or {}).get("items") or ():
+                if ((item.get("fieldRef") or {}).get("fieldPath") or "").startswith("status.podIP"):
+                    return True
+    return False
+
+
 def is_terminal(pod: meta.Object) -> bool:
     """Tell whether the API holds the pod's phase as final."""
     return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from wherry.api import meta
 from wherry.kubelet import cgroups, hosts, labels, podspec
 from wherry.kubelet.services import NodeServices
+from wherry.kubelet.together import together
 from wherry.network.protocol import AttachOptions, PortMapping
 from wherry.runtime.protocol import SandboxConfig, SandboxStatus
 from wherry.util import clock
@@ -46,13 +47,17 @@ def new_id() -> str:
     return secrets.token_hex(32)
 
 
+async def make_cgroup(pod: meta.Object, services: NodeServices) -> None:
+    """Make the pod's cgroup with its limits. Raises OSError."""
+    if services.cgroups is not None:
+        await asyncio.to_thread(cgroups.make, pod, services.config, services.cgroups)
+
+
 async def run(
     pod: meta.Object, sandbox_id: str, *, attempt: int, namespace_path: str | None, services: NodeServices
 ) -> None:
-    """Start a sandbox whose network is attached and record it. Raises ContainerError, OSError."""
+    """Start a sandbox whose cgroup and network are there and record it. Raises ContainerError, OSError."""
     config = services.config
-    if services.cgroups is not None:
-        await asyncio.to_thread(cgroups.make, pod, config, services.cgroups)
     log_directory = config.log_directory(meta.namespace(pod), meta.name(pod), meta.uid(pod))
     name, _ = hosts.hostname(pod, node_hostname=services.hostname, cluster_domain=config.cluster_domain)
     marks = labels.of_sandbox(pod, attempt=attempt)
@@ -107,7 +112,7 @@ async def remove(uid: str, services: NodeServices) -> None:
     """Remove all that the runtime has of a pod whose containers have ended."""
     await stop(uid, services)
     pod = services.cache.pod(uid)
-    await asyncio.gather(*(remove_container(uid, cid, services) for cid in list(pod.containers)))
+    await together(*(remove_container(uid, cid, services) for cid in list(pod.containers)))
     for sandbox_id in list(pod.sandboxes):
         await services.runtime.remove_sandbox(sandbox_id)
         services.cache.drop_sandbox(uid, sandbox_id)

@@ -8,6 +8,7 @@ from wherry.api import meta
 from wherry.kubelet import podspec
 from wherry.kubelet.hooks import HookError
 from wherry.kubelet.services import NodeServices
+from wherry.kubelet.together import together
 from wherry.runtime.protocol import RUNNING, ContainerStatus
 from wherry.util import clock
 
@@ -86,10 +87,7 @@ async def stop_all(
         await stop_container(pod, status, services, grace=left, announced=announced, address=address)
         on_stopped()
 
-    async with asyncio.TaskGroup() as group:
-        for name, status in running.items():
-            if name not in sidecars:
-                group.create_task(stop(status))
+    await together(*(stop(status) for name, status in running.items() if name not in sidecars))
     for name in reversed(sidecars):
         if name in running:
             await stop(running[name])

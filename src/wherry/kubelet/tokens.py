@@ -24,27 +24,27 @@ class TokenManager:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._tokens: dict[tuple[str, str, int], _Token] = {}
-        self._locks: dict[tuple[str, str, int], asyncio.Lock] = {}
+        self._tokens: dict[str, dict[tuple[str, int], _Token]] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
 
     async def get(self, pod: meta.Object, audience: str, seconds: int) -> str:
         """Return a token bound to the pod, a new one when the old is due for renewal. Raises StatusError, OSError."""
-        key = (meta.uid(pod), audience, seconds)
-        async with self._locks.setdefault(key, asyncio.Lock()):
-            found = self._tokens.get(key)
+        uid, key = meta.uid(pod), (audience, seconds)
+        async with self._locks.setdefault(uid, asyncio.Lock()):
+            tokens = self._tokens.setdefault(uid, {})
+            found = tokens.get(key)
             if found is None or clock.seconds() >= found.renew_at:
-                found = self._tokens[key] = await self._request(pod, audience, seconds)
+                found = tokens[key] = await self._request(pod, audience, seconds)
             return found.value
 
     def renewal(self, uid: str) -> float | None:
         """Return when the first token of a pod is due for renewal, in seconds since the epoch."""
-        return min((t.renew_at for key, t in self._tokens.items() if key[0] == uid), default=None)
+        return min((token.renew_at for token in self._tokens.get(uid, {}).values()), default=None)
 
     def forget(self, uid: str) -> None:
         """Drop the tokens of a pod that is gone."""
-        for key in [k for k in self._tokens if k[0] == uid]:
-            self._tokens.pop(key)
-            self._locks.pop(key, None)
+        self._tokens.pop(uid, None)
+        self._locks.pop(uid, None)
 
     async def _request(self, pod: meta.Object, audience: str, seconds: int) -> _Token:
         body = {

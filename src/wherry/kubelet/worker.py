@@ -7,6 +7,7 @@ beside it and wakes it at its end. A step that fails is tried again with back-of
 import asyncio
 import logging
 import shutil
+from collections.abc import Coroutine
 from typing import Any
 
 from wherry.api import errors, meta
@@ -24,6 +25,7 @@ from wherry.kubelet.runtime_cache import PodRuntime
 from wherry.kubelet.services import NodeServices
 from wherry.kubelet.starting import ContainerStarter, Ground, StartFailed
 from wherry.kubelet.status import Failure, Observed, Waiting, pod_status
+from wherry.kubelet.together import together
 from wherry.kubelet.volumes.manager import MountFailed
 from wherry.kubelet.volumes.plugin import Context
 from wherry.kubelet.words import duration
@@ -106,6 +108,10 @@ class PodWorker:
             except (errors.StatusError, ContainerError, OSError, TimeoutError) as error:
                 delay = self._errors.next()
                 log.warning("pod %s: %s; trying again in %.1fs", meta.key_of(self.pod), error, delay)
+            except Exception:
+                # A defect must not leave the pod without its worker: every step starts from what there is.
+                delay = self._errors.next()
+                log.exception("pod %s: trying again in %.1fs", meta.key_of(self.pod), delay)
             if not self.done.is_set():
                 await self._wait(delay)
 
@@ -228,30 +234,24 @@ class PodWorker:
         previous = services.cache.pod(self.uid).sandbox()
         attempt = 0 if previous is None else int(previous.labels.get("io.kubernetes.sandbox.attempt") or 0) + 1
         await asyncio.to_thread(services.config.pod_directory(self.uid).mkdir, parents=True, exist_ok=True)
-        needs_address = any("downwardAPI" in str(v) for v in self.pod["spec"].get("volumes") or ())
-        async with asyncio.TaskGroup() as group:
-            network = group.create_task(self._attach())
-            volumes = None if needs_address else group.create_task(self._set_up_volumes(()))
-        namespace_path, addresses = network.result()
-        failed = volumes.result() if volumes else await self._set_up_volumes(addresses)
-        if isinstance(failed, MountFailed):
-            raise failed
+        needs_address = podspec.volumes_show_address(self.pod)
+        work: list[Coroutine[Any, Any, Any]] = [self._attach(), sandboxes.make_cgroup(self.pod, services)]
+        if not needs_address:
+            work.append(self._set_up_volumes(()))
+        (namespace_path, addresses), _, *mounts = await together(*work)
+        made = mounts[0] if mounts else await self._set_up_volumes(addresses)
         async with services.starts:
             await sandboxes.run(
                 self.pod, self._sandbox_id, attempt=attempt, namespace_path=namespace_path, services=services
             )
-        ground, self._sandbox_id = Ground(self._sandbox_id, addresses, failed), ""
+        ground, self._sandbox_id = Ground(self._sandbox_id, addresses, made), ""
         return ground
 
     async def _attach(self) -> tuple[str | None, tuple[str, ...]]:
         return await sandboxes.attach_network(self.pod, self._sandbox_id, self._services)
 
-    async def _set_up_volumes(self, addresses: tuple[str, ...]) -> dict[str, str] | MountFailed:
-        # A failure is a value: it must not cancel the network's side of the task group.
-        try:
-            return await self._services.volumes.set_up(self._context(addresses))
-        except MountFailed as error:
-            return error
+    async def _set_up_volumes(self, addresses: tuple[str, ...]) -> dict[str, str]:
+        return await self._services.volumes.set_up(self._context(addresses))
 
     async def _find_ground(self) -> Ground:
         sandbox = self._services.cache.pod(self.uid).sandbox()
@@ -318,7 +318,9 @@ class PodWorker:
             if name not in self._pulls:
                 if (image := await self._starter.image(self.pod, container)) is not None:
                     return image
-                self._pulls[name] = self._scope.spawn(self._pull(container), name=f"pull {container['image']}")
+                self._pulls[name] = self._scope.spawn(
+                    self._pull(container), name=f"pull {container['image']}", guard=True
+                )
                 return None
             if not self._pulls[name].done():
                 return None
@@ -371,7 +373,7 @@ class PodWorker:
             address=self._probes.address,
         )
 
-    def _aside(self, key: str, work: Any) -> None:
+    def _aside(self, key: str, work: Coroutine[Any, Any, None]) -> None:
         async def run() -> None:
             try:
                 await work

@@ -1,0 +1,62 @@
+"""Volume content: atomic swaps, modes, and sub-paths that stay within their volume."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from wherry.kubelet.volumes import atomic, subpath
+from wherry.kubelet.volumes.atomic import File
+from wherry.kubelet.volumes.plugin import VolumeError
+
+
+def test_payload_is_swapped_at_once_and_old_files_go(tmp_path: Path) -> None:
+    assert atomic.write(tmp_path, {"a": File(b"1", 0o644), "dir/b": File(b"2", 0o400)})
+    before = os.readlink(tmp_path / "..data")
+    assert (tmp_path / "a").read_bytes() == b"1"
+    assert (tmp_path / "dir/b").stat().st_mode & 0o777 == 0o400
+    assert atomic.write(tmp_path, {"a": File(b"3", 0o644)})
+    assert (tmp_path / "a").read_bytes() == b"3"
+    assert not (tmp_path / "dir").exists() and not (tmp_path / "dir").is_symlink()
+    assert not (tmp_path / before).exists()
+
+
+def test_equal_payload_changes_nothing(tmp_path: Path) -> None:
+    payload = {"a": File(b"1", 0o644)}
+    atomic.write(tmp_path, payload)
+    before = os.readlink(tmp_path / "..data")
+    assert not atomic.write(tmp_path, payload)
+    assert os.readlink(tmp_path / "..data") == before
+
+
+def test_changed_mode_is_a_change(tmp_path: Path) -> None:
+    atomic.write(tmp_path, {"a": File(b"1", 0o644)})
+    assert atomic.write(tmp_path, {"a": File(b"1", 0o600)})
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
+
+
+def resolve(volume: Path, path: str) -> str:
+    descriptor = subpath._open_or_make(str(volume), path)
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
+
+
+def test_sub_path_is_made_and_follows_links_within_the_volume(tmp_path: Path) -> None:
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    assert resolve(volume, "new/deep") == str(volume / "new/deep")
+    (volume / "link").symlink_to("new")
+    assert resolve(volume, "link/deep") == str(volume / "new/deep")
+
+
+@pytest.mark.parametrize("target", ["../outside", "/etc", "new/../../outside"])
+def test_sub_path_never_leaves_its_volume(tmp_path: Path, target: str) -> None:
+    volume = tmp_path / "volume"
+    (volume / "new").mkdir(parents=True)
+    (tmp_path / "outside").mkdir()
+    (volume / "trap").symlink_to(target)
+    with pytest.raises(VolumeError, match="not within volume path"):
+        resolve(volume, "trap/x" if target != "/etc" else "trap")
+    assert not (tmp_path / "outside/x").exists()
