@@ -24,6 +24,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.leaks import RUN
 from wherry.images.store import OverlayImageStore
 from wherry.runtime import mountns
 from wherry.runtime.crun import CrunRuntime
@@ -36,6 +37,7 @@ from wherry.runtime.defaults import (
 from wherry.runtime.protocol import ContainerConfig, ContainerStatus, RuntimeEvent, SandboxConfig
 
 BUSYBOX = "/bin/busybox"
+ROOT = Path(__file__).parents[2]
 _APPLETS = (
     *("sh", "cat", "dd", "echo", "env", "hostname", "id", "kill", "ls", "mkdir", "mount", "ps", "readlink", "sleep"),
     *("stty", "tail", "touch", "true", "tty"),
@@ -98,7 +100,7 @@ class World:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.cgroup = f"/wherry-test-{directory.name}"
+        self.cgroup = f"/{RUN}-{directory.name}"
         self.images = OverlayImageStore(f"{directory}/images")
         self.image = ""
         self.runtime = self.new_runtime()
@@ -188,8 +190,9 @@ def scenario(function: Scenario) -> Callable[[Path], None]:
     @pytest.mark.e2e
     @functools.wraps(function)
     def test(tmp_path: Path) -> None:
-        arguments = [sys.executable, __file__, inspect.getfile(function), function.__name__, str(tmp_path)]
-        done = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=False)
+        module = [sys.executable, "-m", "tests.e2e.nodeworld"]
+        arguments = [*module, inspect.getfile(function), function.__name__, str(tmp_path)]
+        done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
         mountns.destroy(f"{tmp_path}/run/mnt")
         assert done.returncode == 0, done.stdout + done.stderr
         assert "Traceback" not in done.stderr, done.stderr
@@ -223,7 +226,6 @@ def _main() -> int:
     """In the process of a scenario: enter the namespace, run it, clean up, and say what is left."""
     file, name, directory = sys.argv[1:]
     mountns.enter(f"{directory}/run/mnt")
-    sys.path.insert(0, str(Path(__file__).parents[2]))
     description = importlib.util.spec_from_file_location("scenarios", file)
     assert description is not None and description.loader is not None
     module = importlib.util.module_from_spec(description)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.leaks import NETWORK
 from wherry.api.resources import ENDPOINTSLICES, SERVICES
 from wherry.client.client import Client
 from wherry.client.fake import FakeTransport
@@ -24,7 +25,7 @@ from wherry.proxy.proxy import Proxy, destroy
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
-CLUSTER, NODE, CIDR, CLUSTER_IP, NODE_PORT = "e2e-17700", "node-a", "10.177.7.0/24", "10.177.8.1", 17777
+CLUSTER, NODE, CIDR, CLUSTER_IP, NODE_PORT = NETWORK, "node-a", "10.177.7.0/24", "10.177.8.1", 17777
 
 
 class Server(threading.Thread):
