@@ -48,6 +48,11 @@ class Resource:
         return f"{self.group}/{self.version}" if self.group else self.version
 
     @property
+    def list_kind(self) -> str:
+        """The kind of its lists."""
+        return self.custom.list_kind if self.custom is not None else f"{self.kind}List"
+
+    @property
     def group_resource(self) -> str:
         """``pods`` or ``deployments.apps``: how messages name it."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
@@ -140,6 +145,7 @@ def _load() -> ResourceTable:
 
 
 TABLE = _load()
+BUILTIN_GROUPS = frozenset(resource.group for resource in TABLE)
 
 
 def builtin(group: str, version: str, plural: str) -> Resource:

@@ -1,6 +1,6 @@
 """Who asks for what: the inputs of authorization and admission (apiserver ``authorizer.Attributes``)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -75,6 +75,10 @@ class Authorizer(Protocol):
     def authorize(self, attributes: Attributes) -> Decision: ...
 
 
+Follower = Callable[[str, dict[str, Any] | None], None]
+"""Told of one object: a key, the same for the same object, and the object, None when it is gone."""
+
+
 class Reader(Protocol):
     """Reads stored objects for authorization and admission, without authorization, in process.
 
@@ -89,4 +93,8 @@ class Reader(Protocol):
 
     def version(self, resource: Resource) -> int:
         """Return a number that changes whenever an object of the resource does: the key of caches made from `list`."""
+        ...
+
+    def follow(self, resource: Resource, follower: Follower) -> None:
+        """Tell `follower` of every object that there is, then of every change in the step in which `list` shows it."""
         ...

@@ -4,7 +4,7 @@ A row of `STORED_AS` names the resource that holds the objects of another; `to_s
 objects. Custom resources convert through their definition's webhook and are registered at run time.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
 from wherry.api.resources import EVENTS, HORIZONTALPODAUTOSCALERS, Resource, builtin
@@ -13,11 +13,17 @@ Object = dict[str, Any]
 
 
 class Conversion(NamedTuple):
-    """How a served resource relates to the one that stores its objects. Both functions return new objects."""
+    """How a served resource relates to the one that stores its objects.
+
+    The functions do not change what they are given and return it when there is nothing to do. `fetch` and `send` stand
+    for them where a webhook converts: `from_stored` of many objects, and `to_stored`.
+    """
 
     stored: Resource
     to_stored: Callable[[Object], Object]
     from_stored: Callable[[Object], Object]
+    fetch: Callable[[Sequence[Object]], Awaitable[list[Object]]] | None = None
+    send: Callable[[Object], Awaitable[Object]] | None = None
 
 
 _EVENT_NEW_TO_CORE = {

@@ -8,6 +8,8 @@ from wherry.api.errors import BadRequest, Invalid, UnsupportedMediaType
 from wherry.api.field import FieldError, invalid, not_supported, too_long
 from wherry.api.resources import TABLE, Resource, Subresource
 from wherry.api.schema import DecodeError, TypeSchema
+from wherry.api.structural.schema import CustomSchema
+from wherry.apiserver.extensions.decode import check_type
 from wherry.apiserver.request import Request
 
 Object = dict[str, Any]
@@ -25,19 +27,10 @@ class Schemas:
 
     def __init__(self, definitions: schema.Schema | None = None) -> None:
         self.definitions = definitions or schema.load()
-        self._custom: dict[Resource, TypeSchema] = {}
-
-    def add(self, resource: Resource, type_schema: TypeSchema) -> None:
-        """Use `type_schema` for a custom resource."""
-        self._custom[resource] = type_schema
-
-    def remove(self, resource: Resource) -> None:
-        """Forget a custom resource."""
-        self._custom.pop(resource, None)
 
     def of(self, resource: Resource) -> TypeSchema:
         """Return the schema of a resource's objects."""
-        return self._custom.get(resource) or self.definitions.for_resource(resource)
+        return resource.custom.schema if resource.custom is not None else self.definitions.for_resource(resource)
 
     def of_subresource(self, subresource: Subresource) -> TypeSchema:
         """Return the schema of what a subresource takes."""
@@ -103,6 +96,8 @@ def decode(request: Request, type_schema: TypeSchema, *, api_version: str, kind:
     """
     mode = field_validation(request.params, options)
     obj, duplicates = parse(request, kind)
+    if isinstance(type_schema, CustomSchema):
+        check_type(request, obj, api_version, kind)
     given_version, given_kind = obj.get("apiVersion") or api_version, obj.get("kind") or kind
     version = api_version.rpartition("/")[2]
     if not isinstance(given_version, str) or not isinstance(given_kind, str):

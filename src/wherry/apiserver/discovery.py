@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from wherry.api.protobuf import envelope, message
-from wherry.api.resources import Resource
+from wherry.api.resources import Resource, Subresource
 from wherry.apiserver.registry import Registry
 
 Object = dict[str, Any]
@@ -142,7 +142,7 @@ class Discovery:
             "singularName": resource.singular,
             "namespaced": resource.namespaced,
             "kind": resource.kind,
-            "verbs": sorted(resource.verbs),
+            "verbs": _verbs(resource),
         }
         if resource.short_names:
             row["shortNames"] = list(resource.short_names)
@@ -151,7 +151,7 @@ class Discovery:
         if "list" in resource.verbs:
             row["storageVersionHash"] = storage_hash(self._registry.stored(resource))
         rows = [row]
-        for sub in sorted(resource.subresources.values(), key=lambda s: s.name):
+        for sub in _subresources(resource):
             entry: Object = {
                 "name": f"{resource.plural}/{sub.name}",
                 "singularName": "",
@@ -189,9 +189,25 @@ class Discovery:
         return {"metadata": metadata, "versions": versions}
 
 
+_CUSTOM_VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
+
+
+def _verbs(resource: Resource) -> list[str]:
+    """Return the verbs in the order in which they are published."""
+    if resource.custom is not None:
+        return [verb for verb in _CUSTOM_VERBS if verb in resource.verbs]
+    return sorted(resource.verbs)
+
+
+def _subresources(resource: Resource) -> list[Subresource]:
+    if resource.custom is not None:
+        return list(resource.subresources.values())
+    return sorted(resource.subresources.values(), key=lambda s: s.name)
+
+
 def _discovered(resource: Resource) -> Object:
     def kind(group: str, version: str, name: str) -> Object:
-        builtin = group == resource.group and version == resource.version
+        builtin = resource.custom is None and group == resource.group and version == resource.version
         # Built-in kinds leave out the group and version that the surrounding document says.
         return {"group": "" if builtin else group, "version": "" if builtin else version, "kind": name}
 
@@ -200,7 +216,7 @@ def _discovered(resource: Resource) -> Object:
         "responseKind": kind(resource.group, resource.version, resource.kind),
         "scope": "Namespaced" if resource.namespaced else "Cluster",
         "singularResource": resource.singular,
-        "verbs": sorted(resource.verbs),
+        "verbs": _verbs(resource),
     }
     if resource.short_names:
         row["shortNames"] = list(resource.short_names)
@@ -208,7 +224,7 @@ def _discovered(resource: Resource) -> Object:
         row["categories"] = list(resource.categories)
     subresources = [
         {"subresource": s.name, "responseKind": kind(s.group, s.version, s.kind), "verbs": sorted(s.verbs)}
-        for s in sorted(resource.subresources.values(), key=lambda s: s.name)
+        for s in _subresources(resource)
     ]
     if subresources:
         row["subresources"] = subresources

@@ -46,7 +46,7 @@ class Encoder:
             return protobuf.envelope(resource.api_version, resource.kind, registry.protobuf(answer.record, resource))
         items = [registry.protobuf(record, resource) for record in answer.records]
         body = protobuf.list_body(str(answer.revision), answer.next or "", answer.remaining, items)
-        return protobuf.envelope(resource.api_version, f"{resource.kind}List", body)
+        return protobuf.envelope(resource.api_version, resource.list_kind, body)
 
     def _object(self, answer: Stored | Made | Listed, form: Form, include: str) -> Object:
         registry = self._registry
@@ -55,7 +55,9 @@ class Encoder:
             metadata = _list_metadata(answer)
             if form.kind:
                 return table.transform_list(form, answer.resource, objects, metadata, include)
-            items = [{k: v for k, v in o.items() if k not in ("kind", "apiVersion")} for o in objects]
+            items = objects
+            if answer.resource.custom is None:
+                items = [{k: v for k, v in o.items() if k not in ("kind", "apiVersion")} for o in objects]
             return {**_list_type(answer.resource), "metadata": metadata, "items": items}
         obj = registry.obj(answer.record, answer.resource) if isinstance(answer, Stored) else answer.obj
         return table.transform(form, answer.resource, obj, include) if form.kind else obj
@@ -86,12 +88,12 @@ class Encoder:
 
 
 def _list_type(resource: Resource) -> Object:
-    return {"kind": f"{resource.kind}List", "apiVersion": resource.api_version}
+    return {"kind": resource.list_kind, "apiVersion": resource.api_version}
 
 
 def _list_metadata(answer: Listed) -> Object:
     metadata: Object = {"resourceVersion": str(answer.revision)}
-    if answer.next:
+    if answer.next or answer.resource.custom is not None:
         metadata["continue"] = answer.next
     if answer.remaining is not None:
         metadata["remainingItemCount"] = answer.remaining

@@ -22,7 +22,7 @@ def getters(resource: Resource, selector: FieldSelector) -> dict[str, Getter]:
         getter = known.get(term.field)
         if getter is None:
             # A kind with selectable fields of its own converts labels by itself and words its refusal otherwise.
-            own = known.keys() - _COMMON
+            own = known.keys() - _COMMON or resource.custom is not None
             raise BadRequest(
                 f"field label not supported: {term.field}"
                 if own

@@ -19,7 +19,7 @@ from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
 from wherry.api.errors import InternalError, NotFound, RequestEntityTooLarge, StatusError, Unauthorized
-from wherry.api.resources import TABLE
+from wherry.api.resources import BUILTIN_GROUPS, TABLE
 from wherry.api.warnings import for_resource
 from wherry.apiserver import dispatch, negotiate
 from wherry.apiserver.api import Api
@@ -30,9 +30,9 @@ from wherry.apiserver.encode import Encoder, WatchEncoder
 from wherry.apiserver.flow import FlowLimits, is_long
 from wherry.apiserver.metrics import Metrics
 from wherry.apiserver.negotiate import Form
-from wherry.apiserver.paths import Paths, Plain
+from wherry.apiserver.paths import TEXT, Paths, Plain
 from wherry.apiserver.query import boolean, parse_query
-from wherry.apiserver.request import Answer, Request, Watched, status_of
+from wherry.apiserver.request import Answer, Made, Request, Stored, Watched, status_of
 from wherry.apiserver.requestinfo import PathInfo, PathParser, verb_of
 from wherry.apiserver.whole import WholeResponse
 from wherry.util import clock
@@ -127,7 +127,9 @@ class Frontend:
     ) -> web.StreamResponse:
         resource = info.resource
         if resource is None:
-            raise NotFound.path()
+            if info.group in BUILTIN_GROUPS:
+                raise NotFound.path()
+            return self._plain(Plain(b"404 page not found\n", TEXT, 404, {"X-Content-Type-Options": "nosniff"}))
         namespace = info.namespace if resource.namespaced else ""
         request = Request(
             verb,
@@ -185,6 +187,9 @@ class Frontend:
     async def _answer(self, http: web.BaseRequest, request: Request, answer: Answer, form: Form) -> web.StreamResponse:
         if isinstance(answer, Watched):
             return await self._stream(http, request, answer, form)
+        if not isinstance(answer, Made):
+            records = [answer.record] if isinstance(answer, Stored) else answer.records
+            await self.api.registry.ready(records, answer.resource)
         body = self._encoder.encode(answer, form, request.params)
         headers = _headers(form.media, request.warnings)
         if len(body) >= _GZIP_FROM and "gzip" in http.headers.get(hdrs.ACCEPT_ENCODING, ""):
@@ -208,7 +213,7 @@ class Frontend:
             log.debug("a watch of %s ended early", request.resource.plural)
         except asyncio.CancelledError:
             transport = http.transport
-            if not self._stopping or transport is None or transport.get_write_buffer_size():  # type: ignore[attr-defined]
+            if not self._stopping or transport is None or transport.get_write_buffer_size():
                 raise  # also at the stop, when the client does not read: the connection is dropped
             await response.write_eof()
         finally:

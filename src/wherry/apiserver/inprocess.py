@@ -15,7 +15,10 @@ Object = dict[str, Any]
 
 
 class InProcessTransport:
-    """A `wherry.client.transport.Transport` for one user. What it returns is shared and must not be changed."""
+    """A `wherry.client.transport.Transport` for one user. What it returns is shared and must not be changed.
+
+    Lists and watches give objects without ``managedFields``: informers would hold on to them, and nobody asks.
+    """
 
     def __init__(self, api: Api, authorizer: Authorizer, user: UserInfo, *, user_agent: str = "") -> None:
         self._api = api
@@ -25,7 +28,11 @@ class InProcessTransport:
 
     async def call(self, call: Call) -> Object:
         """Run one call and return what was answered, decoded and shared."""
-        return self._decoded(await self._answer(call))
+        answer = await self._answer(call)
+        if isinstance(answer, (Stored, Listed)):
+            records = [answer.record] if isinstance(answer, Stored) else answer.records
+            await self._api.registry.ready(records, answer.resource)
+        return self._decoded(answer)
 
     async def watch(self, call: Call) -> AsyncIterator[WatchEvent]:
         """Iterate over the events of a watch."""
@@ -86,15 +93,15 @@ class InProcessTransport:
             if answer.remaining is not None:
                 metadata["remainingItemCount"] = answer.remaining
             return {
-                "kind": f"{answer.resource.kind}List",
+                "kind": answer.resource.list_kind,
                 "apiVersion": answer.resource.api_version,
                 "metadata": metadata,
-                "items": [registry.obj(record, answer.resource) for record in answer.records],
+                "items": [registry.light(record, answer.resource) for record in answer.records],
             }
         assert not isinstance(answer, Watched)
         return answer.obj
 
     def _object(self, change: Change, answer: Watched) -> Object:
         if change.record is not None:
-            return self._api.registry.obj(change.record, answer.resource)
+            return self._api.registry.light(change.record, answer.resource)
         return change.obj or {}

@@ -3,6 +3,7 @@
 Implements `wherry.apiserver.attributes.Reader`. Every write of the server goes through `Registry.write`.
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,24 +12,36 @@ import orjson
 from wherry.api import protobuf, schema
 from wherry.api.resources import TABLE, Resource, ResourceTable
 from wherry.apiserver import conversion
-from wherry.store.protocol import Event, Record, Store, Subscription
+from wherry.apiserver.attributes import Follower
+from wherry.store.protocol import PUT, Event, Record, Store, Subscription
 
 Object = dict[str, Any]
 
 _DUMP = orjson.dumps
 
 
+_DECODED = 2048
+"""How many decoded objects are kept for the next reader; the store holds bytes, which are a tenth of their size."""
+
+
 class Memo:
-    """What was derived from a record: its object (shared, never changed), its bytes as an item of a list, its other
+    """What was derived from a record: its object (shared, never changed), the object as informers keep it, its other
     forms by resource (an object served in two versions), its protobuf by resource."""
 
-    __slots__ = ("forms", "item", "obj", "protobuf")
+    __slots__ = ("fetched", "forms", "light", "obj", "protobuf")
 
-    def __init__(self, obj: Object) -> None:
-        self.obj = obj
-        self.item: bytes | None = None
+    def __init__(self) -> None:
+        self.fetched = False
+        self.obj: Object | None = None
+        self.light: Object | None = None
         self.forms: dict[Resource, Object] | None = None
         self.protobuf: dict[Resource, bytes] | None = None
+
+    def forget(self) -> None:
+        """Drop what can be made again at once, which a form that a webhook made cannot."""
+        self.obj = self.light = self.protobuf = None
+        if not self.fetched:
+            self.forms = None
 
 
 def encode(obj: Object, revision: int) -> bytes:
@@ -50,6 +63,8 @@ class Registry:
         self._prefixes: dict[Resource, str] = {}
         self._versions: dict[str, int] = {}
         self._fresh: dict[tuple[str, int], Object] = {}
+        self._kept: deque[Memo] = deque()
+        self._followers: dict[str, list[Follower]] = {}
         self._subscription: Subscription | None = None
         self._collections: dict[tuple[Resource, str], tuple[int, Sequence[Object]]] = {}
         self.on_table_change: list[Callable[[], None]] = []
@@ -65,8 +80,13 @@ class Registry:
 
     def _note(self, events: Sequence[Event]) -> None:
         for event in events:
-            _, _, group, plural, _ = event.record.key.split("/", 4)
-            self._versions[f"/registry/{group}/{plural}/"] = event.record.revision
+            key = event.record.key
+            prefix = key[: key.index("/", key.index("/", 10) + 1) + 1]
+            self._versions[prefix] = event.record.revision
+            followers = self._followers.get(prefix)
+            if followers is not None:
+                for follower in followers:
+                    follower(key, self.obj(event.record) if event.type == PUT else None)
 
     def add_resource(self, resource: Resource, convert: conversion.Conversion | None = None) -> None:
         """Serve one more resource (a custom one); replaces what had its group, version and plural."""
@@ -113,53 +133,98 @@ class Registry:
         """Return the acknowledged record of an object."""
         return self.store.get(self.key(resource, namespace, name))
 
-    def memo(self, record: Record) -> Memo:
-        """Return what is derived from a record, deriving its object when nobody has."""
-        memo = record.memo
-        if memo is None:
-            fresh = self._fresh.get((record.key, record.revision))
-            memo = record.memo = Memo(fresh if fresh is not None else orjson.loads(record.value))
-        return memo
-
     def obj(self, record: Record, resource: Resource | None = None) -> Object:
-        """Return the object of a record in the form of `resource` (None: as stored). Shared; never change it."""
-        memo = self.memo(record)
+        """Return the object of a record in the form of `resource` (None: as stored). Shared; never change it.
+
+        Callers at about the same time get the same object; later ones an equal one.
+        """
+        memo = record.memo
+        found = memo.obj if memo is not None else None
+        if found is None:
+            memo, found = self._decoded(record)
         convert = self.conversions.get(resource) if resource is not None else None
         if convert is None or resource is None:
-            return memo.obj
+            return found
         if memo.forms is None:
             memo.forms = {}
         form = memo.forms.get(resource)
         if form is None:
-            form = memo.forms[resource] = convert.from_stored(memo.obj)
+            form = memo.forms[resource] = convert.from_stored(found)
         return form
+
+    def _decoded(self, record: Record) -> tuple[Memo, Object]:
+        fresh = self._fresh.get((record.key, record.revision))
+        return self._keep(record, fresh if fresh is not None else orjson.loads(record.value))
+
+    def _keep(self, record: Record, obj: Object) -> tuple[Memo, Object]:
+        memo = record.memo
+        if memo is None:
+            memo = record.memo = Memo()
+        memo.obj = obj
+        self._kept.append(memo)
+        if len(self._kept) > _DECODED:
+            self._kept.popleft().forget()
+        return memo, obj
+
+    async def ready(self, records: Sequence[Record], resource: Resource) -> None:
+        """Have the form of `resource` of all `records` made, where that takes a webhook, so that `obj` finds it.
+
+        Raises StatusError when the webhook fails.
+        """
+        convert = self.conversions.get(resource)
+        if convert is None or convert.fetch is None:
+            return
+        missing = [r for r in records if r.memo is None or r.memo.forms is None or resource not in r.memo.forms]
+        if not missing:
+            return
+        forms = await convert.fetch([self.obj(record) for record in missing])
+        for record, form in zip(missing, forms, strict=True):
+            self.obj(record)
+            memo = record.memo
+            memo.fetched = True
+            memo.forms = {**(memo.forms or {}), resource: form}
+
+    def light(self, record: Record, resource: Resource) -> Object:
+        """Return the object of a record without ``managedFields``, which are the half of it: for those who keep many.
+
+        Shared as that of `obj`. A write of such an object leaves the stored ``managedFields`` as they are.
+        """
+        obj = self.obj(record, resource)
+        if resource in self.conversions or "managedFields" not in obj["metadata"]:
+            return obj
+        memo = record.memo
+        if memo.light is None:
+            metadata = obj["metadata"].copy()
+            del metadata["managedFields"]
+            memo.light = {**obj, "metadata": metadata}
+        return memo.light
 
     def value(self, record: Record, resource: Resource) -> bytes:
         """Return the bytes of a record in the form of `resource`."""
         if resource not in self.conversions:
             return record.value
-        return encode(dict(self.obj(record, resource)), record.revision)
+        form = self.obj(record, resource)
+        return record.value if form is record.memo.obj else encode(dict(form), record.revision)
 
     def item(self, record: Record, resource: Resource) -> bytes:
-        """Return the bytes of a record as an item of a list: without kind and apiVersion."""
+        """Return the bytes of a record as an item of a list: without kind and apiVersion, unless it is a custom one."""
+        if resource.custom is not None:
+            return self.value(record, resource)
         if resource in self.conversions:
             return _without_type(self.value(record, resource), resource)
-        memo = record.memo
-        if memo is not None:
-            if memo.item is None:
-                memo.item = _without_type(record.value, resource)
-            return memo.item
         return _without_type(record.value, resource)
 
     def protobuf(self, record: Record, resource: Resource) -> bytes:
         """Return the protobuf of a record of a built-in resource, without an envelope."""
-        memo = self.memo(record)
+        memo = record.memo
+        if memo is not None and memo.protobuf is not None and resource in memo.protobuf:
+            return memo.protobuf[resource]
+        encoded = protobuf.encode_body(self.obj(record, resource), schema.load()) or b""
+        memo = record.memo
         if memo.protobuf is None:
             memo.protobuf = {}
-        found = memo.protobuf.get(resource)
-        if found is None:
-            found = memo.protobuf[resource] = protobuf.encode_body(self.obj(record, resource), schema.load()) or b""
-        return found
+        memo.protobuf[resource] = encoded
+        return encoded
 
     def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
         """Return one object, shared, None when there is none."""
@@ -181,6 +246,16 @@ class Registry:
         """Return a number that changes whenever an object of the resource does."""
         return self._versions.get(self.prefix(resource), 0)
 
+    def follow(self, resource: Resource, follower: Follower) -> None:
+        """Tell `follower` of every object that there is, then of every change in the step in which `list` shows it.
+
+        It gets a key, the same for the same object, and the object; None when that is gone.
+        """
+        prefix = self.prefix(resource)
+        for record in self.store.list(prefix).records:
+            follower(record.key, self.obj(record))
+        self._followers.setdefault(prefix, []).append(follower)
+
     async def write(
         self, resource: Resource, obj: Object, *, namespace: str | None, name: str, expected: int, delete: bool = False
     ) -> Record:
@@ -199,7 +274,8 @@ class Registry:
 
         try:
             record = await self.store.write(key, make, expected=expected, delete=delete)
-            self.memo(record)
+            if record.memo is None:
+                self._keep(record, obj)
             return record
         finally:
             self._fresh.pop((key, written), None)
@@ -211,7 +287,9 @@ def _without_type(value: bytes, resource: Resource) -> bytes:
     return b"{" + value[head:]
 
 
-def stored_form(registry: Registry, resource: Resource, obj: Object) -> Object:
-    """Return `obj` as it is stored: itself, or converted when another version stores it."""
+async def stored_form(registry: Registry, resource: Resource, obj: Object) -> Object:
+    """Return `obj` as it is stored: itself, or converted when another version stores it. Raises StatusError."""
     convert = registry.conversions.get(resource)
+    if convert is not None and convert.send is not None:
+        return await convert.send(obj)
     return obj if convert is None else convert.to_stored(obj)

@@ -27,6 +27,7 @@ from wherry.apiserver.authz.union import UnionAuthorizer
 from wherry.apiserver.bootstrap import objects, rbac
 from wherry.apiserver.decode import Schemas
 from wherry.apiserver.discovery import Discovery
+from wherry.apiserver.extensions.controller import Extensions
 from wherry.apiserver.health import Health
 from wherry.apiserver.http import Frontend
 from wherry.apiserver.inprocess import InProcessTransport
@@ -105,6 +106,8 @@ class ApiServer:
         git_version = version_info(options.kubernetes_version)["gitVersion"]
         self.openapi = OpenApi(self.api.schemas.definitions, TABLE, git_version)
         self.paths.providers["/openapi/"] = self.openapi.provide
+        itself = Client(self.transport(_SELF), field_manager="kube-apiserver")
+        self.extensions = Extensions(self.api, self.openapi.documents, itself)
         self.frontend = Frontend(self.api, self.authenticator, self.authorizer, self.paths)
         self.services = ServiceStorage(self.registry, options.service_cidr.split(","), options.node_ports)
         self.api.hooks.register(SERVICES, self.services.hook)
@@ -118,6 +121,7 @@ class ApiServer:
         await self.registry.start()
         client = Client(self.transport(_SELF), field_manager="kube-apiserver")
         await self.services.load(client)
+        await self.extensions.__aenter__()
         server = web.Server(self.frontend.handle, access_log=None, keepalive_timeout=75.0)
         self._runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN)
         await self._runner.setup()
@@ -143,6 +147,7 @@ class ApiServer:
         self.frontend.end_streams()
         if self._runner is not None:
             await self._runner.cleanup()
+        await self.extensions.__aexit__(kind, error, traceback)
         await self.proxy.close()
         self.registry.stop()
 

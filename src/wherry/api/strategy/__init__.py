@@ -5,7 +5,7 @@ with `old`, so neither may be changed any more. No I/O and no allocation. Call o
 admission, then these, then validation.
 
 One module per group holds a table ``STRATEGIES`` of (group, plural) to `rules.Strategy`; a new module is found by being
-here. Kinds without a row take the plain strategy; resources that are not built in take the one of custom resources.
+here. Kinds without a row take the plain strategy; custom resources carry theirs.
 """
 
 from collections.abc import Mapping
@@ -13,8 +13,8 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
 
-from wherry.api.resources import TABLE, Resource
-from wherry.api.strategy.rules import Getter, Strategy, content_changed
+from wherry.api.resources import Resource
+from wherry.api.strategy.rules import Getter, Strategy
 
 ALL_METADATA = ("labels", "annotations", "finalizers", "ownerReferences")
 
@@ -28,15 +28,13 @@ def _collect() -> dict[tuple[str, str], Strategy]:
 
 _TABLE = _collect()
 _PLAIN = Strategy()
-_CUSTOM = Strategy(generation=content_changed, status_keeps_metadata=ALL_METADATA, unconditional_update=False)
-_BUILTIN_GROUPS = {r.group for r in TABLE}
 
 
 def of(resource: Resource) -> Strategy:
     """Return the strategy of a resource."""
     if resource.custom is not None:
         return resource.custom.strategy
-    return _TABLE.get((resource.group, resource.plural)) or (_PLAIN if resource.group in _BUILTIN_GROUPS else _CUSTOM)
+    return _TABLE.get((resource.group, resource.plural), _PLAIN)
 
 
 def prepare_create(resource: Resource, obj: dict[str, Any]) -> None:

@@ -80,9 +80,6 @@ STRATEGIES = {
     ("admissionregistration.k8s.io", "mutatingadmissionpolicybindings"): Strategy(
         generation=spec_changed, unconditional_update=False
     ),
-    ("apiextensions.k8s.io", "customresourcedefinitions"): Strategy(
-        generation=spec_changed, unconditional_update=False, status_keeps_metadata=ALL_METADATA
-    ),
     ("apiregistration.k8s.io", "apiservices"): Strategy(
         create=_status(), unconditional_update=False, status_keeps_metadata=ALL_METADATA
     ),

@@ -34,6 +34,7 @@ class CustomKind:
         self.group: str = spec["group"]
         self.version: str = version["name"]
         self.kind: str = spec["names"]["kind"]
+        self.list_kind: str = spec["names"].get("listKind") or f"{self.kind}List"
         self.openapi: dict[str, Any] = (version.get("schema") or {}).get("openAPIV3Schema") or {}
         self.preserve_unknown = bool(spec.get("preserveUnknownFields"))
         self._given = version
@@ -95,9 +96,12 @@ class CustomKind:
 
     def from_store(self, obj: Object) -> Object:
         """Return an object that was stored in this version as it is now read; itself when nothing differs."""
-        step, prune = self._defaulter, self._pruner
-        if step is not None:
-            obj = step(obj)
+        step = self._defaulter
+        return self.prune(obj if step is None else step(obj))
+
+    def prune(self, obj: Object) -> Object:
+        """Return an object without what the schema does not name."""
+        prune = self._pruner
         return obj if prune is None else prune(obj, None, None)
 
     def warnings(self, obj: Object, old: Object | None) -> list[str]:

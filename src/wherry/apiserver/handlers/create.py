@@ -141,7 +141,7 @@ async def _store(api: Api, request: Request, obj: Object, dry: bool) -> Stored |
                 undo()
             return Made(obj, resource, 201)
         try:
-            stored = stored_form(api.registry, resource, obj)
+            stored = await stored_form(api.registry, resource, obj)
             record = await api.registry.write(resource, stored, namespace=request.namespace, name=name, expected=0)
         except Mismatch as mismatch:
             raise exists(api, resource, name, mismatch.current) from None

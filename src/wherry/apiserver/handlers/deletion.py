@@ -17,6 +17,7 @@ from wherry.api.resources import (
     builtin,
 )
 from wherry.apiserver.api import Api
+from wherry.apiserver.extensions.names import FINALIZER
 from wherry.apiserver.handlers.writing import durable, remove
 from wherry.apiserver.request import Request
 from wherry.store.protocol import Mismatch, Record
@@ -92,6 +93,7 @@ async def delete(
             raise NotFound.of(resource.plural, request.name, resource.group)
         old = api.registry.obj(record)
         check_preconditions(resource, old, options, record)
+        await api.registry.ready([record], resource)
         if check is not None:
             await check(api.registry.obj(record, resource))
         try:
@@ -160,6 +162,8 @@ def _marked(resource: Resource, old: Object, options: DeleteOptions) -> Object |
             return None
         graceful = state
     finalizers = wanted_finalizers(resource, metadata.get("finalizers") or [], options)
+    if resource is CUSTOMRESOURCEDEFINITIONS and not metadata.get("deletionTimestamp") and FINALIZER not in finalizers:
+        finalizers = [*finalizers, FINALIZER]
     _set_finalizers(metadata, finalizers)
     if graceful:
         return new

@@ -69,6 +69,7 @@ async def _page(api: Api, request: Request, chosen: Selection, limit: int, revis
         # One more than asked: its presence says that a further page exists.
         listing = await _read(api, prefix, revision, after, max(limit * 2, 500) if limit else 0)
         revision = revision or listing.revision
+        await registry.ready(listing.records, resource)
         for record in listing.records:
             if chosen.matches(registry.obj(record, resource)):
                 found.append(record)

@@ -22,14 +22,14 @@ Object = dict[str, Any]
 JSON, MERGE = "application/json-patch+json", "application/merge-patch+json"
 STRATEGIC, APPLY = "application/strategic-merge-patch+json", "application/apply-patch+yaml"
 _TYPES = (JSON, MERGE, STRATEGIC, APPLY)
+_CUSTOM_TYPES = (JSON, MERGE, APPLY)
 _UNREADABLE = {JSON: "error decoding patch: ", MERGE: "error decoding patch: ", APPLY: "error decoding YAML: "}
 
 
 async def handle(api: Api, request: Request) -> Stored | Made:
     """Patch the stored object; server-side apply may create it."""
     kind = request.content_type.partition(";")[0].strip().lower()
-    if kind not in _TYPES or (kind == STRATEGIC and is_custom(request.resource)):
-        raise UnsupportedMediaType("415: Unsupported Media Type", {})
+    _check_type(request.resource, kind)
     dry = dry_run(request.params, "PatchOptions")
     mode = field_validation(request.params, "PatchOptions")
     _check_options(request, kind)
@@ -47,11 +47,16 @@ async def handle(api: Api, request: Request) -> Stored | Made:
     return await change(api, request, make, dry=dry)
 
 
-def is_custom(resource: Resource) -> bool:
-    """Tell whether a resource is defined by a CustomResourceDefinition: it has no patch strategies."""
-    from wherry.api.resources import TABLE
-
-    return TABLE.find(resource.group, resource.version, resource.plural) is not resource
+def _check_type(resource: Resource, kind: str) -> None:
+    """Refuse other media types than those of patches; custom resources have no patch strategies."""
+    if resource.custom is None:
+        if kind not in _TYPES:
+            raise UnsupportedMediaType("415: Unsupported Media Type", {})
+    elif kind not in _CUSTOM_TYPES:
+        accepted = ", ".join(_CUSTOM_TYPES)
+        raise UnsupportedMediaType(
+            f"the body of the request was in an unknown format - accepted media types include: {accepted}"
+        )
 
 
 def body_of(request: Request, kind: str) -> tuple[Any, list[str]]:

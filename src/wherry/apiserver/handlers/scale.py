@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wherry.api import managedfields, meta
-from wherry.api.errors import BadRequest, Invalid, UnsupportedMediaType
+from wherry.api.errors import BadRequest, InternalError, Invalid, UnsupportedMediaType
 from wherry.api.field import invalid, required
 from wherry.api.resources import REPLICATIONCONTROLLERS
 from wherry.apiserver import tracking
@@ -102,6 +102,8 @@ def read(obj: Object, path: tuple[str, ...]) -> Any:
 
 
 def _scale(request: Request, obj: Object, paths: ScalePaths) -> Object:
+    if request.resource.custom is not None and read(obj, paths.spec) is None:
+        raise InternalError.of(f'the spec replicas field ".{".".join(paths.spec)}" does not exist')
     metadata = obj["metadata"]
     kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
     spec, status = {}, {"replicas": read(obj, paths.status) or 0}

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 from wherry.api.errors import Expired
@@ -63,6 +64,7 @@ async def _stream(
         return
     try:
         if initial:
+            await registry.ready(existing, resource)
             found = [r for r in existing if chosen.empty or chosen.matches(registry.obj(r, resource))]
             for at in range(0, len(found), _BATCH):
                 yield [Change("ADDED", record) for record in found[at : at + _BATCH]]
@@ -100,6 +102,7 @@ async def _live(
                 await asyncio.wait_for(wake.wait(), max(until - clock.monotonic(), 0.001))
             except TimeoutError:
                 continue
+        await _ready(api, request, waiting)
         changes: list[Change] = []
         while waiting and len(changes) < _BATCH:
             event = waiting.popleft()
@@ -109,6 +112,13 @@ async def _live(
                 changes.append(change)
         if changes:
             yield changes
+
+
+async def _ready(api: Api, request: Request, events: Iterable[Event]) -> None:
+    """Have the next events converted, where a webhook does that."""
+    batch = list(islice(events, _BATCH))
+    records = [event.record for event in batch] + [event.previous for event in batch if event.previous is not None]
+    await api.registry.ready(records, request.resource)
 
 
 def _change(api: Api, request: Request, chosen: Selection, event: Event) -> Change | None:

@@ -48,6 +48,7 @@ async def change(api: Api, request: Request, make: Change, *, dry: bool = False)
         record = api.registry.store.latest(key)
         if record is None:
             raise NotFound.of(resource.plural, request.name, resource.group)
+        await api.registry.ready([record], resource)
         old = api.registry.obj(record, resource)
         request.warnings[:] = told
         new = await make(old)
@@ -88,7 +89,7 @@ async def _write_change(
             if undo is not None:
                 undo()
             return Made(new, resource)
-        stored = stored_form(api.registry, resource, new)
+        stored = await stored_form(api.registry, resource, new)
         written = await api.registry.write(
             resource, stored, namespace=request.namespace, name=request.name, expected=record.revision
         )

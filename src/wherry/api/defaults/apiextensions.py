@@ -1,0 +1,23 @@
+"""Defaults of CustomResourceDefinitions (``apiextensions/v1``)."""
+
+from typing import Any
+
+Obj = dict[str, Any]
+
+
+def _definition(obj: Obj) -> None:
+    spec = obj.setdefault("spec", {})
+    names = spec.setdefault("names", {})
+    kind = names.get("kind") or ""
+    if kind and not names.get("singular"):
+        names["singular"] = kind.lower()
+    if kind and not names.get("listKind"):
+        names["listKind"] = f"{kind}List"
+    conversion = spec.setdefault("conversion", {})
+    conversion["strategy"] = conversion.get("strategy") or "None"
+    service = ((conversion.get("webhook") or {}).get("clientConfig") or {}).get("service")
+    if service is not None and service.get("port") is None:
+        service["port"] = 443
+
+
+DEFAULTS = {("apiextensions.k8s.io", "customresourcedefinitions"): _definition}

@@ -1,0 +1,157 @@
+"""Follows the CustomResourceDefinitions: accepts names, serves versions, writes conditions, cleans up after deletion.
+
+It is told of every write of a definition in the write itself (`wherry.apiserver.strategies.hooks`), so that clients
+find served what they were told exists. Deleting a definition's objects happens beside the requests.
+"""
+
+import logging
+from types import TracebackType
+from typing import Any
+
+from wherry.api import meta
+from wherry.api.errors import Conflict, NotFound, StatusError
+from wherry.api.meta import Object
+from wherry.api.openapi import Documents
+from wherry.api.resources import CUSTOMRESOURCEDEFINITIONS, Resource
+from wherry.apiserver.api import Api
+from wherry.apiserver.extensions import names
+from wherry.apiserver.extensions.serving import Serving
+from wherry.apiserver.strategies.hooks import Hook
+from wherry.apiserver.webhookclient import WebhookClient
+from wherry.client.client import Client
+from wherry.util import clock
+from wherry.util.tasks import Scope
+
+log = logging.getLogger(__name__)
+
+_LOOK_AGAIN = 1.0
+
+
+class Extensions:
+    """``async with Extensions(...)``: what is defined is served while the block runs.
+
+    `client` writes the status of definitions and deletes objects, as the API server itself.
+    """
+
+    def __init__(self, api: Api, documents: Documents, client: Client) -> None:
+        self._api = api
+        self._client = client
+        self._webhooks = WebhookClient(api.registry)
+        self._serving = Serving(api, documents, self._webhooks)
+        self._scope = Scope()
+        self._cleaning: set[str] = set()
+
+    async def __aenter__(self) -> "Extensions":
+        await self._scope.__aenter__()
+        self._api.hooks.register(CUSTOMRESOURCEDEFINITIONS, Hook(after=self._written))
+        for definition in list(self._api.registry.list(CUSTOMRESOURCEDEFINITIONS)):
+            await self._reconcile(meta.name(definition))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._scope.__aexit__(kind, error, traceback)
+        await self._webhooks.close()
+
+    async def _written(self, new: Object | None, old: Object | None) -> None:
+        if new is not None:
+            await self._reconcile(meta.name(new))
+        elif old is not None:
+            self._serving.stop(meta.name(old))
+            await self._recheck(old["spec"]["group"])
+
+    async def _recheck(self, group: str) -> None:
+        """Names became free: others may have waited for them."""
+        for definition in list(self._api.registry.list(CUSTOMRESOURCEDEFINITIONS)):
+            if definition["spec"]["group"] == group and not meta.is_true(definition, names.ACCEPTED):
+                await self._reconcile(meta.name(definition))
+
+    async def _reconcile(self, name: str) -> None:
+        definition = self._read(name)
+        if definition is None:
+            return
+        if meta.is_deleting(definition):
+            self._end(definition)
+            return
+        others = [o for o in self._api.registry.list(CUSTOMRESOURCEDEFINITIONS) if meta.name(o) != name]
+        status = names.new_status(definition, others, now=clock.timestamp())
+        if meta.is_true({"status": status}, names.ESTABLISHED):
+            self._serving.serve(definition, terminating=False)
+        if status != definition.get("status"):
+            await self._write_status(definition, status)
+
+    def _read(self, name: str) -> Object | None:
+        registry = self._api.registry
+        record = registry.store.latest(registry.key(CUSTOMRESOURCEDEFINITIONS, None, name))
+        return None if record is None else registry.obj(record)
+
+    async def _write_status(self, definition: Object, status: Object) -> None:
+        """Write a status; when another writer was first, its write has brought the definition here again."""
+        try:
+            await self._client.update_status(CUSTOMRESOURCEDEFINITIONS, {**definition, "status": status})
+        except (Conflict, NotFound):
+            log.debug("the definition %s changed meanwhile", meta.name(definition))
+
+    def _end(self, definition: Object) -> None:
+        name = meta.name(definition)
+        if meta.is_true(definition, names.ESTABLISHED):
+            self._serving.serve(definition, terminating=True)
+        if names.FINALIZER in (definition["metadata"].get("finalizers") or ()) and name not in self._cleaning:
+            self._cleaning.add(name)
+            self._scope.spawn(self._clean(name), name=f"cleanup of {name}", guard=True)
+
+    async def _clean(self, name: str) -> None:
+        """Delete all objects of a definition, wait until they are gone, and let the definition go."""
+        try:
+            stored = self._serving.stored(name)
+            if stored is not None and await self._instances(stored):
+                await self._tell(name, "True", "InstanceDeletionInProgress", "CustomResource deletion is in progress")
+                await self._delete_all(stored)
+            await self._tell(name, "False", "InstanceDeletionCompleted", "removed all instances")
+            await self._let_go(name)
+        finally:
+            self._cleaning.discard(name)
+
+    async def _instances(self, stored: Resource) -> list[tuple[str | None, str]]:
+        registry = self._api.registry
+        keys = [record.key for record in registry.store.list(registry.prefix(stored)).records]
+        start = registry.prefix(stored)
+        found = [key.removeprefix(start).rpartition("/") for key in keys]
+        return [(namespace or None, instance) for namespace, _, instance in found]
+
+    async def _delete_all(self, stored: Resource) -> None:
+        served = next((r for r in self._api.registry.table if _same(r, stored)), None)
+        while found := await self._instances(stored):
+            for namespace, instance in found if served is not None else ():
+                try:
+                    await self._client.delete(served or stored, instance, namespace)
+                except NotFound:
+                    continue
+                except StatusError as error:
+                    log.warning("cannot delete %s %s: %s", stored.plural, instance, error)
+            if await self._instances(stored):
+                await clock.sleep(_LOOK_AGAIN)
+
+    async def _tell(self, name: str, status: str, reason: str, message: str) -> None:
+        definition = self._read(name)
+        if definition is not None:
+            new = names.terminating(definition, status, reason, message, now=clock.timestamp())
+            if new != definition.get("status"):
+                await self._write_status(definition, new)
+
+    async def _let_go(self, name: str) -> None:
+        while (definition := self._read(name)) is not None:
+            metadata: dict[str, Any] = dict(definition["metadata"])
+            metadata["finalizers"] = [f for f in metadata.get("finalizers") or () if f != names.FINALIZER]
+            try:
+                await self._client.update(CUSTOMRESOURCEDEFINITIONS, {**definition, "metadata": metadata})
+                return
+            except Conflict:
+                continue
+            except NotFound:
+                return
+
+
+def _same(one: Resource, other: Resource) -> bool:
+    return (one.group, one.plural) == (other.group, other.plural)
