@@ -5,6 +5,7 @@ from typing import Any
 
 from tests.component.apiserver.conftest import ADMIN
 from wherry.api.resources import CONFIGMAPS
+from wherry.apiserver import registry
 from wherry.apiserver.server import ApiServer
 from wherry.client.client import Client
 from wherry.client.transport import WatchEvent
@@ -78,3 +79,24 @@ async def test_watchers_share_one_decoded_object(server: ApiServer) -> None:
     await client.create(CONFIGMAPS, configmap("c"))
     (first,), (second,) = await asyncio.gather(*watches)
     assert first.object is second.object
+
+
+async def test_informers_get_objects_without_managed_fields_and_may_write_them_back(server: ApiServer) -> None:
+    client = client_of(server)
+    start = str(server.registry.store.revision)
+    created = await client.create(CONFIGMAPS, configmap("c"))
+    (event,) = await take(client.watch(CONFIGMAPS, resourceVersion=start), 1)
+    assert "managedFields" in created["metadata"] and "managedFields" not in event.object["metadata"]
+    updated = await client.update(CONFIGMAPS, {**event.object, "data": {"k": "v"}})
+    managers = {(entry["operation"], entry["manager"]) for entry in updated["metadata"]["managedFields"]}
+    assert managers == {(entry["operation"], entry["manager"]) for entry in created["metadata"]["managedFields"]}
+
+
+async def test_decoded_objects_are_few_however_many_there_are(server: ApiServer, monkeypatch: Any) -> None:
+    monkeypatch.setattr(registry, "_DECODED", 3)
+    client = client_of(server)
+    for number in range(8):
+        await client.create(CONFIGMAPS, configmap(f"c-{number}"))
+    records = server.registry.store.list(server.registry.prefix(CONFIGMAPS, "default")).records
+    assert sum(1 for record in records if record.memo is not None and record.memo.obj is not None) <= 3
+    assert [server.registry.obj(record)["metadata"]["name"] for record in records] == [f"c-{n}" for n in range(8)]

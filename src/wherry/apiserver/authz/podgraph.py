@@ -15,17 +15,19 @@ MIRROR = "kubernetes.io/config.mirror"
 
 
 class PodGraph:
-    """Answers whether a pod of a node uses an object. Follows the pods when asked; an unchanged pod costs nothing."""
+    """Answers whether a pod of a node uses an object. Follows the pods from the first question on."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._version: int | None = None
-        self._pods: dict[str, tuple[Object, str, tuple[Reference, ...]]] = {}
+        self._following = False
+        self._pods: dict[str, tuple[str, tuple[Reference, ...]]] = {}
         self._uses: Counter[tuple[str, Reference]] = Counter()
 
     def uses(self, node: str, resource: str, namespace: str, name: str) -> bool:
         """Tell whether a pod bound to `node` refers to the object, itself or (a secret) through its volumes."""
-        self._refresh()
+        if not self._following:
+            self._following = True
+            self._reader.follow(PODS, self._changed)
         if (node, (resource, namespace, name)) in self._uses:
             return True
         return resource == "secrets" and self._in_volume(node, namespace, name)
@@ -41,37 +43,30 @@ class PodGraph:
                     return True
         return False
 
-    def _refresh(self) -> None:
-        version = self._reader.version(PODS)
-        if version == self._version:
+    def _changed(self, key: str, pod: Object | None) -> None:
+        node, references = _uses_of(pod) if pod is not None else ("", ())
+        known = self._pods.get(key)
+        if known == (node, references):
             return
-        gone = dict(self._pods)
-        for pod in self._reader.list(PODS):
-            key = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
-            known = gone.pop(key, None)
-            if known is None or known[0] is not pod:
-                self._forget(known)
-                self._learn(key, pod)
-        for key, known in gone.items():
-            self._forget(known)
-            del self._pods[key]
-        self._version = version
+        if known is not None:
+            self._forget(*self._pods.pop(key))
+        if references:
+            self._pods[key] = (node, references)
+            self._uses.update((node, reference) for reference in references)
 
-    def _learn(self, key: str, pod: Object) -> None:
-        node = (pod.get("spec") or {}).get("nodeName") or ""
-        mirror = MIRROR in (pod["metadata"].get("annotations") or {})
-        references = tuple(set(pod_references(pod))) if node and not mirror else ()
-        self._pods[key] = (pod, node, references)
-        self._uses.update((node, reference) for reference in references)
-
-    def _forget(self, known: tuple[Object, str, tuple[Reference, ...]] | None) -> None:
-        if known is None:
-            return
-        _, node, references = known
+    def _forget(self, node: str, references: tuple[Reference, ...]) -> None:
         for reference in references:
             self._uses[node, reference] -= 1
             if not self._uses[node, reference]:
                 del self._uses[node, reference]
+
+
+def _uses_of(pod: Object) -> tuple[str, tuple[Reference, ...]]:
+    """Return a pod's node and what it refers to; nothing while it has none, and of a mirror pod, which nodes make."""
+    node = (pod.get("spec") or {}).get("nodeName") or ""
+    if not node or MIRROR in (pod["metadata"].get("annotations") or {}):
+        return "", ()
+    return node, tuple(sorted(set(pod_references(pod))))
 
 
 def pod_references(pod: Object) -> Iterator[Reference]:
