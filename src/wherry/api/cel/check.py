@@ -123,7 +123,7 @@ class Checker:
 
     def _member(self, node: ast.Select, holder: Type) -> Type:
         node.key = node.field
-        if holder.kind == "object":
+        if holder.kind == "object" or holder.fields:
             member = holder.fields.get(node.field)
             if member is None:
                 return self._problem(node.at, f"undefined field '{node.field}'")

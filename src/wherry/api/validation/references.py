@@ -40,9 +40,9 @@ def fully_qualified_name(value: str, path: str) -> Errors:
     """Check a domain name of at least three parts: the name of a webhook."""
     if not value:
         return [field.required(path)]
-    errors = named(value, path, checks.subdomain)
-    if errors:
-        return [field.invalid(path, value, ",".join(checks.subdomain(value)))]
+    wrong = checks.subdomain(value)
+    if wrong:
+        return [field.invalid(path, value, ",".join(wrong))]
     if value.count(".") < 2:
         return [field.invalid(path, value, "should be a domain with at least three segments separated by dots")]
     return []

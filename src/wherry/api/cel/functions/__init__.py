@@ -67,5 +67,15 @@ def add(signature: str, run: Function, *, traversal: tuple[int, ...] = ()) -> No
     TABLE.setdefault(name, []).append(overload)
 
 
-for _module in ("operators", "standard", "times", "strings", "lists", "network", "kubernetes", "optionals"):
+for _module in (
+    "operators",
+    "standard",
+    "times",
+    "strings",
+    "lists",
+    "network",
+    "kubernetes",
+    "optionals",
+    "authorization",
+):
     import_module(f"{__name__}.{_module}")
