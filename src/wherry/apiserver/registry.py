@@ -162,7 +162,7 @@ class Registry:
             memo = record.memo = Memo()
         memo.obj = obj
         self._kept.append(memo)
-        if len(self._kept) > _DECODED:
+        while len(self._kept) > _DECODED:
             self._kept.popleft().forget()
         return memo, obj
 

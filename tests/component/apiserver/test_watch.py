@@ -84,7 +84,7 @@ async def test_watchers_share_one_decoded_object(server: ApiServer) -> None:
 async def test_informers_get_objects_without_managed_fields_and_may_write_them_back(server: ApiServer) -> None:
     client = client_of(server)
     start = str(server.registry.store.revision)
-    created = await client.create(CONFIGMAPS, configmap("c"))
+    created = await client.create(CONFIGMAPS, configmap("c", t="x"))
     (event,) = await take(client.watch(CONFIGMAPS, resourceVersion=start), 1)
     assert "managedFields" in created["metadata"] and "managedFields" not in event.object["metadata"]
     updated = await client.update(CONFIGMAPS, {**event.object, "data": {"k": "v"}})
