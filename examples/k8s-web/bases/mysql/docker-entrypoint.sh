@@ -26,6 +26,6 @@ SQL
         [ -f "$script" ] && . "$script"
     done
     "${mysql[@]}" -e SHUTDOWN
-    wait $server || true  # a slave that is stopped while it connects exits with an error
+    wait $server
 fi
 exec "$@"
