@@ -6,7 +6,6 @@ It runs in a mount namespace of its own, which outlives it together with the con
 
 import argparse
 import asyncio
-import gc
 import logging
 import signal
 import sys
@@ -34,7 +33,7 @@ from wherry.proxy.proxy import Proxy
 from wherry.runtime import mountns
 from wherry.runtime.cgroups import Cgroups
 from wherry.runtime.crun import CrunRuntime
-from wherry.util import clock
+from wherry.util import clock, interpreter
 from wherry.util.log import configure
 from wherry.util.tasks import Scope
 
@@ -116,8 +115,7 @@ async def run(config: ClusterConfig) -> None:
         await image_api.start()
         stack.push_async_callback(image_api.stop)
         await asyncio.gather(kubelet.ready.wait(), proxy.wait_programmed(), dns.started.wait())
-        gc.collect()
-        gc.freeze()
+        interpreter.settle()
         process.report_ready()
         await stop.wait()
 
@@ -145,6 +143,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="wherry-node", description=__doc__)
     parser.add_argument("--name", required=True, help="the cluster")
     arguments = parser.parse_args()
+    interpreter.prepare()
     configure()
     try:
         config = configs.load(arguments.name)

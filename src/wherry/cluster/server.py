@@ -6,7 +6,6 @@ on 127.0.0.1, with one token for an administrator.
 
 import argparse
 import asyncio
-import gc
 import logging
 import signal
 import sys
@@ -27,6 +26,7 @@ from wherry.cluster.credentials import Credentials
 from wherry.store.memory import MemoryStore
 from wherry.store.protocol import Store
 from wherry.store.sqlite import SQLiteStore
+from wherry.util import interpreter
 from wherry.util.log import configure
 
 log = logging.getLogger(__name__)
@@ -66,9 +66,7 @@ async def serve(
         async with ControlPlane(store, served, made, tokens=tokens) as plane:
             if cluster is not None:
                 await addons.publish(plane.admin, cluster)
-            # What was loaded at the start stays: collections of later garbage need not look at it.
-            gc.collect()
-            gc.freeze()
+            interpreter.settle()
             process.report_ready()
             await stop.wait()
     finally:
@@ -113,6 +111,7 @@ def main() -> None:
     parser.add_argument("--token")
     parser.add_argument("--memory", action="store_true", help="keep nothing on disk")
     arguments = parser.parse_args()
+    interpreter.prepare()
     configure()
     if arguments.name is None:
         if arguments.data_dir is None or arguments.token is None:

@@ -1,0 +1,24 @@
+"""How the interpreter runs a long-lived process: when it collects garbage, how long a thread keeps it."""
+
+import gc
+import sys
+
+_THRESHOLDS = (50_000, 50, 100)
+"""Nearly all objects go by reference counting; with the default thresholds every few requests look for cycles."""
+
+_SWITCH_INTERVAL = 0.0005
+"""Seconds that a thread which has done its blocking work (a commit) waits for the event loop's thread at most."""
+
+
+def prepare() -> None:
+    """Call first: imports and the start make only objects that stay, so that looking for garbage is in vain."""
+    gc.disable()
+    sys.setswitchinterval(_SWITCH_INTERVAL)
+
+
+def settle() -> None:
+    """Call when the process serves: what is there now stays, and later collections need not look at it."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_THRESHOLDS)
+    gc.enable()
