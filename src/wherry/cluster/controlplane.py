@@ -40,7 +40,8 @@ class ControlPlane:
         tokens: Sequence[TokenAuthenticator] = (),
     ) -> None:
         key = SigningKey.from_pem(credentials.service_account_key.read_bytes())
-        self._server = ApiServer(store, options, issuer=ServiceAccountIssuer([key]), tokens=tokens)
+        self._issuer = ServiceAccountIssuer([key])
+        self._server = ApiServer(store, options, issuer=self._issuer, tokens=tokens)
         self._credentials = credentials
         self._stack = AsyncExitStack()
 
@@ -69,6 +70,7 @@ class ControlPlane:
             root_ca=authority.certificate.read_text(),
             signing_cert=authority.certificate.read_text(),
             signing_key=authority.key.read_text(),
+            mint_token=self._issuer.mint_legacy,
         )
         manager = Manager(self._client(_MANAGER), settings=settings, client_for=self._controller_client)
         manager.run(scope)

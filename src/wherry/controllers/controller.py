@@ -33,12 +33,14 @@ class Settings:
     """What the controllers of a cluster are configured with.
 
     `root_ca` is the PEM that pods verify the API server with; `signing_cert` and `signing_key` are the PEM of the
-    authority that signs certificate requests. Durations are in seconds, named as kube-controller-manager's flags.
+    authority that signs certificate requests; `mint_token(account, secret)` makes the token of a ServiceAccount's
+    Secret. Durations are in seconds, named as kube-controller-manager's flags.
     """
 
     root_ca: str = ""
     signing_cert: str = ""
     signing_key: str = ""
+    mint_token: Callable[[Object, Object], str] | None = None
     cluster_signing_duration: float = 365 * 24 * 3600.0
     node_monitor_grace_period: float = 50.0
     terminated_pod_gc_threshold: int = 12500
@@ -71,8 +73,8 @@ class Controller(ABC):
     name: ClassVar[str]
     """The name of the controller: of its work queue and, where `account` is empty, of its service account."""
 
-    account: ClassVar[str] = ""
-    """The service account in kube-system that it acts as; empty: `name`."""
+    account: ClassVar[str | None] = ""
+    """The service account in kube-system that it acts as; empty: `name`; None: the controller manager itself."""
 
     component: ClassVar[str] = ""
     """The component that its events name; empty: `name`."""

@@ -6,9 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from wherry.client.client import Client
 from wherry.client.events import EventRecorder
 from wherry.client.informer import InformerFactory
+from wherry.controllers.bootstrap import BootstrapSignerController, TokenCleanerController
 from wherry.controllers.clusterrole import ClusterRoleAggregationController
 from wherry.controllers.controller import Context, Controller, Settings
 from wherry.controllers.cronjob import CronJobController
+from wherry.controllers.csrapproving import CSRApprovingController
+from wherry.controllers.csrcleaner import CSRCleanerController
+from wherry.controllers.csrsigning import CSRSigningController
 from wherry.controllers.daemonset import DaemonSetController
 from wherry.controllers.deployment import DeploymentController
 from wherry.controllers.disruption import DisruptionController
@@ -26,6 +30,7 @@ from wherry.controllers.replicationcontroller import ReplicationControllerContro
 from wherry.controllers.resourcequota import ResourceQuotaController
 from wherry.controllers.rootca import RootCAController
 from wherry.controllers.serviceaccount import ServiceAccountController
+from wherry.controllers.serviceaccounttoken import ServiceAccountTokenController
 from wherry.controllers.statefulset import StatefulSetController
 from wherry.controllers.tainteviction import TaintEvictionController
 from wherry.controllers.ttlafterfinished import TTLAfterFinishedController
@@ -58,6 +63,12 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     PersistentVolumeController,
     ClaimProtectionController,
     VolumeProtectionController,
+    ServiceAccountTokenController,
+    CSRApprovingController,
+    CSRSigningController,
+    CSRCleanerController,
+    TokenCleanerController,
+    BootstrapSignerController,
     # Last: it reads whole objects through the informers of the others, and metadata alone of the rest.
     GarbageCollector,
 )
@@ -82,7 +93,7 @@ class Manager:
         self._recorders: list[EventRecorder] = []
         self.controllers: list[Controller] = []
         for kind in controllers:
-            writer = client_for(kind.account or kind.name) if client_for else client
+            writer = client if client_for is None or kind.account is None else client_for(kind.account or kind.name)
             recorder = EventRecorder(writer, kind.component or kind.name)
             self._recorders.append(recorder)
             self.controllers.append(kind(Context(writer, self.informers, recorder, settings or Settings())))
