@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
 from wherry.api.resources import EVENTS, HORIZONTALPODAUTOSCALERS, Resource, builtin
+from wherry.apiserver import autoscaling
 
 Object = dict[str, Any]
 
@@ -67,61 +68,10 @@ def _event_from_core(obj: Object) -> Object:
     return out
 
 
-_HPA_V1 = builtin("autoscaling", "v1", "horizontalpodautoscalers")
-_CPU = "targetCPUUtilizationPercentage"
-
-
-def _resource_cpu(metric: Object) -> bool:
-    resource = metric.get("resource") or {}
-    return metric.get("type") == "Resource" and resource.get("name") == "cpu"
-
-
-def _hpa_to_v2(obj: Object) -> Object:
-    out = {**obj, "apiVersion": "autoscaling/v2", "metadata": dict(obj.get("metadata") or {})}
-    spec = {key: value for key, value in (obj.get("spec") or {}).items() if key != _CPU}
-    target = (obj.get("spec") or {}).get(_CPU)
-    if target is not None:
-        spec["metrics"] = [
-            {
-                "type": "Resource",
-                "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": target}},
-            }
-        ]
-    out["spec"] = spec
-    status = dict(obj.get("status") or {})
-    current = status.pop("currentCPUUtilizationPercentage", None)
-    if current is not None:
-        status["currentMetrics"] = [
-            {"type": "Resource", "resource": {"name": "cpu", "current": {"averageUtilization": current}}}
-        ]
-    status.setdefault("desiredReplicas", 0)
-    status.setdefault("currentMetrics", None)
-    out["status"] = status
-    return out
-
-
-def _hpa_from_v2(obj: Object) -> Object:
-    out = {**obj, "apiVersion": "autoscaling/v1"}
-    spec = {key: value for key, value in (obj.get("spec") or {}).items() if key not in ("metrics", "behavior")}
-    for metric in (obj.get("spec") or {}).get("metrics") or ():
-        utilization = ((metric.get("resource") or {}).get("target") or {}).get("averageUtilization")
-        if _resource_cpu(metric) and utilization is not None:
-            spec[_CPU] = utilization
-            break
-    out["spec"] = spec
-    status = {k: v for k, v in (obj.get("status") or {}).items() if k not in ("currentMetrics", "conditions")}
-    for metric in (obj.get("status") or {}).get("currentMetrics") or ():
-        utilization = ((metric.get("resource") or {}).get("current") or {}).get("averageUtilization")
-        if _resource_cpu(metric) and utilization is not None:
-            status["currentCPUUtilizationPercentage"] = utilization
-            break
-    status.setdefault("currentReplicas", 0)
-    out["status"] = status
-    return out
-
-
 STORED_AS: dict[Resource, Conversion] = {
     builtin("events.k8s.io", "v1", "events"): Conversion(EVENTS, _event_to_core, _event_from_core),
-    _HPA_V1: Conversion(HORIZONTALPODAUTOSCALERS, _hpa_to_v2, _hpa_from_v2),
+    builtin("autoscaling", "v1", "horizontalpodautoscalers"): Conversion(
+        HORIZONTALPODAUTOSCALERS, autoscaling.to_v2, autoscaling.from_v2
+    ),
 }
 """By served resource; a resource that is not here is stored as it is served."""

@@ -61,8 +61,7 @@ def prepare_update(resource: Resource, obj: dict[str, Any], old: dict[str, Any],
     hook = strategy.subresources.get(subresource) if subresource else strategy.update
     if subresource == "status":
         _keep_all_but_status(obj, old, strategy)
-    elif subresource != "binding" and "status" in resource.subresources:
-        # A binding is the server's own change: it sets the condition PodScheduled.
+    elif subresource not in _SETS_CONDITIONS and "status" in resource.subresources:
         _keep(obj, old, "status")
     if hook is not None:
         hook(obj, old)

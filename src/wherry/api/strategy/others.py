@@ -32,33 +32,29 @@ def _spec_getter(member: str) -> Getter:
     return _string("spec", member)
 
 
-def _slice_changed(obj: Obj, old: Obj) -> bool:
-    return content_changed(obj, old) or (obj["metadata"].get("labels") or {}) != (old["metadata"].get("labels") or {})
-
-
 def _driver_changed(obj: Obj, old: Obj) -> bool:
     members = ("tokenRequests", "requiresRepublish", "nodeAllocatableUpdatePeriodSeconds")
     return any((obj.get("spec") or {}).get(m) != (old.get("spec") or {}).get(m) for m in members)
 
 
-def _keep_status_of_request(obj: Obj, old: Obj) -> None:
-    """The approval subresource changes conditions only."""
-    conditions = (obj.get("status") or {}).get("conditions")
-    obj["spec"] = old["spec"]
-    obj["status"] = {**(old.get("status") or {})}
-    if conditions is not None:
-        obj["status"]["conditions"] = conditions
+def _allocated(obj: Obj) -> set[tuple[Any, ...]]:
+    allocation = (obj.get("status") or {}).get("allocation") or {}
+    return {_identity(result) for result in (allocation.get("devices") or {}).get("results") or ()}
 
 
-def _keep_spec_of_request(obj: Obj, old: Obj) -> None:
-    obj["spec"] = old["spec"]
+def _identity(device: Obj) -> tuple[Any, ...]:
+    return tuple(device.get(member) for member in ("driver", "pool", "device", "shareID"))
 
 
 def _claim_status(obj: Obj, old: Obj) -> None:
-    """Devices whose allocation is gone have no status."""
-    status = obj.setdefault("status", {})
-    if not status.get("allocation"):
-        status.pop("devices", None)
+    """Devices that are no longer allocated have no status."""
+    status = obj.get("status") or {}
+    gone = _allocated(old) - _allocated(obj)
+    if gone and status.get("devices"):
+        kept = [device for device in status["devices"] if _identity(device) not in gone]
+        obj["status"] = {member: value for member, value in status.items() if member != "devices"}
+        if kept:
+            obj["status"]["devices"] = kept
 
 
 STRATEGIES = {
@@ -84,14 +80,7 @@ STRATEGIES = {
         create=_status(), unconditional_update=False, status_keeps_metadata=ALL_METADATA
     ),
     ("autoscaling", "horizontalpodautoscalers"): Strategy(),
-    ("certificates.k8s.io", "certificatesigningrequests"): Strategy(
-        create=_status(),
-        update=_keep_spec_of_request,
-        subresources={"approval": _keep_status_of_request},
-        fields={"spec.signerName": _spec_getter("signerName")},
-    ),
     ("coordination.k8s.io", "leases"): Strategy(unconditional_update=False, create_on_update=True),
-    ("discovery.k8s.io", "endpointslices"): Strategy(generation=_slice_changed),
     ("flowcontrol.apiserver.k8s.io", "flowschemas"): Strategy(
         create=_status(), generation=spec_changed, status_keeps_metadata=ALL_METADATA
     ),
