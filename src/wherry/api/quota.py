@@ -1,13 +1,14 @@
 """What objects use of a ResourceQuota (kubernetes ``pkg/quota/v1/evaluator``): for admission and for the controller."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 from fractions import Fraction
 from typing import Any
 
 from wherry.api import meta, quantity
 from wherry.api.meta import Object
 from wherry.api.quantity import Quantity
-from wherry.api.resources import PERSISTENTVOLUMECLAIMS, PODS, SERVICES, Resource
+from wherry.api.resources import PERSISTENTVOLUMECLAIMS, PODS, SERVICES, Resource, builtin
 from wherry.api.selectors import labels
 from wherry.util import clock
 
@@ -17,6 +18,11 @@ _ONE = Quantity(Fraction(1))
 _LEGACY = {"configmaps", "persistentvolumeclaims", "replicationcontrollers", "resourcequotas", "secrets", "services"}
 _BARE = {"cpu", "memory", "ephemeral-storage"}
 _STORAGE_CLASS = "storageclass.storage.k8s.io"
+_DEVICES = ".deviceclass.resource.k8s.io/devices"
+_ALL_DEVICES = 32
+"""What a claim for all devices of a class counts as: the most that can be allocated."""
+
+RESOURCECLAIMS = builtin("resource.k8s.io", "v1", "resourceclaims")
 
 
 def count_name(resource: Resource) -> str:
@@ -43,12 +49,14 @@ def may_use(resource: Resource, name: str) -> bool:
     if name in names_of(resource):
         return True
     if resource is PERSISTENTVOLUMECLAIMS:
-        return f".{_STORAGE_CLASS}/" in name
+        return name.endswith((f".{_STORAGE_CLASS}/persistentvolumeclaims", f".{_STORAGE_CLASS}/requests.storage"))
     if resource is PODS:
-        bare = name.removeprefix("requests.").removeprefix("limits.")
-        return f".{_STORAGE_CLASS}/" not in name and (bare.startswith("hugepages-") or "/" in bare) and (
-            not name.startswith("count/")
-        )  # fmt: skip
+        if name.startswith("hugepages-"):
+            return True
+        bare = name.removeprefix("requests.")
+        return bare != name and ("/" in bare or bare.startswith("hugepages-"))
+    if resource is RESOURCECLAIMS:
+        return name.endswith(_DEVICES)
     return False
 
 
@@ -62,6 +70,8 @@ def usage(resource: Resource, obj: Object) -> Usage:
         used |= _claim(obj)
     elif resource is SERVICES:
         used |= _service(obj["spec"])
+    elif resource is RESOURCECLAIMS:
+        used |= _devices(obj["spec"])
     elif not resource.group and resource.plural in _LEGACY:
         used[resource.plural] = _ONE
     return used
@@ -132,10 +142,11 @@ def _is_terminal(pod: Object) -> bool:
     if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
         return True
     md = pod["metadata"]
-    if not md.get("deletionTimestamp"):
+    if not md.get("deletionTimestamp") or md.get("deletionGracePeriodSeconds") is None:
         return False
-    # The timestamp of a deletion already includes the grace period.
-    return clock.now() > clock.parse(md["deletionTimestamp"])
+    # A pod whose node does not end it in time is not charged for: another may take its place.
+    grace = timedelta(seconds=md["deletionGracePeriodSeconds"])
+    return clock.now() > clock.parse(md["deletionTimestamp"]) + grace
 
 
 def _pod_compute(spec: Object) -> Usage:
@@ -188,7 +199,10 @@ def _claim(claim: Object) -> Usage:
     spec = claim["spec"]
     used: Usage = {"persistentvolumeclaims": _ONE}
     asked = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
-    amount = quantity.parse(asked) if asked is not None else None
+    amount = _in_bytes(asked) if asked is not None else None
+    allocated = ((claim.get("status") or {}).get("allocatedResources") or {}).get("storage")
+    if amount is not None and allocated is not None:
+        amount = max(amount, _in_bytes(allocated), key=lambda found: found.value)
     if amount is not None:
         used["requests.storage"] = amount
     name = spec.get("storageClassName") or meta.annotations(claim).get("volume.beta.kubernetes.io/storage-class")
@@ -196,6 +210,23 @@ def _claim(claim: Object) -> Usage:
         used[f"{name}.{_STORAGE_CLASS}/persistentvolumeclaims"] = _ONE
         if amount is not None:
             used[f"{name}.{_STORAGE_CLASS}/requests.storage"] = amount
+    return used
+
+
+def _in_bytes(text: str) -> Quantity:
+    found = quantity.parse(text)
+    return found if found.value.denominator == 1 else Quantity(Fraction(found.whole()), found.format)
+
+
+def _devices(spec: Object) -> Usage:
+    """Count devices by class; of alternatives the one that takes most of a class."""
+    used: Usage = {}
+    for request in (spec.get("devices") or {}).get("requests") or ():
+        most: Usage = {}
+        for choice in request.get("firstAvailable") or (request.get("exactly") or {},):
+            count = _ALL_DEVICES if choice.get("allocationMode") == "All" else choice.get("count", 1)
+            most = _larger(most, {f"{choice.get('deviceClassName', '')}{_DEVICES}": Quantity(Fraction(count))})
+        used = add(used, most)
     return used
 
 

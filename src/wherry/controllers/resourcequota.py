@@ -1,21 +1,25 @@
 """The ResourceQuota controller: what is used of each quota.
 
 Watches quotas and, as far as quotas name them, all other resources (``count/<resource>`` starts an informer of
-metadata). Writes ``status.hard`` and ``status.used``. Admission raises ``used`` at each create; this controller brings
-it down after deletions and when pods end, and right when the quota changes.
+metadata). Writes ``status.hard`` and ``status.used``. Admission raises ``used`` before each create; this controller
+brings it down after deletions and when pods end, and right when the quota changes. What was charged a moment ago may be
+on its way to the caches: ``used`` is not lowered before the quota has rested.
 """
 
 from collections.abc import Iterable
 
-from wherry.api import errors, meta, quota
+from wherry.api import errors, meta, quantity, quota
 from wherry.api.meta import Object
 from wherry.api.resources import PERSISTENTVOLUMECLAIMS, PODS, RESOURCEQUOTAS, SERVICES, Resource
 from wherry.client.informer import SharedInformer
 from wherry.controllers.catalog import Catalog
 from wherry.controllers.controller import Controller
+from wherry.util import clock
 
 # Several changes of a namespace come together; the caches hold what admission has counted by then.
 _DELAY = 0.1
+_REST = 0.3
+"""Seconds without a charge after which the caches are taken to hold all that was charged for."""
 
 
 def new_status(found: Object, used: dict[str, str]) -> Object:
@@ -23,16 +27,33 @@ def new_status(found: Object, used: dict[str, str]) -> Object:
     return {"hard": found["spec"].get("hard") or {}, "used": used}
 
 
+def is_lower(used: dict[str, str], before: dict[str, str]) -> bool:
+    """Tell whether `used` takes back some of what was charged `before`."""
+    return any(name in before and quantity.parse(text) < quantity.parse(before[name]) for name, text in used.items())
+
+
+def _spec_changed(old: Object, new: Object) -> bool:
+    return old["spec"] != new["spec"]
+
+
 class ResourceQuotaController(Controller):
     name = "resourcequota-controller"
 
     def register(self) -> None:
-        self._quotas = self.watch(RESOURCEQUOTAS)
+        self._quotas = self.watch(RESOURCEQUOTAS, changed=_spec_changed)
+        self._charged: dict[str, float] = {}
+        self._quotas.add_handler(on_update=self._note_charge, on_delete=self._forget)
         self._catalog = Catalog(self.informers)
         self._sources[self._catalog.informer.resource] = self._catalog.informer
         self._tracked: dict[Resource, SharedInformer] = {}
         for resource in (PODS, SERVICES, PERSISTENTVOLUMECLAIMS, RESOURCEQUOTAS):
             self._track(resource)
+
+    def _note_charge(self, old: Object, new: Object) -> None:
+        self._charged[meta.key_of(new)] = clock.monotonic()
+
+    def _forget(self, found: Object) -> None:
+        self._charged.pop(meta.key_of(found), None)
 
     def _track(self, resource: Resource) -> SharedInformer:
         informer = self._tracked.get(resource)
@@ -70,8 +91,16 @@ class ResourceQuotaController(Controller):
             await informer.wait_synced()
             objects.append((resource, informer.lister.list(namespace)))
         status = new_status(found, quota.total_usage(found["spec"], objects))
-        if status == found.get("status"):
+        before = found.get("status") or {}
+        if status == before:
             return None
+        rested = clock.monotonic() - self._charged.get(key, 0.0)
+        if (
+            rested < _REST
+            and status["hard"] == before.get("hard")
+            and is_lower(status["used"], before.get("used") or {})
+        ):
+            return _REST
         try:
             answer = await self.client.update_status(RESOURCEQUOTAS, {**found, "status": status})
         except errors.NotFound:

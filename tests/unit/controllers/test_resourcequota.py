@@ -1,5 +1,4 @@
-from cluster import Cluster, running
-
+from tests.unit.controllers.cluster import Cluster, running
 from wherry.api import quota
 from wherry.api.resources import PODS, RESOURCEQUOTAS
 from wherry.controllers.resourcequota import ResourceQuotaController
@@ -72,3 +71,15 @@ def test_an_init_container_counts_only_for_what_it_needs_more() -> None:
         "overhead": {"cpu": "250m"},
     }
     assert str(quota.pod_amounts(spec, "requests")["cpu"]) == "2750m"
+
+
+async def test_a_fresh_charge_is_not_taken_back_before_the_object_can_be_seen() -> None:
+    async with running(ResourceQuotaController, objects=(quota_of({"pods": "5"}), pod("a"))) as cluster:
+        found = cluster.get(RESOURCEQUOTAS, "q")
+        cluster.fake.put({**found, "status": {"hard": {"pods": "5"}, "used": {"pods": "2"}}})
+        cluster.fake.put(pod("noise"))
+        cluster.fake.remove(PODS, "ns/noise")
+        await cluster.settle(0.2)
+        assert used(cluster)["pods"] == "2"
+        await cluster.settle(1)
+        assert used(cluster)["pods"] == "1"

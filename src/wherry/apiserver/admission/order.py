@@ -8,6 +8,7 @@ from wherry.apiserver.admission.namespacelifecycle import NamespaceLifecycle
 from wherry.apiserver.admission.plugin import Plugin
 from wherry.apiserver.admission.podsecurity.admission import PodSecurity
 from wherry.apiserver.admission.priority import Priority
+from wherry.apiserver.admission.resourcequota import ResourceQuota
 from wherry.apiserver.admission.runtimeclass import RuntimeClass
 from wherry.apiserver.admission.serviceaccount import ServiceAccount
 from wherry.apiserver.admission.storageprotection import PersistentVolumeClaimResize, StorageObjectInUseProtection
@@ -30,4 +31,5 @@ def standard(context: AdmissionContext) -> list[Plugin]:
         PersistentVolumeClaimResize(reader),
         RuntimeClass(reader),
         DefaultIngressClass(reader),
+        ResourceQuota(context),
     ]
