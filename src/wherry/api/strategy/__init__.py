@@ -29,6 +29,9 @@ def _collect() -> dict[tuple[str, str], Strategy]:
 _TABLE = _collect()
 _PLAIN = Strategy()
 
+_SETS_CONDITIONS = frozenset({"approval", "binding"})
+"""Subresources besides the status itself whose changes are conditions: Approved or Denied, PodScheduled."""
+
 
 def of(resource: Resource) -> Strategy:
     """Return the strategy of a resource."""
