@@ -3,8 +3,9 @@
 from typing import Any
 
 from wherry.api import meta
-from wherry.api.errors import BadRequest, InternalError, NotFound, TooManyRequests
-from wherry.api.resources import PODDISRUPTIONBUDGETS, PODS
+from wherry.api.errors import BadRequest, Forbidden, InternalError, NotFound, TooManyRequests
+from wherry.api.resources import PODDISRUPTIONBUDGETS, PODS, Resource
+from wherry.api.selectors import labels
 from wherry.apiserver.api import Api
 from wherry.apiserver.decode import decode
 from wherry.apiserver.handlers.delete import delete_one
@@ -17,6 +18,7 @@ from wherry.util import clock
 Object = dict[str, Any]
 
 _MAX_DISRUPTED = 2000
+_ALLOWED = "DisruptionAllowed"
 _FINISHED = ("Succeeded", "Failed")
 
 
@@ -37,6 +39,8 @@ async def handle(api: Api, request: Request) -> Made:
     dry = dry or bool((eviction.get("deleteOptions") or {}).get("dryRun"))
     if not _ignores_budgets(pod):
         await _spend(api, request, pod, dry)
+    if not dry:
+        await change(api, _inner(request, PODS, name), _evicting)
     request.subresource = ""
     await delete_one(api, request, options, dry=dry)
     return Made({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, None, 201)
@@ -63,7 +67,7 @@ async def _spend(api: Api, request: Request, pod: Object, dry: bool) -> None:
     budgets = [
         budget
         for budget in api.registry.list(PODDISRUPTIONBUDGETS, request.namespace)
-        if selects((budget.get("spec") or {}).get("selector"), meta.labels(pod))
+        if labels.from_selector((budget.get("spec") or {}).get("selector")).matches(meta.labels(pod))
     ]
     if not budgets:
         return
@@ -74,15 +78,30 @@ async def _spend(api: Api, request: Request, pod: Object, dry: bool) -> None:
     budget = budgets[0]
     if not meta.is_true(pod, "Ready") and _may_go_unready(budget):
         return
-    name = budget["metadata"]["name"]
-    inner = Request(
-        "update", PODDISRUPTIONBUDGETS, request.namespace, name, "status", request.user, user_agent=request.user_agent
-    )
 
     async def make(old: Object) -> Object:
         return _spent(old, pod["metadata"]["name"])
 
-    await change(api, inner, make, dry=dry)
+    await change(api, _inner(request, PODDISRUPTIONBUDGETS, budget["metadata"]["name"]), make, dry=dry)
+
+
+def _inner(request: Request, resource: Resource, name: str) -> Request:
+    """Return the write of a status that an eviction makes on the way."""
+    return Request("update", resource, request.namespace, name, "status", request.user, user_agent=request.user_agent)
+
+
+async def _evicting(pod: Object) -> Object:
+    """Say in the pod's status why it goes: a Job's failure policy may look for it."""
+    new = {
+        "type": "DisruptionTarget",
+        "status": "True",
+        "reason": "EvictionByEvictionAPI",
+        "message": "Eviction API: evicting",
+        "observedGeneration": pod["metadata"].get("generation", 0),
+    }
+    status = pod.get("status") or {}
+    conditions = meta.with_condition(status.get("conditions") or (), new, now=clock.timestamp())
+    return {**pod, "status": {**status, "conditions": conditions}}
 
 
 def _may_go_unready(budget: Object) -> bool:
@@ -95,59 +114,47 @@ def _may_go_unready(budget: Object) -> bool:
 
 
 def _spent(budget: Object, pod: str) -> Object:
+    """Return the budget with one disruption less, for `pod`. Raises TooManyRequests, Forbidden."""
     name, status = budget["metadata"]["name"], dict(budget.get("status") or {})
     disrupted = dict(status.get("disruptedPods") or {})
-    if status.get("observedGeneration", 0) < budget["metadata"].get("generation", 0):
-        raise TooManyRequests(
-            "Cannot evict pod as it would violate the pod's disruption budget.",
-            {
-                "causes": [
-                    {
-                        "reason": "DisruptionBudget",
-                        "message": f"The disruption budget {name} is still being processed by the server.",
-                    }
-                ],
-                "retryAfterSeconds": 10,
-            },
-            headers={"Retry-After": "10"},
-        )
     allowed = status.get("disruptionsAllowed", 0)
-    if allowed <= 0 or len(disrupted) > _MAX_DISRUPTED:
+    if status.get("observedGeneration", 0) < budget["metadata"].get("generation", 0):
+        raise _refusal(f"The disruption budget {name} is still being processed by the server.", retry_after=10)
+    if allowed < 0:
+        raise _forbidden(name, "pdb disruptions allowed is negative")
+    if len(disrupted) > _MAX_DISRUPTED:
+        raise _forbidden(name, "DisruptedPods map too big - too many evictions not confirmed by PDB controller")
+    if allowed == 0:
+        condition = meta.condition(budget, _ALLOWED) or {}
+        if condition.get("reason") == "SyncFailed":
+            raise _refusal(
+                f"The disruption budget {name} does not allow evicting pods currently because it failed sync: "
+                f"{condition.get('message', '')}"
+            )
         healthy, desired = status.get("currentHealthy", 0), status.get("desiredHealthy", 0)
-        raise TooManyRequests(
-            "Cannot evict pod as it would violate the pod's disruption budget.",
-            {
-                "causes": [
-                    {
-                        "reason": "DisruptionBudget",
-                        "message": f"The disruption budget {name} needs {desired} healthy pods "
-                        f"and has {healthy} currently",
-                    }
-                ]
-            },
-        )
+        raise _refusal(f"The disruption budget {name} needs {desired} healthy pods and has {healthy} currently")
     disrupted[pod] = clock.timestamp()
     status.update(disruptionsAllowed=allowed - 1, disruptedPods=disrupted)
+    if allowed == 1:
+        generation = status.get("observedGeneration", 0)
+        spent = {"type": _ALLOWED, "status": "False", "reason": "InsufficientPods", "message": ""}
+        status["conditions"] = meta.with_condition(
+            status.get("conditions") or (), {**spent, "observedGeneration": generation}, now=clock.timestamp()
+        )
     return {**budget, "status": status}
 
 
-def selects(selector: Object | None, labels: dict[str, str]) -> bool:
-    """Tell whether a label selector object selects `labels`; an absent one selects nothing, an empty one all."""
-    if selector is None:
-        return False
-    if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
-        return False
-    for expression in selector.get("matchExpressions") or ():
-        value, values = labels.get(expression["key"]), expression.get("values") or ()
-        match expression["operator"]:
-            case "In":
-                good = value is not None and value in values
-            case "NotIn":
-                good = value is None or value not in values
-            case "Exists":
-                good = value is not None
-            case _:
-                good = value is None
-        if not good:
-            return False
-    return True
+def _refusal(cause: str, *, retry_after: int = 0) -> TooManyRequests:
+    details: Object = {"causes": [{"reason": "DisruptionBudget", "message": cause}]}
+    headers = {}
+    if retry_after:
+        details["retryAfterSeconds"] = retry_after
+        headers["Retry-After"] = str(retry_after)
+    return TooManyRequests(
+        "Cannot evict pod as it would violate the pod's disruption budget.", details, headers=headers
+    )
+
+
+def _forbidden(name: str, why: str) -> Forbidden:
+    details = {"name": name, "group": "policy", "kind": "poddisruptionbudgets"}
+    return Forbidden(f'poddisruptionbudgets.policy "{name}" is forbidden: {why}', details)
