@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from wherry.api.resources import Resource
 
@@ -33,8 +33,7 @@ class UserInfo:
         return out
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
+class Attributes(NamedTuple):
     """What is asked. A request for a path that is no resource has an empty `resource` and its `path`.
 
     `resource` is the plural, `verb` Kubernetes' request verb (get, list, watch, create, update, patch, delete,

@@ -11,7 +11,6 @@ import hashlib
 import logging
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -89,7 +88,7 @@ class Frontend:
             target = impersonation.wanted(headers.items())
             if target is not None:
                 user = impersonation.impersonate(user, target, attributes, self.authorizer)
-                attributes = replace(attributes, user=user)
+                attributes = attributes._replace(user=user)
             decision = self.authorizer.authorize(attributes)
             if not decision.allowed:
                 raise forbidden(attributes, decision.reason)
@@ -187,7 +186,7 @@ class Frontend:
     async def _answer(self, http: web.BaseRequest, request: Request, answer: Answer, form: Form) -> web.StreamResponse:
         if isinstance(answer, Watched):
             return await self._stream(http, request, answer, form)
-        if not isinstance(answer, Made):
+        if not isinstance(answer, Made) and self.api.registry.is_fetched(answer.resource):
             records = [answer.record] if isinstance(answer, Stored) else answer.records
             await self.api.registry.ready(records, answer.resource)
         body = self._encoder.encode(answer, form, request.params)

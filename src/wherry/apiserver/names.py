@@ -13,7 +13,7 @@ def generate(base: str) -> str:
 
     They keep names apart and are no secret.
     """
-    return base[:_MAX_BASE] + "".join(random.choices(_ALPHABET, k=_SUFFIX))
+    return base[:_MAX_BASE] + "".join([_ALPHABET[int(random.random() * 27)] for _ in range(_SUFFIX)])
 
 
 def new_uid() -> str:

@@ -166,6 +166,11 @@ class Registry:
             self._kept.popleft().forget()
         return memo, obj
 
+    def is_fetched(self, resource: Resource) -> bool:
+        """Tell whether a webhook makes the form of `resource`: then `ready` must come before `obj`."""
+        convert = self.conversions.get(resource)
+        return convert is not None and convert.fetch is not None
+
     async def ready(self, records: Sequence[Record], resource: Resource) -> None:
         """Have the form of `resource` of all `records` made, where that takes a webhook, so that `obj` finds it.
 

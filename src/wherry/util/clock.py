@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 _source: Callable[[], float] = time.time
 
@@ -42,7 +43,13 @@ def block(delay: float) -> None:
 
 def timestamp(at: datetime | None = None) -> str:
     """Format as metav1.Time: whole seconds, ``2026-01-02T03:04:05Z``."""
-    return (at or now()).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _formatted(int(_source())) if at is None else at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@lru_cache(maxsize=4)
+def _formatted(second: int) -> str:
+    """The same second is asked for by every write in it."""
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def micro_timestamp(at: datetime | None = None) -> str:

@@ -22,9 +22,10 @@ ANY = Type("any")
 class Walkers:
     """The compiled walks of one type."""
 
-    __slots__ = ("added", "compare", "to_set")
+    __slots__ = ("added", "compare", "leaf", "to_set")
 
-    def __init__(self) -> None:
+    def __init__(self, *, leaf: bool = False) -> None:
+        self.leaf = leaf  # known to be owned as a whole, which saves most calls
         self.added: Callable[[Any], Node] = _leaf
         self.compare: Callable[[Any, Any], tuple[Node | None, Node | None]] = compare_leaf
         self.to_set: Callable[[Any], Node | None] = _leaf
@@ -103,7 +104,7 @@ class _Compiler:
             found = self._types[id(kind)] = Walkers()
             self._keep.append(kind)
             made = self._make(kind)
-            found.added, found.compare, found.to_set = made.added, made.compare, made.to_set
+            found.added, found.compare, found.to_set, found.leaf = made.added, made.compare, made.to_set, made.leaf
         return found
 
     def _make(self, kind: Type) -> Walkers:
@@ -120,7 +121,7 @@ class _Compiler:
                 return _deduced()
             case "one-of":
                 return _deduced()  # server-side apply knows no schema of a union
-        return Walkers()
+        return Walkers(leaf=True)
 
     def struct(
         self, kind: Type, *, skip: frozenset[str] = frozenset(), replaced: dict[str, Walkers] | None = None
@@ -164,7 +165,8 @@ def _object_walkers(find: Callable[[str], tuple[str, Walkers] | None], *, named:
         for name, item in value.items():
             found = find(name)
             if found is not None:
-                out[found[0]] = found[1].added(item)
+                path, walkers = found
+                out[path] = LEAF if walkers.leaf else walkers.added(item)
         return out
 
     def compare(old: Any, new: Any) -> tuple[Node | None, Node | None]:
@@ -178,7 +180,7 @@ def _object_walkers(find: Callable[[str], tuple[str, Walkers] | None], *, named:
             if found is None:
                 continue
             if name not in old:
-                changed[found[0]] = found[1].added(item)
+                changed[found[0]] = LEAF if found[1].leaf else found[1].added(item)
             elif old[name] is not item:
                 now, gone = found[1].compare(old[name], item)
                 if now is not None:

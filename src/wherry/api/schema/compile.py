@@ -1,6 +1,6 @@
 """Compiling types to functions: decoding an object as Go would, and its zero value.
 
-A builder takes a value of the wire and returns the new value, or `DROP` for one that is not shown; it raises
+A builder takes a value of the wire and returns the new value; it raises
 `Anomaly` at the first unknown field or wrong type, and ``inspect`` then finds out which.
 """
 
@@ -15,7 +15,6 @@ from wherry.api.schema.types import Anomaly, Field, Type
 
 Builder = Callable[[Any], Any]
 
-DROP: Final = object()
 _TEXT: Final = object()  # marks the commonest member, a plain string that is shown unless empty; handled in the loop
 
 
@@ -104,9 +103,10 @@ class _Compiler:
                     if not keep_unknown:
                         raise Anomaly
                     out[name] = item
-                else:
-                    built = member(item)
-                    if built is not DROP:
+                elif item is not None:
+                    build_member, shows_empty = member
+                    built = build_member(item)
+                    if built or shows_empty:
                         out[name] = built
             for name, make in always:
                 if name not in out:
@@ -119,12 +119,7 @@ class _Compiler:
         kind = field.type
         if kind.kind == "string" and field.emit == "omit":
             return _TEXT
-        build = self.build(kind)
-        if kind.kind in ("list", "map", "bytes"):
-            return lambda value: (build(value) or DROP) if value is not None else DROP
-        if field.emit == "omit":
-            return lambda value: (build(value) or DROP) if value is not None else DROP
-        return lambda value: build(value) if value is not None else DROP
+        return self.build(kind), kind.kind not in ("list", "map", "bytes") and field.emit != "omit"
 
     def _list(self, kind: Type) -> Builder:
         assert kind.element is not None

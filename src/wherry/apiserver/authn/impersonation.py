@@ -7,7 +7,7 @@ fail, the refusal is that of the first way that was tried.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from urllib.parse import unquote
 
 from wherry.api.errors import BadRequest, Forbidden
@@ -79,7 +79,7 @@ def impersonate(requestor: UserInfo, target: UserInfo, attributes: Attributes, a
 def _try_constrained(
     mode: _Mode, requestor: UserInfo, attributes: Attributes, authorizer: Authorizer
 ) -> Forbidden | None:
-    request = replace(attributes, user=requestor, verb=f"impersonate-on:{mode.name}:{attributes.verb}")
+    request = attributes._replace(user=requestor, verb=f"impersonate-on:{mode.name}:{attributes.verb}")
     decision = authorizer.authorize(request)
     if not decision.allowed:
         return forbidden(request, decision.reason)

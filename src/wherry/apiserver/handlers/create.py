@@ -7,7 +7,7 @@ from wherry.api.errors import AlreadyExists, BadRequest, Invalid, StatusError
 from wherry.api.field import required
 from wherry.api.resources import Resource
 from wherry.apiserver import names, tracking
-from wherry.apiserver.admission.plugin import CREATE
+from wherry.apiserver.admission.plugin import CREATE, Operation
 from wherry.apiserver.api import Api, operation
 from wherry.apiserver.decode import decode
 from wherry.apiserver.handlers.writing import refuse_invalid, stored_object
@@ -56,8 +56,8 @@ async def create(api: Api, request: Request, obj: Object, *, dry: bool = False, 
     await api.admission.admit(asked)
     obj = asked.obj or obj
     if metadata.get("generateName"):
-        return await _store_generated(api, request, obj, dry)
-    return await _store(api, request, obj, dry)
+        return await _store_generated(api, request, obj, asked)
+    return await _store(api, request, obj, asked)
 
 
 def check_namespace(request: Request, metadata: Object) -> None:
@@ -102,31 +102,33 @@ def drop_duplicate_owners(request: Request, metadata: Object) -> None:
         )
 
 
-async def _store_generated(api: Api, request: Request, obj: Object, dry: bool) -> Stored | Made:
+async def _store_generated(api: Api, request: Request, obj: Object, asked: Operation) -> Stored | Made:
     """Another object may have the generated name: try others."""
     base = obj["metadata"]["generateName"]
     given = obj["metadata"].get("name", "")
     pristine = meta.copy(obj)
     for _ in range(_ATTEMPTS - 1):
         try:
-            return await _store(api, request, obj, dry)
+            return await _store(api, request, obj, asked)
         except AlreadyExists:
             if not given.startswith(base):
                 raise
             obj = meta.copy(pristine)
             obj["metadata"]["name"] = request.name = names.generate(base)
-    return await _store(api, request, obj, dry)
+    return await _store(api, request, obj, asked)
 
 
-async def _store(api: Api, request: Request, obj: Object, dry: bool) -> Stored | Made:
-    resource = request.resource
+async def _store(api: Api, request: Request, obj: Object, asked: Operation) -> Stored | Made:
+    """`asked` is what the mutating plugins were asked about."""
+    resource, dry = request.resource, asked.dry_run
     strategy.prepare_create(resource, obj)
     hook = api.hooks.of(resource)
     undo = hook.before(request, obj, None, dry) if hook is not None and hook.before is not None else None
     try:
         refuse_invalid(api, resource, obj, validation.validate_create(resource, obj))
         request.warnings.extend(warnings.for_object(resource, obj))
-        await api.admission.validate(operation(request, CREATE, obj=obj, dry_run=dry))
+        asked.obj, asked.name = obj, request.name
+        await api.admission.validate(asked)
         name = obj["metadata"]["name"]
         key = api.registry.key(resource, request.namespace, name)
         existing = api.registry.store.latest(key)

@@ -41,13 +41,7 @@ async def _stream(
     bookmarks = boolean(params, "allowWatchBookmarks")
     deadline = clock.monotonic() + timeout
     initial = boolean(params, "sendInitialEvents") if "sendInitialEvents" in params else version == 0
-    waiting: deque[Event] = deque()
-    wake = asyncio.Event()
-
-    def sink(events: Sequence[Event]) -> None:
-        waiting.extend(events)
-        wake.set()
-
+    waiting = _Waiting()
     start = version
     existing: Sequence[Record] = ()
     if initial:
@@ -57,7 +51,7 @@ async def _stream(
     elif version == 0:
         start = registry.store.revision
     try:
-        subscription = await registry.store.watch(prefix, start, sink)
+        subscription = await registry.store.watch(prefix, start, waiting.put)
     except Compacted as error:
         text = f"too old resource version: {start} ({error.revision})"
         yield [Change("ERROR", obj=Expired(text).to_status())]
@@ -70,7 +64,7 @@ async def _stream(
                 yield [Change("ADDED", record) for record in found[at : at + _BATCH]]
             if bookmarks and "sendInitialEvents" in params:
                 yield [bookmark(request, start, {INITIAL_END: "true"})]
-        async for batch in _live(api, request, chosen, waiting, wake, deadline, bookmarks, start):
+        async for batch in _live(api, request, chosen, waiting, deadline, bookmarks, start):
             yield batch
     finally:
         subscription.close()
@@ -80,8 +74,7 @@ async def _live(
     api: Api,
     request: Request,
     chosen: Selection,
-    waiting: deque[Event],
-    wake: asyncio.Event,
+    waiting: "_Waiting",
     deadline: float,
     bookmarks: bool,
     seen: int,
@@ -89,29 +82,61 @@ async def _live(
     next_bookmark = min(clock.monotonic() + _BOOKMARK_PERIOD, deadline - 2)
     while True:
         now = clock.monotonic()
-        if not waiting:
+        if not waiting.events:
             if now >= deadline:
                 return
             if bookmarks and now >= next_bookmark:
                 seen = max(seen, api.registry.store.revision)
                 yield [bookmark(request, seen)]
                 next_bookmark = now + _BOOKMARK_PERIOD if deadline - now > 2 else deadline
-            wake.clear()
             until = min(deadline, next_bookmark) if bookmarks else deadline
-            try:
-                await asyncio.wait_for(wake.wait(), max(until - clock.monotonic(), 0.001))
-            except TimeoutError:
+            if not await waiting.wait(until):
                 continue
-        await _ready(api, request, waiting)
+        if api.registry.is_fetched(request.resource):
+            await _ready(api, request, waiting.events)
         changes: list[Change] = []
-        while waiting and len(changes) < _BATCH:
-            event = waiting.popleft()
+        while waiting.events and len(changes) < _BATCH:
+            event = waiting.events.popleft()
             seen = event.record.revision
             change = _change(api, request, chosen, event)
             if change is not None:
                 changes.append(change)
         if changes:
             yield changes
+
+
+class _Waiting:
+    """The events that one watch has not told yet."""
+
+    __slots__ = ("_wake", "events")
+
+    def __init__(self) -> None:
+        self.events: deque[Event] = deque()
+        self._wake: asyncio.Future[bool] | None = None
+
+    def put(self, events: Sequence[Event]) -> None:
+        """Take a batch (the sink of the store's watch)."""
+        self.events.extend(events)
+        _settle(self._wake, True)
+
+    async def wait(self, until: float) -> bool:
+        """Wait for events, at most until a moment of the loop's clock; tell whether there are any.
+
+        Thousands of watches wake for every write: a bare future costs a quarter of an event with a timeout.
+        """
+        loop = asyncio.get_running_loop()
+        self._wake = loop.create_future()
+        timer = loop.call_at(until, _settle, self._wake, False)
+        try:
+            return await self._wake
+        finally:
+            timer.cancel()
+            self._wake = None
+
+
+def _settle(future: "asyncio.Future[bool] | None", result: bool) -> None:
+    if future is not None and not future.done():
+        future.set_result(result)
 
 
 async def _ready(api: Api, request: Request, events: Iterable[Event]) -> None:
