@@ -71,7 +71,7 @@ def _list(schema: Schema, name: str) -> Type | None:
     if element is None:
         return None
     most = schema.get("maxItems")
-    size = most if most is not None else (MAX_REQUEST - 2) // (_least(items) + 1)
+    size = most if most is not None else (MAX_REQUEST - 2) // (smallest(items) + 1)
     keys = tuple(schema.get("x-kubernetes-list-map-keys") or ())
     return list_of(element, size=size, list_type=schema.get("x-kubernetes-list-type") or "", keys=keys)
 
@@ -83,7 +83,7 @@ def _object(schema: Schema, name: str, root: bool) -> Type | None:
         if value is None:
             return None
         most = schema.get("maxProperties")
-        size = most if most is not None else (MAX_REQUEST - 2) // (_least(additional) + 6)
+        size = most if most is not None else (MAX_REQUEST - 2) // (smallest(additional) + 6)
         return map_of(Type("string", size=MAX_REQUEST - 2), value, size=size)
     fields: dict[str, Type] = {}
     for key, member in (schema.get("properties") or {}).items():
@@ -103,7 +103,7 @@ def _metadata(schema: Schema, name: str) -> Type:
     return object_of(f"{name}.metadata", members)
 
 
-def _least(schema: Schema) -> int:
+def smallest(schema: Schema) -> int:
     """Return the least number of characters of a value in JSON."""
     if schema.get("x-kubernetes-int-or-string"):
         return 1
@@ -112,7 +112,7 @@ def _least(schema: Schema) -> int:
         return _SMALLEST[kind]
     properties = schema.get("properties") or {}
     required = [key for key in schema.get("required") or () if key in properties and "default" not in properties[key]]
-    return 2 + sum(len(key) + 4 + _least(properties[key]) for key in required)
+    return 2 + sum(len(key) + 4 + smallest(properties[key]) for key in required)
 
 
 def adapter(schema: Schema) -> Adapter | None:

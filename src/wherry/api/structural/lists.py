@@ -9,7 +9,6 @@ from wherry.api.meta import Object
 from wherry.api.structural import paths
 from wherry.api.structural.paths import Path
 from wherry.api.structural.validate import key_of
-from wherry.api.validation import metadata
 
 Schema = dict[str, Any]
 Walk = Callable[[Any, Path, list[FieldError]], None]
@@ -124,6 +123,8 @@ def _embedded(value: Any, path: Path, out: list[FieldError]) -> None:
             )
     meta = value.get("metadata")
     if isinstance(meta, dict):
+        from wherry.api.validation import metadata  # it needs this package for the definitions
+
         named = {**meta, "name": meta.get("name") or "fakename"}
         place = paths.show(paths.child(path, "metadata"))
         out.extend(metadata.validate(named, bool(meta.get("namespace")), metadata.path_segment, place))

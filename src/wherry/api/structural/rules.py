@@ -130,9 +130,9 @@ class Rules:
         return [str(error) for error in judge.errors]
 
 
-def rules_of(schema: Schema) -> Rules | None:
-    """Return the rules of a schema, None when it has none."""
-    node = _compile(schema, root=True)
+def rules_of(schema: Schema, *, whole: bool = True) -> Rules | None:
+    """Return the rules of a schema, None when it has none. `whole`: its values are whole objects."""
+    node = _compile(schema, root=whole)
     return None if node is None else Rules(node)
 
 
