@@ -30,7 +30,7 @@ def split_key(key: str) -> tuple[str, str]:
 
 def copy(obj: Object) -> Object:
     """Return a deep copy of a JSON object."""
-    return _copy_json(obj)  # type: ignore[no-any-return]
+    return _copy_json(obj)
 
 
 def _copy_json(value: Any) -> Any:
@@ -42,7 +42,7 @@ def _copy_json(value: Any) -> Any:
 
 
 def name(obj: Object) -> str:
-    return obj["metadata"]["name"]  # type: ignore[no-any-return]
+    return obj["metadata"]["name"]
 
 
 def namespace(obj: Object) -> str:
@@ -70,7 +70,7 @@ def controller_of(obj: Object) -> Object | None:
     """Return the owner reference with ``controller: true``, None when there is none."""
     for ref in obj["metadata"].get("ownerReferences") or ():
         if ref.get("controller"):
-            return ref  # type: ignore[no-any-return]
+            return ref
     return None
 
 
@@ -90,7 +90,7 @@ def condition(obj: Object, kind: str) -> Object | None:
     """Return the condition of `kind` from ``status.conditions``, None when absent."""
     for found in (obj.get("status") or {}).get("conditions") or ():
         if found.get("type") == kind:
-            return found  # type: ignore[no-any-return]
+            return found
     return None
 
 

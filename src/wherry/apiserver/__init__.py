@@ -1,6 +1,6 @@
 """The API server: everything between a request and the store.
 
-`server.ApiServer` puts it together over a `wherry.store.protocol.Store`. One request is one pass through `http.Frontend`:
+`server.ApiServer` puts it together over a `wherry.store.protocol.Store`. One request is one pass of `http.Frontend`:
 parse (`requestinfo`, `query`) → authenticate (`authn`) → impersonate → authorize (`authz`) → flow limits (`flow`) →
 handler (`dispatch`, `handlers/`, one file per verb: decode → default → admission → prepare → validate → write) → encode
 (`negotiate`, `encode`, `table`). `inprocess` calls the same handlers without a socket.
