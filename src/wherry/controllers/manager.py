@@ -34,7 +34,11 @@ from wherry.controllers.serviceaccounttoken import ServiceAccountTokenController
 from wherry.controllers.statefulset import StatefulSetController
 from wherry.controllers.tainteviction import TaintEvictionController
 from wherry.controllers.ttlafterfinished import TTLAfterFinishedController
-from wherry.controllers.volumeprotection import ClaimProtectionController, VolumeProtectionController
+from wherry.controllers.volumeprotection import (
+    ClaimProtectionController,
+    VolumeAttributesClassProtectionController,
+    VolumeProtectionController,
+)
 from wherry.util.tasks import Scope
 
 log = logging.getLogger(__name__)
@@ -63,6 +67,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     PersistentVolumeController,
     ClaimProtectionController,
     VolumeProtectionController,
+    VolumeAttributesClassProtectionController,
     ServiceAccountTokenController,
     CSRApprovingController,
     CSRSigningController,

@@ -1,21 +1,30 @@
 """Protection of volumes and claims in use.
 
-Watches claims, volumes and pods. Writes the finalizers ``kubernetes.io/pvc-protection`` and
-``kubernetes.io/pv-protection``. Guarantees that a claim which is being deleted stays while a pod that has not finished
-uses it, and a volume while it is bound.
+Watches claims, volumes, pods and classes of volume attributes. Writes the finalizers ``kubernetes.io/pvc-protection``,
+``kubernetes.io/pv-protection`` and ``kubernetes.io/vac-protection``. Guarantees that a claim which is being deleted
+stays while a pod that has not finished uses it, a volume while it is bound, and a class while a claim or volume names
+it.
 """
 
 from collections.abc import Iterable
 
 from wherry.api import errors, meta
 from wherry.api.meta import Object
-from wherry.api.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, Resource
+from wherry.api.resources import (
+    PERSISTENTVOLUMECLAIMS,
+    PERSISTENTVOLUMES,
+    PODS,
+    VOLUMEATTRIBUTESCLASSES,
+    Resource,
+)
 from wherry.controllers import pods as podutil
 from wherry.controllers.controller import Controller
 
 _CLAIM = "claim"
 _CLAIM_FINALIZER = "kubernetes.io/pvc-protection"
 _VOLUME_FINALIZER = "kubernetes.io/pv-protection"
+_CLASS = "volume-attributes-class"
+_CLASS_FINALIZER = "kubernetes.io/vac-protection"
 
 
 def claims_of(pod: Object) -> Iterable[str]:
@@ -64,6 +73,34 @@ class VolumeProtectionController(Controller):
         if found is not None:
             in_use = (found.get("status") or {}).get("phase") == "Bound"
             await _write(self, PERSISTENTVOLUMES, found, plan(found, _VOLUME_FINALIZER, in_use=in_use))
+        return None
+
+
+def classes_of(obj: Object) -> Iterable[str]:
+    """Return the classes of volume attributes that a claim or volume names: the one it has and the one it wants."""
+    status = obj.get("status") or {}
+    names = {
+        obj["spec"].get("volumeAttributesClassName"),
+        status.get("currentVolumeAttributesClassName"),
+        (status.get("modifyVolumeStatus") or {}).get("targetVolumeAttributesClassName"),
+    }
+    return sorted(name for name in names if name)
+
+
+class VolumeAttributesClassProtectionController(Controller):
+    name = "volumeattributesclass-protection-controller"
+
+    def register(self) -> None:
+        self._classes = self.watch(VOLUMEATTRIBUTESCLASSES)
+        self._users = [self.watch(resource, classes_of) for resource in (PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES)]
+        for users in self._users:
+            users.add_index(_CLASS, classes_of)
+
+    async def reconcile(self, key: str) -> float | None:
+        found = self._classes.lister.get(key)
+        if found is not None:
+            in_use = any(users.lister.by_index(_CLASS, key) for users in self._users)
+            await _write(self, VOLUMEATTRIBUTESCLASSES, found, plan(found, _CLASS_FINALIZER, in_use=in_use))
         return None
 
 

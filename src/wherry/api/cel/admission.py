@@ -16,7 +16,6 @@ from wherry.api.cel.types import (
     Type,
     list_of,
     map_of,
-    object_of,
     opaque,
 )
 
@@ -27,13 +26,20 @@ AUTHORIZER = Type(
     {"requestResource": Member("requestResource", opaque("kubernetes.authorization.ResourceCheck"))},
 )
 _STRINGS = map_of(STRING, STRING)
-_KIND = object_of("kubernetes.GroupVersionKind", dict.fromkeys(("group", "version", "kind"), STRING))
-_RESOURCE = object_of("kubernetes.GroupVersionResource", dict.fromkeys(("group", "version", "resource"), STRING))
-_USER = object_of(
+
+
+def _struct(name: str, fields: Mapping[str, Type]) -> Type:
+    """Return an object type whose fields have the names of the wire, reserved words too (``request.namespace``)."""
+    return Type("object", (), name, {field: Member(field, kind) for field, kind in fields.items()})
+
+
+_KIND = _struct("kubernetes.GroupVersionKind", dict.fromkeys(("group", "version", "kind"), STRING))
+_RESOURCE = _struct("kubernetes.GroupVersionResource", dict.fromkeys(("group", "version", "resource"), STRING))
+_USER = _struct(
     "kubernetes.UserInfo",
     {"username": STRING, "uid": STRING, "groups": list_of(STRING), "extra": map_of(STRING, list_of(STRING))},
 )
-REQUEST = object_of(
+REQUEST = _struct(
     "kubernetes.AdmissionRequest",
     {
         "kind": _KIND,
@@ -50,7 +56,7 @@ REQUEST = object_of(
         "options": DYN,
     },
 )
-_METADATA = object_of(
+_METADATA = _struct(
     "kubernetes.NamespaceMetadata",
     {
         "name": STRING,
@@ -67,12 +73,12 @@ _METADATA = object_of(
         "finalizers": list_of(STRING),
     },
 )
-NAMESPACE = object_of(
+NAMESPACE = _struct(
     "kubernetes.Namespace",
     {
         "metadata": _METADATA,
-        "spec": object_of("kubernetes.NamespaceSpec", {"finalizers": list_of(STRING)}),
-        "status": object_of("kubernetes.NamespaceStatus", {"phase": STRING}),
+        "spec": _struct("kubernetes.NamespaceSpec", {"finalizers": list_of(STRING)}),
+        "status": _struct("kubernetes.NamespaceStatus", {"phase": STRING}),
     },
 )
 
@@ -96,7 +102,7 @@ class _AnyField(Mapping[str, Member]):
         return True
 
 
-JSON_PATCH = object_of("JSONPatch", {"op": STRING, "path": STRING, "from": STRING, "value": DYN})
+JSON_PATCH = _struct("JSONPatch", {"op": STRING, "path": STRING, "from": STRING, "value": DYN})
 OBJECT = Type("object", (), "Object", _AnyField())
 
 
@@ -119,5 +125,5 @@ def variables(
     if authorizer:
         found["authorizer"] = AUTHORIZER
     if own is not None:
-        found["variables"] = object_of("kubernetes.variables", own)
+        found["variables"] = _struct("kubernetes.variables", own)
     return found

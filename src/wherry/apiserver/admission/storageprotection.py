@@ -1,7 +1,7 @@
 """StorageObjectInUseProtection and PersistentVolumeClaimResize."""
 
 from wherry.api import quantity
-from wherry.api.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, STORAGECLASSES
+from wherry.api.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, STORAGECLASSES, VOLUMEATTRIBUTESCLASSES
 from wherry.apiserver.admission.namespacelifecycle import forbidden
 from wherry.apiserver.admission.plugin import CREATE, UPDATE, Operation, Plugin
 from wherry.apiserver.attributes import Reader
@@ -9,16 +9,19 @@ from wherry.apiserver.attributes import Reader
 _FINALIZERS = {
     PERSISTENTVOLUMECLAIMS.plural: "kubernetes.io/pvc-protection",
     PERSISTENTVOLUMES.plural: "kubernetes.io/pv-protection",
+    VOLUMEATTRIBUTESCLASSES.plural: "kubernetes.io/vac-protection",
 }
 
 
 class StorageObjectInUseProtection(Plugin):
-    """New claims and volumes get the finalizer that keeps them while they are in use."""
+    """New claims, volumes and classes of volume attributes get the finalizer that keeps them in use."""
 
     name = "StorageObjectInUseProtection"
 
     def handles(self, operation: Operation) -> bool:
-        return operation.operation == CREATE and operation.concerns(PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES)
+        return operation.operation == CREATE and operation.concerns(
+            PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, VOLUMEATTRIBUTESCLASSES
+        )
 
     async def admit(self, operation: Operation) -> None:
         if operation.obj is None:
