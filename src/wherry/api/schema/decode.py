@@ -82,6 +82,9 @@ def _json(raw: bytes) -> tuple[Any, list[str]]:
             raise
         raw = text
         value = orjson.loads(raw)
+    # What is written as orjson writes it, as most clients do, has no double members and no strange numbers.
+    if orjson.dumps(value) == raw.rstrip():
+        return value, []
     if _EXPONENT.search(raw):
         return _slow_json(raw)
     if b'\\"' in raw or _SPACED_COLON.search(raw) or raw.count(b'":') != _count(value):

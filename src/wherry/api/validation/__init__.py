@@ -34,13 +34,18 @@ def _rules(resource: Resource) -> Rules:
     return _TABLE.get((resource.group, resource.plural), _ONLY_METADATA)
 
 
+def _metadata(resource: Resource, obj: dict[str, Any], rules: Rules, name: metadata.NameRule) -> list[FieldError]:
+    known = rules.known_finalizers
+    return metadata.validate(obj["metadata"], resource.namespaced, name, known_finalizers=known)
+
+
 def validate_create(resource: Resource, obj: dict[str, Any]) -> list[FieldError]:
     """Return what is wrong with a new object; its name has been generated and its strategy applied."""
     rules = _rules(resource)
-    errors = metadata.validate(obj["metadata"], resource.namespaced, rules.name)
+    errors = _metadata(resource, obj, rules, rules.name)
     errors += rules.create(obj) + rules.create_only(obj)
     # What every resource must satisfy is only looked at when the kind's own rules are satisfied.
-    return errors or metadata.validate(obj["metadata"], resource.namespaced, metadata.path_segment)
+    return errors or _metadata(resource, obj, rules, metadata.path_segment)
 
 
 def validate_update(
@@ -50,7 +55,7 @@ def validate_update(
     rules = _rules(resource)
     meta = obj["metadata"]
     update = metadata.validate_update(meta, old["metadata"])
-    errors = metadata.validate(meta, resource.namespaced, metadata.path_segment) + update
+    errors = _metadata(resource, obj, rules, metadata.path_segment) + update
     if subresource:
         errors += update
         apply = rules.subresources.get(subresource)
@@ -58,5 +63,5 @@ def validate_update(
     changes = update + rules.update(obj, old)
     if not rules.recheck:
         return errors + changes
-    whole = metadata.validate(meta, resource.namespaced, rules.name) + rules.create(obj)
+    whole = _metadata(resource, obj, rules, rules.name) + rules.create(obj)
     return errors + changes + whole if rules.update_first else errors + whole + changes

@@ -49,17 +49,14 @@ def any_name(name: str, prefix: bool) -> Iterable[str]:
     return ()
 
 
-def validate(meta: Meta, namespaced: bool, name_rule: NameRule, path: str = "metadata") -> list[FieldError]:
-    """Return what is wrong with the metadata of an object in itself."""
-    errors: list[FieldError] = []
-    prefix = meta.get("generateName")
-    if prefix:
-        errors += [field.invalid(f"{path}.generateName", prefix, m) for m in name_rule(prefix, True)]
-    name = meta.get("name")
-    if not name:
-        errors.append(field.required(f"{path}.name", "name or generateName is required"))
-    else:
-        errors += [field.invalid(f"{path}.name", name, m) for m in name_rule(name, False)]
+def validate(
+    meta: Meta, namespaced: bool, name_rule: NameRule, path: str = "metadata", *, known_finalizers: bool = True
+) -> list[FieldError]:
+    """Return what is wrong with the metadata of an object in itself.
+
+    `known_finalizers`: those without a domain must be Kubernetes' own, as the kinds of its core want it.
+    """
+    errors = validate_names(meta, name_rule, path)
     errors += _namespace(meta.get("namespace"), namespaced, path)
     if meta.get("generation", 0) < 0:
         errors.append(field.invalid(f"{path}.generation", meta["generation"], "must be greater than or equal to 0"))
@@ -70,7 +67,21 @@ def validate(meta: Meta, namespaced: bool, name_rule: NameRule, path: str = "met
     if meta.get("ownerReferences"):
         errors += owner_references(meta["ownerReferences"], f"{path}.ownerReferences")
     if meta.get("finalizers"):
-        errors += finalizers(meta["finalizers"], f"{path}.finalizers")
+        errors += finalizers(meta["finalizers"], f"{path}.finalizers", known=known_finalizers)
+    return errors
+
+
+def validate_names(meta: Meta, name_rule: NameRule, path: str = "metadata") -> list[FieldError]:
+    """Return what is wrong with the name of an object and the beginning of a generated one."""
+    errors: list[FieldError] = []
+    prefix = meta.get("generateName")
+    if prefix:
+        errors += [field.invalid(f"{path}.generateName", prefix, m) for m in name_rule(prefix, True)]
+    name = meta.get("name")
+    if not name:
+        errors.append(field.required(f"{path}.name", "name or generateName is required"))
+    else:
+        errors += [field.invalid(f"{path}.name", name, m) for m in name_rule(name, False)]
     return errors
 
 
@@ -125,7 +136,7 @@ def owner_references(found: list[dict[str, Any]], path: str) -> list[FieldError]
     return errors
 
 
-def finalizers(found: list[str], path: str) -> list[FieldError]:
+def finalizers(found: list[str], path: str, *, known: bool = True) -> list[FieldError]:
     """Check the names of finalizers."""
     errors: list[FieldError] = []
     for name in found:
@@ -133,7 +144,7 @@ def finalizers(found: list[str], path: str) -> list[FieldError]:
     if "orphan" in found and "foregroundDeletion" in found:
         errors.append(field.invalid(path, found, "finalizer orphan and foregroundDeletion cannot be both set"))
     for i, name in enumerate(found):
-        if "/" not in name and name not in STANDARD_FINALIZERS:
+        if known and "/" not in name and name not in STANDARD_FINALIZERS:
             detail = "name is neither a standard finalizer name nor is it fully qualified"
             errors.append(field.invalid(f"{path}[{i}]", name, detail))
     return errors
