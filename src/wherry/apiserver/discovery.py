@@ -195,7 +195,9 @@ _CUSTOM_VERBS = ("delete", "deletecollection", "get", "list", "patch", "create",
 def _verbs(resource: Resource) -> list[str]:
     """Return the verbs in the order in which they are published."""
     if resource.custom is not None:
-        return [verb for verb in _CUSTOM_VERBS if verb in resource.verbs]
+        # While its definition is being deleted, a resource is published as one that nobody changes.
+        terminating = "create" not in resource.verbs
+        return [verb for verb in _CUSTOM_VERBS if not (terminating and verb in ("patch", "update", "create"))]
     return sorted(resource.verbs)
 
 

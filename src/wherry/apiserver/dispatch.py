@@ -33,6 +33,9 @@ def find(api: Api, request: Request) -> Handler:
     if request.name and not sub and not resource.verbs & _NAMED:
         raise NotFound.path()
     misplaced = not sub and (request.verb in _NAMED) is not bool(request.name)
+    if request.verb == "create" and resource.custom is not None and not sub and request.verb not in served:
+        details = {"group": resource.group, "kind": resource.plural}
+        raise MethodNotAllowed("create not allowed while custom resource definition is terminating", details)
     if request.verb not in served or misplaced:
         raise MethodNotAllowed(details={})
     own = api.extensions.get((resource.group, resource.plural, sub)) or SUBRESOURCES.get(

@@ -86,6 +86,7 @@ class CustomKind:
             update=self._update,
             subresources={"status": self._update, "scale": self._update},
             recheck=False,
+            known_finalizers=False,
         )
 
     def default(self, obj: Object) -> None:

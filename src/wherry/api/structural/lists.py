@@ -127,4 +127,6 @@ def _embedded(value: Any, path: Path, out: list[FieldError]) -> None:
 
         named = {**meta, "name": meta.get("name") or "fakename"}
         place = paths.show(paths.child(path, "metadata"))
-        out.extend(metadata.validate(named, bool(meta.get("namespace")), metadata.path_segment, place))
+        out.extend(
+            metadata.validate(named, bool(meta.get("namespace")), metadata.path_segment, place, known_finalizers=False)
+        )

@@ -399,6 +399,10 @@ def _preserving(obj: Obj, old: Obj | None) -> Errors:
 
 RULES = {
     ("apiextensions.k8s.io", "customresourcedefinitions"): Rules(
-        create=_create, update=_update, subresources={"status": _update_status}, recheck=False
+        create=_create,
+        update=_update,
+        subresources={"status": _update_status},
+        recheck=False,
+        known_finalizers=False,
     )
 }

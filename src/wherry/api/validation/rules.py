@@ -30,7 +30,7 @@ class Rules:
     `create` sees the whole object and runs on update, too, unless `recheck` is false; `create_only` adds what an update
     need not keep, `update` what only holds between two versions (before the others with `update_first`). `subresources`
     replace both for an update through a subresource. `name` returns what is wrong with a name (the second argument: it
-    is a prefix).
+    is a prefix). `known_finalizers`: a finalizer without a domain must be one of Kubernetes' own.
     """
 
     create: CreateRule = nothing
@@ -40,3 +40,4 @@ class Rules:
     recheck: bool = True
     update_first: bool = False
     create_only: CreateRule = nothing
+    known_finalizers: bool = True

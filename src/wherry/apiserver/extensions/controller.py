@@ -19,6 +19,7 @@ from wherry.apiserver.extensions.serving import Serving
 from wherry.apiserver.strategies.hooks import Hook
 from wherry.apiserver.webhookclient import WebhookClient
 from wherry.client.client import Client
+from wherry.store.protocol import Mismatch, Record
 from wherry.util import clock
 from wherry.util.tasks import Scope
 
@@ -105,7 +106,7 @@ class Extensions:
         """Delete all objects of a definition, wait until they are gone, and let the definition go."""
         try:
             stored = self._serving.stored(name)
-            if stored is not None and await self._instances(stored):
+            if stored is not None and self._instances(stored):
                 await self._tell(name, "True", "InstanceDeletionInProgress", "CustomResource deletion is in progress")
                 await self._delete_all(stored)
             await self._tell(name, "False", "InstanceDeletionCompleted", "removed all instances")
@@ -113,25 +114,35 @@ class Extensions:
         finally:
             self._cleaning.discard(name)
 
-    async def _instances(self, stored: Resource) -> list[tuple[str | None, str]]:
+    def _instances(self, stored: Resource) -> list[Record]:
         registry = self._api.registry
-        keys = [record.key for record in registry.store.list(registry.prefix(stored)).records]
-        start = registry.prefix(stored)
-        found = [key.removeprefix(start).rpartition("/") for key in keys]
-        return [(namespace or None, instance) for namespace, _, instance in found]
+        return list(registry.store.list(registry.prefix(stored)).records)
 
     async def _delete_all(self, stored: Resource) -> None:
-        served = next((r for r in self._api.registry.table if _same(r, stored)), None)
-        while found := await self._instances(stored):
-            for namespace, instance in found if served is not None else ():
+        while found := self._instances(stored):
+            served = next((r for r in self._api.registry.table if _same(r, stored)), None)
+            for record in found:
                 try:
-                    await self._client.delete(served or stored, instance, namespace)
-                except NotFound:
+                    await self._delete(record, served, stored)
+                except (NotFound, Mismatch):
                     continue
                 except StatusError as error:
-                    log.warning("cannot delete %s %s: %s", stored.plural, instance, error)
-            if await self._instances(stored):
+                    log.warning("cannot delete %s: %s", record.key, error)
+            if self._instances(stored):
                 await clock.sleep(_LOOK_AGAIN)
+
+    async def _delete(self, record: Record, served: Resource | None, stored: Resource) -> None:
+        """Delete an object; without a served version there is nobody who could wait for its finalizers."""
+        obj = self._api.registry.obj(record)
+        namespace, name = obj["metadata"].get("namespace"), meta.name(obj)
+        if served is not None:
+            if not meta.is_deleting(obj):
+                await self._client.delete(served, name, namespace)
+            return
+        last = {**obj, "metadata": dict(obj["metadata"])}
+        await self._api.registry.write(
+            stored, last, namespace=namespace, name=name, expected=record.revision, delete=True
+        )
 
     async def _tell(self, name: str, status: str, reason: str, message: str) -> None:
         definition = self._read(name)

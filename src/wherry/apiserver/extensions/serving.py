@@ -12,8 +12,8 @@ from wherry.apiserver.extensions.conversion import Converter
 from wherry.apiserver.scales import ScalePaths
 from wherry.apiserver.webhookclient import WebhookClient
 
-_READING = ("delete", "deletecollection", "get", "list", "watch")
-_ALL = frozenset((*_READING, "create", "patch", "update"))
+_TERMINATING = frozenset({"delete", "deletecollection", "get", "list", "patch", "update", "watch"})
+_ALL = _TERMINATING | {"create"}
 _VIEW = frozenset({"get", "patch", "update"})
 
 
@@ -102,7 +102,7 @@ def _resource(spec: Object, kind: CustomKind, terminating: bool) -> Resource:
         names.get("singular") or "",
         kind.kind,
         spec["scope"] == "Namespaced",
-        frozenset(_READING) if terminating else _ALL,
+        _TERMINATING if terminating else _ALL,
         tuple(names.get("shortNames") or ()),
         tuple(names.get("categories") or ()),
         subresources,

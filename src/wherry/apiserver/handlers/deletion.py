@@ -141,6 +141,9 @@ async def _delete(
             record = await api.registry.write(
                 resource, marked, namespace=request.namespace, name=request.name, expected=record.revision
             )
+            hook = api.hooks.of(resource)
+            if hook is not None and hook.after is not None:
+                await hook.after(api.registry.obj(record), old)
         if not now or resource is NAMESPACES:
             return Outcome(record, api.registry.obj(record, resource), False)
     if dry:
