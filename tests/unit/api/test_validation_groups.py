@@ -14,6 +14,7 @@ Object = dict[str, Any]
 
 OBJECTS: list[Object] = list(yaml.safe_load_all((Path(__file__).parent / "objects.yaml").read_text()))
 _SCHEMA = schema.load()
+_EMPTY: tuple[Any, ...] = (None, "", 0, [], {})
 
 
 def resource_of(obj: Object) -> Resource:
@@ -102,7 +103,7 @@ def test_no_missing_or_empty_member_surprises_the_rules(obj: Object) -> None:
     for path in paths(obj):
         if path[0] in ("apiVersion", "kind") or path == ("metadata",):
             continue
-        for value in (None, "", 0, [], {}):
+        for value in _EMPTY:
             broken = decoded(_replaced(obj, path, value))
             if broken is None:
                 continue
