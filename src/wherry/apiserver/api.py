@@ -47,5 +47,7 @@ def operation(
         obj=obj,
         old=old,
         dry_run=dry_run,
+        verb=request.verb,
+        params=request.params,
         warnings=request.warnings,
     )

@@ -148,6 +148,7 @@ class ApiServer:
         if self._runner is not None:
             await self._runner.cleanup()
         await self.extensions.__aexit__(kind, error, traceback)
+        await self.api.admission.close()
         await self.proxy.close()
         self.registry.stop()
 

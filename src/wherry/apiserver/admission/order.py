@@ -13,6 +13,8 @@ from wherry.apiserver.admission.runtimeclass import RuntimeClass
 from wherry.apiserver.admission.serviceaccount import ServiceAccount
 from wherry.apiserver.admission.storageprotection import PersistentVolumeClaimResize, StorageObjectInUseProtection
 from wherry.apiserver.admission.taintnodesbycondition import TaintNodesByCondition
+from wherry.apiserver.admission.webhooks.mutating import MutatingAdmissionWebhook
+from wherry.apiserver.admission.webhooks.validating import ValidatingAdmissionWebhook
 
 
 def standard(context: AdmissionContext) -> list[Plugin]:
@@ -31,5 +33,7 @@ def standard(context: AdmissionContext) -> list[Plugin]:
         PersistentVolumeClaimResize(reader),
         RuntimeClass(reader),
         DefaultIngressClass(reader),
+        MutatingAdmissionWebhook(context),
+        ValidatingAdmissionWebhook(context),
         ResourceQuota(context),
     ]

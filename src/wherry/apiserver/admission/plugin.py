@@ -1,5 +1,6 @@
 """What an admission plugin is (apiserver ``admission.Interface``)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,8 +14,9 @@ CREATE, UPDATE, DELETE, CONNECT = "CREATE", "UPDATE", "DELETE", "CONNECT"
 class Operation:
     """One object on its way in. `obj` is None for DELETE, `old` for CREATE; a mutating plugin changes `obj` in place.
 
-    `warnings` are sent to the client as ``Warning`` headers; `options` is the CreateOptions, UpdateOptions … object;
-    `annotations` go to the audit event.
+    `warnings` are sent to the client as ``Warning`` headers; `verb` and `params` are the request's, with its options;
+    `annotations` go to the audit event. A plugin that changes `obj` after others looked at it asks for another `round`
+    with `again`; `memory` keeps what a plugin must know in the second round, by its name.
     """
 
     operation: str
@@ -26,9 +28,13 @@ class Operation:
     obj: dict[str, Any] | None = None
     old: dict[str, Any] | None = None
     dry_run: bool = False
-    options: dict[str, Any] = field(default_factory=dict)
+    verb: str = ""
+    params: Mapping[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     annotations: dict[str, str] = field(default_factory=dict)
+    memory: dict[str, Any] = field(default_factory=dict)
+    round: int = 0
+    again: bool = False
 
     def concerns(self, *resources: Resource, subresource: str = "") -> bool:
         """Tell whether this is about one of `resources` (any version of them) and the given subresource."""
@@ -55,3 +61,6 @@ class Plugin:
     def handles(self, operation: Operation) -> bool:
         """Tell quickly whether the plugin has anything to do with this operation."""
         return True
+
+    async def close(self) -> None:
+        """Release what the plugin holds, when the server ends."""

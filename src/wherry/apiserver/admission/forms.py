@@ -1,0 +1,152 @@
+"""An operation as others are told of it: in the version that they asked for, as an AdmissionRequest."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from wherry.api import defaults, meta
+from wherry.api.errors import InternalError
+from wherry.api.resources import NAMESPACES, Resource
+from wherry.apiserver.admission.context import AdmissionContext
+from wherry.apiserver.admission.plugin import CONNECT, Operation
+from wherry.apiserver.conversion import Conversion
+
+Object = dict[str, Any]
+
+_OPTIONS = {
+    "create": "CreateOptions",
+    "update": "UpdateOptions",
+    "patch": "PatchOptions",
+    "delete": "DeleteOptions",
+    "deletecollection": "DeleteOptions",
+}
+_CONNECT_KINDS = {
+    ("pods", "exec"): "PodExecOptions",
+    ("pods", "attach"): "PodAttachOptions",
+    ("pods", "portforward"): "PodPortForwardOptions",
+    ("pods", "proxy"): "PodProxyOptions",
+    ("services", "proxy"): "ServiceProxyOptions",
+    ("nodes", "proxy"): "NodeProxyOptions",
+}
+_FLAGS = frozenset({"stdin", "stdout", "stderr", "tty", "force"})
+
+
+@dataclass(slots=True)
+class Form:
+    """The objects of an operation in one version of its resource; `obj` and `old` are shared and never changed."""
+
+    resource: Resource
+    obj: Object | None
+    old: Object | None
+
+
+async def form_of(context: AdmissionContext, operation: Operation, resource: Resource) -> Form:
+    """Return the operation's objects in the version of `resource`."""
+    if operation.operation == CONNECT:
+        return Form(resource, _connection(operation), None)
+    own = operation.resource
+    if resource is own:
+        return Form(own, operation.obj, operation.old)
+    return Form(
+        resource,
+        await converted(context, operation.obj, own, resource),
+        await converted(context, operation.old, own, resource),
+    )
+
+
+async def converted(context: AdmissionContext, obj: Object | None, own: Resource, wanted: Resource) -> Object | None:
+    """Return an object of one version in another, through the version that is stored."""
+    if obj is None or own is wanted:
+        return obj
+    conversions = context.registry.conversions
+    back, forth = conversions.get(own), conversions.get(wanted)
+    stored = await _to_stored(back, obj) if back is not None else obj
+    if forth is None:
+        return {**stored, "apiVersion": wanted.api_version}
+    if forth.fetch is not None:
+        return (await forth.fetch([stored]))[0]
+    return forth.from_stored(stored)
+
+
+async def _to_stored(conversion: Conversion, obj: Object) -> Object:
+    return await conversion.send(obj) if conversion.send is not None else conversion.to_stored(obj)
+
+
+async def replace(context: AdmissionContext, operation: Operation, form: Form, changed: Object) -> bool:
+    """Make `changed`, in the version of `form`, the operation's object; tell whether it differs. Raises InternalError.
+
+    It is brought into the form of its schema and defaulted again.
+    """
+    new, _, error = context.schemas.of(form.resource).conform(changed)
+    if error is not None:
+        raise InternalError.of(error)
+    new["metadata"] = dict(new.get("metadata") or {})
+    defaults.default(form.resource, new)
+    if new == form.obj:
+        return False
+    back = await converted(context, new, form.resource, operation.resource)
+    operation.obj = back if back is not new else meta.copy(new)
+    return True
+
+
+def _connection(operation: Operation) -> Object:
+    kind = _CONNECT_KINDS.get((operation.resource.plural, operation.subresource), "PodProxyOptions")
+    shown: Object = {"kind": kind, "apiVersion": "v1"}
+    for name, value in operation.params.items():
+        if name == "command":
+            shown[name] = [value]
+        else:
+            shown[name] = value in ("true", "1") if name in _FLAGS else value
+    return shown
+
+
+def request_of(operation: Operation, form: Form) -> Object:
+    """Return the AdmissionRequest without its UID and objects: what expressions see as ``request``."""
+    asked = operation.resource
+    name, namespace = operation.name, operation.namespace
+    if asked is NAMESPACES and name and operation.verb != "create":
+        namespace = name
+    request = {
+        "kind": _kind(form.resource, form.obj or form.old),
+        "resource": _resource(form.resource),
+        "requestKind": _kind(asked, (form.obj if form.resource is asked else operation.obj) or operation.old),
+        "requestResource": _resource(asked),
+        "operation": operation.operation,
+        "userInfo": operation.user.to_dict(),
+        "dryRun": operation.dry_run,
+        "options": _options(operation),
+    }
+    optional = {
+        "subResource": operation.subresource,
+        "requestSubResource": operation.subresource,
+        "name": name,
+        "namespace": namespace,
+    }
+    request.update({key: value for key, value in optional.items() if value})
+    return request
+
+
+def _kind(resource: Resource, obj: Object | None) -> Object:
+    version, kind = resource.api_version, resource.kind
+    if obj is not None:
+        version, kind = obj.get("apiVersion") or version, obj.get("kind") or kind
+    group, _, number = version.rpartition("/")
+    return {"group": group, "version": number, "kind": kind}
+
+
+def _resource(resource: Resource) -> Object:
+    return {"group": resource.group, "version": resource.version, "resource": resource.plural}
+
+
+def _options(operation: Operation) -> Object | None:
+    kind = _OPTIONS.get(operation.verb)
+    if kind is None or operation.operation == CONNECT:
+        return None
+    options: Object = {"kind": kind, "apiVersion": "meta.k8s.io/v1"}
+    for member in ("fieldManager", "fieldValidation", "propagationPolicy"):
+        if operation.params.get(member):
+            options[member] = operation.params[member]
+    if operation.params.get("force"):
+        options["force"] = operation.params["force"] in ("true", "1")
+    if operation.dry_run:
+        options["dryRun"] = ["All"]
+    return options

@@ -1,0 +1,202 @@
+"""Webhooks over real HTTPS: what they see, change and refuse, and what happens when they fail."""
+
+from typing import Any
+
+from tests.component.apiserver.admission.webhookserver import Webhook, patch
+from wherry.api.resources import ENDPOINTSLICES
+from wherry.apiserver.server import ApiServer
+
+CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
+GROUP = "/apis/admissionregistration.k8s.io/v1"
+RULE = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["configmaps"]}
+
+
+def configmap(name: str, **data: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
+
+
+async def register(http: Any, kind: str, *hooks: dict[str, Any], name: str = "config") -> None:
+    common = {"sideEffects": "None", "admissionReviewVersions": ["v1"], "rules": [RULE]}
+    made = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": f"{kind}WebhookConfiguration",
+        "metadata": {"name": name},
+        "webhooks": [{**common, "name": f"h{at}.example.com", **hook} for at, hook in enumerate(hooks)],
+    }
+    code, answer = await http("POST", f"{GROUP}/{kind.lower()}webhookconfigurations", made)
+    assert code == 201, answer
+
+
+async def test_validating_webhook_sees_the_request_and_its_refusal_is_passed_on(
+    server: ApiServer, http: Any, webhook: Webhook
+) -> None:
+    refusal = {"allowed": False, "status": {"message": "no way", "code": 403, "reason": "Forbidden"}}
+    webhook.answers["/v"] = lambda request: {**refusal, "warnings": ["careful"]}
+    await register(http, "Validating", {"clientConfig": webhook.client("/v")})
+    code, answer = await http("POST", f"{CONFIGMAPS}?fieldManager=m", configmap("a", k="v"))
+    assert (code, answer["reason"]) == (403, "Forbidden")
+    assert answer["message"] == 'admission webhook "h0.example.com" denied the request: no way'
+    assert http.headers["Warning"] == '299 - "careful"'
+    (seen,) = webhook.seen
+    assert (seen["operation"], seen["name"], seen["namespace"]) == ("CREATE", "a", "default")
+    assert seen["kind"] == seen["requestKind"] == {"group": "", "version": "v1", "kind": "ConfigMap"}
+    assert seen["options"] == {"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1", "fieldManager": "m"}
+    assert seen["object"]["data"] == {"k": "v"}
+    assert seen["oldObject"] is None
+    assert seen["userInfo"]["username"] == "admin"
+
+
+async def test_mutating_webhooks_run_in_order_and_again_where_they_want(
+    server: ApiServer, http: Any, webhook: Webhook
+) -> None:
+    def first(request: dict[str, Any]) -> dict[str, Any]:
+        more = "two" in request["object"]["data"] and "three" not in request["object"]["data"]
+        return patch({"op": "add", "path": "/data/three", "value": "3"}) if more else {}
+
+    def second(request: dict[str, Any]) -> dict[str, Any]:
+        return patch({"op": "add", "path": "/data/two", "value": "2"})
+
+    webhook.answers |= {"/1": first, "/2": second}
+    await register(
+        http,
+        "Mutating",
+        {"clientConfig": webhook.client("/1"), "reinvocationPolicy": "IfNeeded"},
+        {"clientConfig": webhook.client("/2")},
+    )
+    code, answer = await http("POST", CONFIGMAPS, configmap("a", one="1"))
+    assert code == 201
+    assert answer["data"] == {"one": "1", "two": "2", "three": "3"}
+    assert len(webhook.seen) == 3
+
+
+async def test_what_a_webhook_adds_is_defaulted(server: ApiServer, http: Any, webhook: Webhook) -> None:
+    container = {"name": "init", "image": "i"}
+    webhook.answers["/m"] = lambda request: patch({"op": "add", "path": "/spec/initContainers", "value": [container]})
+    rule = {**RULE, "resources": ["pods"]}
+    await register(http, "Mutating", {"clientConfig": webhook.client("/m"), "rules": [rule]})
+    await http(
+        "POST",
+        "/api/v1/namespaces/default/serviceaccounts",
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}},
+    )
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}}
+    code, answer = await http(
+        "POST", "/api/v1/namespaces/default/pods", {**pod, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    )
+    assert code == 201, answer
+    (added,) = answer["spec"]["initContainers"]
+    assert added["terminationMessagePolicy"] == "File"
+    # The plugins of the server ran again: the new container has the token, too.
+    assert added["volumeMounts"][0]["mountPath"] == "/var/run/secrets/kubernetes.io/serviceaccount"
+
+
+async def test_failure_policy_decides_when_a_webhook_does_not_answer(
+    server: ApiServer, http: Any, webhook: Webhook
+) -> None:
+    def never(request: dict[str, Any]) -> dict[str, Any]:
+        webhook.stopped.wait()
+        return {}
+
+    webhook.answers["/slow"] = never
+    client = webhook.client("/slow")
+    await register(http, "Validating", {"clientConfig": client, "timeoutSeconds": 1, "failurePolicy": "Ignore"})
+    assert (await http("POST", CONFIGMAPS, configmap("a")))[0] == 201
+    await register(http, "Validating", {"clientConfig": client, "timeoutSeconds": 1}, name="strict")
+    code, answer = await http("POST", CONFIGMAPS, configmap("b"))
+    assert (code, answer["reason"]) == (500, "InternalError")
+    assert answer["message"] == (
+        'Internal error occurred: failed calling webhook "h0.example.com": failed to call webhook: '
+        f'Post "{client["url"]}?timeout=1s": context deadline exceeded'
+    )
+
+
+async def test_unknown_authority_fails_closed(server: ApiServer, http: Any, webhook: Webhook) -> None:
+    webhook.answers["/v"] = lambda request: {}
+    await register(http, "Validating", {"clientConfig": {"url": webhook.client("/v")["url"]}})
+    code, answer = await http("POST", CONFIGMAPS, configmap("a"))
+    assert code == 500
+    assert "x509" in answer["message"]
+    assert webhook.seen == []
+
+
+async def test_selectors_and_conditions_choose_what_a_webhook_sees(
+    server: ApiServer, http: Any, webhook: Webhook
+) -> None:
+    webhook.answers["/v"] = lambda request: {"allowed": False}
+    condition = {"name": "c", "expression": "object.metadata.name != 'skip-me'"}
+    hook = {"clientConfig": webhook.client("/v"), "matchConditions": [condition]}
+    hook["objectSelector"] = {"matchLabels": {"check": "yes"}}
+    await register(http, "Validating", hook)
+    assert (await http("POST", CONFIGMAPS, configmap("a")))[0] == 201
+    marked = configmap("skip-me")
+    marked["metadata"]["labels"] = {"check": "yes"}
+    assert (await http("POST", CONFIGMAPS, marked))[0] == 201
+    marked["metadata"]["name"] = "b"
+    code, answer = await http("POST", CONFIGMAPS, marked)
+    assert (code, answer["message"]) == (
+        400,
+        'admission webhook "h0.example.com" denied the request without explanation',
+    )
+
+
+async def test_equivalent_resource_is_seen_in_the_version_of_the_rule(
+    server: ApiServer, http: Any, webhook: Webhook
+) -> None:
+    webhook.answers["/v"] = lambda request: {}
+    rule = {**RULE, "apiGroups": ["autoscaling"], "apiVersions": ["v2"], "resources": ["horizontalpodautoscalers"]}
+    await register(http, "Validating", {"clientConfig": webhook.client("/v"), "rules": [rule]})
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}
+    made = {
+        "apiVersion": "autoscaling/v1",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "h"},
+        "spec": {"maxReplicas": 2, "scaleTargetRef": target, "targetCPUUtilizationPercentage": 50},
+    }
+    code, answer = await http("POST", "/apis/autoscaling/v1/namespaces/default/horizontalpodautoscalers", made)
+    assert code == 201, answer
+    (seen,) = webhook.seen
+    assert (seen["kind"]["version"], seen["requestKind"]["version"]) == ("v2", "v1")
+    assert "metrics" in seen["object"]["spec"]
+
+
+async def test_dry_run_is_told_to_webhooks(server: ApiServer, http: Any, webhook: Webhook) -> None:
+    webhook.answers["/v"] = lambda request: {}
+    hook = {"clientConfig": webhook.client("/v"), "sideEffects": "NoneOnDryRun"}
+    await register(http, "Validating", {**hook, "admissionReviewVersions": ["v1beta1"]})
+    code, _ = await http("POST", f"{CONFIGMAPS}?dryRun=All", configmap("a"))
+    assert code == 201
+    (seen,) = webhook.seen
+    assert (seen["dryRun"], seen["options"]["dryRun"]) == (True, ["All"])
+
+
+async def test_webhooks_do_not_see_webhook_configurations(server: ApiServer, http: Any, webhook: Webhook) -> None:
+    webhook.answers["/v"] = lambda request: {"allowed": False}
+    rule = {"apiGroups": ["*"], "apiVersions": ["*"], "operations": ["*"], "resources": ["*/*"]}
+    await register(http, "Validating", {"clientConfig": webhook.client("/v"), "rules": [rule]})
+    path = f"{GROUP}/validatingwebhookconfigurations/config"
+    assert (await http("POST", CONFIGMAPS, configmap("a")))[0] == 400
+    assert (await http("DELETE", path))[0] == 200
+    assert (await http("POST", CONFIGMAPS, configmap("a")))[0] == 201
+
+
+async def test_service_reference_goes_to_a_ready_endpoint(server: ApiServer, http: Any, webhook: Webhook) -> None:
+    webhook.answers["/v"] = lambda request: {"allowed": False, "status": {"message": "by service"}}
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "hook"}, "spec": {"ports": [{"port": 443}]}}
+    assert (await http("POST", "/api/v1/namespaces/default/services", service))[0] == 201
+    reference = {"service": {"namespace": "default", "name": "hook", "path": "/v"}, "caBundle": webhook.bundle}
+    await register(http, "Validating", {"clientConfig": reference})
+    code, answer = await http("POST", CONFIGMAPS, configmap("a"))
+    assert code == 500
+    assert 'no endpoints available for service "hook"' in answer["message"]
+    found = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": "hook-1", "labels": {"kubernetes.io/service-name": "hook"}},
+        "addressType": "IPv4",
+        "ports": [{"name": "", "port": webhook.port}],
+        "endpoints": [{"addresses": ["127.0.0.1"], "conditions": {"ready": True}}],
+    }
+    # Past the API, which does not let an endpoint be on loopback.
+    await server.registry.write(ENDPOINTSLICES, found, namespace="default", name="hook-1", expected=0)
+    code, answer = await http("POST", CONFIGMAPS, configmap("a"))
+    assert (code, answer["message"]) == (400, 'admission webhook "h0.example.com" denied the request: by service')
