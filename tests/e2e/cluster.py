@@ -19,7 +19,7 @@ from wherry.util import clock
 BUSYBOX = Path("/bin/busybox")
 IMAGE = "wherry.local/box:1"
 OTHER_IMAGE = "wherry.local/box:2"
-"""Two names of one image: busybox, which sleeps unless a pod says otherwise."""
+"""Two names of one image: busybox, which sleeps until it is told to end, unless a pod says otherwise."""
 
 Done = subprocess.CompletedProcess[str]
 _PROGRAMS = ("kubectl", "crun", "conmon", "nft", "buildah")
@@ -28,7 +28,7 @@ FROM scratch
 COPY busybox /bin/busybox
 RUN ["/bin/busybox", "--install", "-s", "/bin"]
 RUN mkdir -p /tmp /etc /www && echo hello >/www/index.html && echo 'root:x:0:0::/:/bin/sh' >/etc/passwd
-CMD ["sleep", "1d"]
+CMD ["sh", "-c", "trap exit TERM; sleep 1d & wait"]
 """
 
 
@@ -59,6 +59,15 @@ class Cluster:
         done = self.run(*args, stdin=stdin, env=env)
         assert done.returncode == 0, f"kubectl {' '.join(args)}\n{done.stdout}{done.stderr}"
         return done.stdout
+
+    def stranger(self) -> str:
+        """Return the path of a kubeconfig that knows the cluster and no user."""
+        shown = json.loads(self.kubectl("config", "view", "--raw", "-o", "json"))
+        for context in shown["contexts"]:
+            context["context"].pop("user")
+        path = self.kubeconfig.with_name("stranger")
+        path.write_text(json.dumps(shown | {"users": []}))
+        return str(path)
 
     def start(self, *args: str) -> subprocess.Popen[str]:
         """Start kubectl without waiting for it; its output is a pipe."""
@@ -103,7 +112,7 @@ class Namespace:
 
     def apply(self, *objects: Mapping[str, Any]) -> None:
         """Create or change objects as ``kubectl apply`` does."""
-        self.kubectl("apply", "-f", "-", stdin="\n---\n".join(json.dumps(obj) for obj in objects))
+        self.kubectl("apply", "-f", "-", stdin="\n".join(map(json.dumps, objects)))
 
     def ready_pod(self, name: str, *command: str) -> None:
         """Run a pod of the image and wait until it is ready."""
