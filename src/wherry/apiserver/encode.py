@@ -18,7 +18,8 @@ from wherry.apiserver.request import Change, Listed, Made, Stored
 
 Object = dict[str, Any]
 
-_CACHED_LISTS = 64
+_CACHED_BYTES = 64 << 20
+"""How much is kept of joined lists; the largest one is kept whatever its size."""
 
 
 class Encoder:
@@ -27,6 +28,7 @@ class Encoder:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._joined: dict[tuple[Resource, str], tuple[int, bytes]] = {}
+        self._joined_bytes = 0
 
     def encode(self, answer: Stored | Made | Listed, form: Form, params: Mapping[str, str]) -> bytes:
         """Return the body of an answer. Raises NotAcceptable, BadRequest."""
@@ -34,11 +36,17 @@ class Encoder:
             if isinstance(answer, Stored):
                 return self._registry.value(answer.record, answer.resource)
             if isinstance(answer, Listed):
-                return self._list(answer)
+                return b"".join(self._list(answer))
             return orjson.dumps(answer.obj)
         if form.media == PROTOBUF and not form.kind and not isinstance(answer, Made):
             return self._protobuf(answer)
         return self._write(self._object(answer, form, params.get("includeObject", "")), form, params)
+
+    def parts(self, answer: Stored | Made | Listed, form: Form, params: Mapping[str, str]) -> tuple[bytes, ...]:
+        """Return the same in parts: a long list is not copied to put its head before it."""
+        if isinstance(answer, Listed) and form.plain_json and "pretty" not in params:
+            return self._list(answer)
+        return (self.encode(answer, form, params),)
 
     def _protobuf(self, answer: Stored | Listed) -> bytes:
         registry, resource = self._registry, answer.resource
@@ -72,19 +80,25 @@ class Encoder:
             raise NotAcceptable(f"only the following media types are accepted: {MEDIA_TYPES}")
         return orjson.dumps(obj, option=orjson.OPT_INDENT_2) + b"\n" if boolean(params, "pretty") else orjson.dumps(obj)
 
-    def _list(self, answer: Listed) -> bytes:
+    def _list(self, answer: Listed) -> tuple[bytes, bytes]:
         registry, resource = self._registry, answer.resource
         key = (resource, answer.namespace)
         if answer.version is not None:
             known = self._joined.get(key)
             if known is not None and known[0] == answer.version:
-                return _list_head(answer) + known[1]
+                return _list_head(answer), known[1]
         body = b",".join([registry.item(record, resource) for record in answer.records]) + b"]}"
         if answer.version is not None and len(answer.records) > 1:
-            if len(self._joined) >= _CACHED_LISTS:
-                self._joined.clear()
-            self._joined[key] = (answer.version, body)
-        return _list_head(answer) + body
+            self._keep(key, answer.version, body)
+        return _list_head(answer), body
+
+    def _keep(self, key: tuple[Resource, str], version: int, body: bytes) -> None:
+        before = self._joined.pop(key, None)
+        self._joined_bytes += len(body) - (len(before[1]) if before is not None else 0)
+        if self._joined_bytes > _CACHED_BYTES:
+            self._joined.clear()
+            self._joined_bytes = len(body)
+        self._joined[key] = (version, body)
 
 
 def _list_type(resource: Resource) -> Object:

@@ -189,12 +189,12 @@ class Frontend:
         if not isinstance(answer, Made) and self.api.registry.is_fetched(answer.resource):
             records = [answer.record] if isinstance(answer, Stored) else answer.records
             await self.api.registry.ready(records, answer.resource)
-        body = self._encoder.encode(answer, form, request.params)
+        parts = self._encoder.parts(answer, form, request.params)
         headers = _headers(form.media, request.warnings)
-        if len(body) >= _GZIP_FROM and "gzip" in http.headers.get(hdrs.ACCEPT_ENCODING, ""):
-            body = await asyncio.to_thread(gzip.compress, body, 1)
+        if sum(map(len, parts)) >= _GZIP_FROM and "gzip" in http.headers.get(hdrs.ACCEPT_ENCODING, ""):
+            parts = (await asyncio.to_thread(gzip.compress, b"".join(parts), 1),)
             headers += [("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")]
-        return WholeResponse(answer.code, headers, body)
+        return WholeResponse(answer.code, headers, *parts)
 
     async def _stream(self, http: web.BaseRequest, request: Request, answer: Watched, form: Form) -> web.StreamResponse:
         encoder = WatchEncoder(self.api.registry, answer.resource, form, request.params.get("includeObject", ""))

@@ -12,14 +12,16 @@ from aiohttp.helpers import rfc822_formatted_time
 
 _STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n" for s in HTTPStatus}
 _JOIN_BELOW = 1 << 16
+_PIECE = 1 << 18
+"""Long bodies go out in pieces, each when the one before has left: the connection buffers no more than one."""
 
 
 class WholeResponse(web.StreamResponse):
     """Status, header pairs and body, sent with one write. Not to be changed after it was made."""
 
-    def __init__(self, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> None:
+    def __init__(self, status: int, headers: Iterable[tuple[str, str]], *parts: bytes) -> None:
         # The base class is not initialised: nothing of it is used but its type.
-        self._whole = (status, headers, body)
+        self._whole = (status, headers, parts)
 
     @property
     def status(self) -> int:
@@ -31,7 +33,7 @@ class WholeResponse(web.StreamResponse):
 
     @property
     def body_length(self) -> int:
-        return len(self._whole[2])
+        return sum(map(len, self._whole[2]))
 
     @property
     def prepared(self) -> bool:
@@ -39,13 +41,14 @@ class WholeResponse(web.StreamResponse):
 
     async def prepare(self, request: web.BaseRequest) -> None:
         """Send head and body."""
-        status, headers, body = self._whole
+        status, headers, parts = self._whole
         self._keep = request.keep_alive
         lines = [_STATUS_LINES[status]]
         lines += [f"{name}: {value}\r\n" for name, value in headers]
         connection = "" if self._keep and request.version >= (1, 1) else _connection(self._keep)
         empty = status in (204, 304)
-        length = "" if empty else f"Content-Length: {len(body)}\r\n"
+        size = self.body_length
+        length = "" if empty else f"Content-Length: {size}\r\n"
         lines.append(f"Date: {rfc822_formatted_time()}\r\n{length}{connection}\r\n")
         head = "".join(lines).encode()
         transport = request.transport
@@ -53,12 +56,16 @@ class WholeResponse(web.StreamResponse):
             raise ConnectionResetError("Cannot write to closing transport")
         if request.method == "HEAD" or empty:
             transport.write(head)
-        elif len(body) < _JOIN_BELOW:
-            transport.write(head + body)
+        elif size < _JOIN_BELOW:
+            transport.write(b"".join((head, *parts)))
         else:
             transport.write(head)
-            transport.write(body)
-            await request.writer.drain()
+            for part in parts:
+                for at in range(0, len(part), _PIECE):
+                    transport.write(memoryview(part)[at : at + _PIECE])
+                    await request.writer.drain()
+                    if transport.is_closing():
+                        raise ConnectionResetError("Cannot write to closing transport")
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Nothing is left to send."""
