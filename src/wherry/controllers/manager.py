@@ -20,6 +20,7 @@ from wherry.controllers.endpoints import EndpointsController
 from wherry.controllers.endpointslice import EndpointSliceController
 from wherry.controllers.ephemeralvolume import EphemeralVolumeController
 from wherry.controllers.garbagecollector import GarbageCollector
+from wherry.controllers.hpa import HorizontalPodAutoscalerController
 from wherry.controllers.job import JobController
 from wherry.controllers.namespace import NamespaceController
 from wherry.controllers.nodelifecycle import NodeLifecycleController
@@ -68,6 +69,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     ClaimProtectionController,
     VolumeProtectionController,
     VolumeAttributesClassProtectionController,
+    HorizontalPodAutoscalerController,
     ServiceAccountTokenController,
     CSRApprovingController,
     CSRSigningController,
