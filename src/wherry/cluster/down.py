@@ -13,7 +13,7 @@ def down(name: str) -> bool:
     """Stop the processes of a cluster; its containers run on. Tell whether anything ran."""
     preflight.check_root()
     config = _existing(name)
-    with process.exclusive(config.paths):
+    with process.exclusive():
         return _stop(config)
 
 
@@ -24,7 +24,7 @@ def delete(name: str) -> None:
     paths = Paths(name)
     if not paths.state.exists() and not paths.run.exists():
         raise ClusterError(f"there is no cluster {name!r}")
-    with process.exclusive(paths):
+    with process.exclusive():
         for each in (process.NODE, process.SERVER):
             process.stop(each, paths)
         done = subprocess.run(

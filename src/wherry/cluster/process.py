@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from wherry.cluster import config as configs
 from wherry.cluster.config import ClusterError, Paths
 from wherry.util import clock
 
@@ -137,10 +138,10 @@ def stop(name: str, paths: Paths, timeout: float = 10.0) -> bool:
 
 
 @contextlib.contextmanager
-def exclusive(paths: Paths) -> Iterator[None]:
-    """Keep two ``wherry`` commands from changing the same cluster at once; the second one waits."""
-    paths.run.mkdir(parents=True, exist_ok=True)
-    with (paths.run / "command.lock").open("w") as file:
+def exclusive() -> Iterator[None]:
+    """Let one command at a time make, start, stop or remove clusters of this machine; another one waits."""
+    configs.RUN_ROOT.mkdir(parents=True, exist_ok=True)
+    with (configs.RUN_ROOT / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -10,7 +10,7 @@ from typing import Any
 from wherry.cluster import config as configs
 from wherry.cluster import kubeconfig, preflight, process
 from wherry.cluster.apiprobe import ApiProbe
-from wherry.cluster.config import ClusterConfig, ClusterError, Paths
+from wherry.cluster.config import ClusterConfig, ClusterError
 from wherry.cluster.files import KeyPair
 from wherry.util import clock
 
@@ -48,7 +48,7 @@ def up(name: str, options: Options, report: Report) -> tuple[ClusterConfig, bool
     """
     configs.check_name(name)
     preflight.check_root()
-    with process.exclusive(Paths(name)):
+    with process.exclusive():
         found = configs.load(name)
         config = _settled(found, name, options)
         running = {p for p in (process.SERVER, process.NODE) if process.find(p, config.paths)}
