@@ -1,5 +1,10 @@
 """The admission plugins of a server in the order of upstream's ``AllOrderedPlugins``."""
 
+from wherry.apiserver.admission.certificates import (
+    CertificateApproval,
+    CertificateSigning,
+    CertificateSubjectRestriction,
+)
 from wherry.apiserver.admission.context import AdmissionContext
 from wherry.apiserver.admission.defaultclass import DefaultIngressClass, DefaultStorageClass
 from wherry.apiserver.admission.defaulttolerationseconds import DefaultTolerationSeconds
@@ -32,6 +37,9 @@ def standard(context: AdmissionContext) -> list[Plugin]:
         StorageObjectInUseProtection(),
         PersistentVolumeClaimResize(reader),
         RuntimeClass(reader),
+        CertificateApproval(context.authorizer),
+        CertificateSigning(context.authorizer),
+        CertificateSubjectRestriction(),
         DefaultIngressClass(reader),
         MutatingAdmissionWebhook(context),
         ValidatingAdmissionWebhook(context),
