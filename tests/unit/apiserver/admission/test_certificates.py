@@ -48,7 +48,7 @@ async def test_approving_needs_permission_for_the_signer_or_its_domain(allowed: 
     request = request_for("a.b/c")
     asked = operation(request, old=request, subresource="approval")
     await CertificateApproval(Allows("approve", allowed)).validate(asked)
-    with pytest.raises(Forbidden, match='user not permitted to approve requests with signerName "a.b/c"'):
+    with pytest.raises(Forbidden, match=r'user not permitted to approve requests with signerName "a.b/c"'):
         await CertificateApproval(Allows("sign", allowed)).validate(asked)
 
 
