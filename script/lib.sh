@@ -46,7 +46,7 @@ kubectl_from_debian() {
     mkdir -p "$work/lists/partial" "$work/cache/archives/partial"
     echo "deb [signed-by=$keyring] http://deb.debian.org/debian trixie main" >"$work/sources.list"
     local options=(-qq -o "Dir::Etc::SourceList=$work/sources.list" -o Dir::Etc::SourceParts=/dev/null
-        -o "Dir::State::Lists=$work/lists" -o "Dir::Cache=$work/cache" -o APT::Sandbox::User=root)
+        -o "Dir::State::Lists=$work/lists" -o Dir::State::Status=/dev/null -o "Dir::Cache=$work/cache" -o APT::Sandbox::User=root)
     (
         cd "$work"
         as_root apt-get "${options[@]}" update &&
