@@ -24,7 +24,8 @@ _PROPAGATION = {"": "private", "None": "private", "HostToContainer": "rslave", "
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
     """What a container's configuration is made of beside pod and container. `mounts` are the volumes' host paths by
-    name, `environment` the variables in their order, `addresses` the pod's."""
+    name, `environment` the variables in their order, `addresses` the pod's, `processes_of` the running container that
+    an ephemeral container targets."""
 
     config: KubeletConfig
     store: ImageStore
@@ -39,6 +40,7 @@ class Inputs:
     node_memory: int
     host_resolv_conf: str = ""
     host_hosts: str = ""
+    processes_of: str = ""
 
 
 async def make_config(pod: meta.Object, container: Container, inputs: Inputs) -> ContainerConfig:
@@ -89,6 +91,7 @@ async def make_config(pod: meta.Object, container: Container, inputs: Inputs) ->
         stdin=bool(container.get("stdin")),
         stdin_once=bool(container.get("stdinOnce")),
         stop_signal=lifecycle.get("stopSignal") or inputs.image.stop_signal or "SIGTERM",
+        processes_of=inputs.processes_of,
     )
 
 

@@ -16,7 +16,7 @@ from wherry.kubelet.plan import Start
 from wherry.kubelet.services import NodeServices
 from wherry.kubelet.volumes.image import default_policy
 from wherry.kubelet.volumes.plugin import VolumeError
-from wherry.runtime.protocol import CREATED, ContainerError
+from wherry.runtime.protocol import CREATED, RUNNING, ContainerError
 
 log = logging.getLogger(__name__)
 
@@ -155,9 +155,20 @@ class ContainerStarter:
                 node_memory=services.node_memory,
                 host_resolv_conf=resolv,
                 host_hosts=host_hosts,
+                processes_of=self._target(pod, container),
             ),
         )
         await services.runtime.create_container(ground.sandbox_id, config)
+
+    def _target(self, pod: meta.Object, container: podspec.Container) -> str:
+        """Return the id of the container whose processes an ephemeral container shall see. Raises ConfigError."""
+        name = container.get("targetContainerName")
+        if not name:
+            return ""
+        target = self._services.cache.pod(meta.uid(pod)).latest(name)
+        if target is None or target.state != RUNNING:
+            raise ConfigError(f"unable to find target container {name}")
+        return target.id
 
     async def _failed(self, pod: meta.Object, name: str, container_id: str, reason: str, message: str) -> StartFailed:
         self._services.events.warning(pod, "Failed", f"Error: {message}", container=name)

@@ -15,7 +15,7 @@ import re
 import shutil
 import signal
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from wherry.runtime import conmon, processes, recovery, sessions, spawn, spec
@@ -259,12 +259,17 @@ class CrunRuntime:
             tty=config.tty,
             stdin=config.stdin,
             stdin_once=config.stdin_once,
-            shares_processes=record.config["host_pid"] or record.config["share_process_namespace"],
+            shares_processes=bool(
+                record.config["host_pid"] or record.config["share_process_namespace"] or config.processes_of
+            ),
             created_at=clock.seconds(),
         )
 
     def _write_container(self, record: ContainerRecord, config: ContainerConfig, parent: SandboxRecord) -> None:
         files = self._sandboxes.files(parent)
+        if config.processes_of:
+            pid = self._get(config.processes_of).record.pid
+            files = replace(files, namespaces={**files.namespaces, "pid": f"/proc/{pid}/ns/pid"})
         bundle = self._records.bundle(record.id)
         os.makedirs(bundle, mode=0o700, exist_ok=True)
         annotations = self._filters.annotations(spec.seccomp_profile(config, self._host))

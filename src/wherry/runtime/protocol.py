@@ -74,7 +74,7 @@ class ContainerConfig:
     """One container. `rootfs` is a mounted, writable root made by ``wherry.images``; `args` is the full argv.
 
     `log_path` is where the log goes in the CRI format. `capabilities` is the final set; `seccomp` an OCI seccomp
-    object or None for unconfined.
+    object or None for unconfined. `processes_of` is the id of a running container whose processes it joins.
     """
 
     id: str
@@ -103,6 +103,7 @@ class ContainerConfig:
     stdin: bool = False
     stdin_once: bool = False
     stop_signal: str = "SIGTERM"
+    processes_of: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,7 +84,7 @@ class Formatter:
         if self._inside[stream]:
             text = text.rstrip(b"\n")
         if options.timestamps and not continues:
-            text = stamp + b" " + text
+            text = stamp.replace(b"+00:00", b"Z") + b" " + text
         if self._left is not None:
             text = text[: max(0, self._left)]
             self._left -= len(text)
