@@ -39,12 +39,9 @@ def test_running_a_pod(namespace: Namespace) -> None:
     namespace.kubectl("run", "a", f"--image={IMAGE}", "--labels=x=y", "--env=A=1", "--port=80", "--expose")
     assert namespace.get("service", "a")["spec"]["selector"] == {"x": "y"}
     once = ("-i", "--rm", "-q", "--restart=Never", f"--image={IMAGE}", "--", "sh", "-c")
-    shown = namespace.kubectl("run", "once", *once, "read x; echo got $x", stdin="it
-")
+    shown = namespace.kubectl("run", "once", *once, "read x; echo got $x", stdin="it\n")
     assert shown == "got it\n"
-    failed = namespace.run(
-        "run", "bad", "-i", "--rm", "-q", "--restart=Never", f"--image={IMAGE}", "--", "sh", "-c", "exit 7"
-    )
+    failed = namespace.run("run", "bad", *once, "exit 7")
     assert failed.returncode == 7
     container = {"name": "o", "image": IMAGE, "env": [{"name": "B", "value": "2"}]}
     override = "--overrides=" + json.dumps({"spec": {"containers": [container]}})
