@@ -106,6 +106,10 @@ def decode(request: Request, type_schema: TypeSchema, *, api_version: str, kind:
             "json parse error: json: cannot unmarshal into Go struct field of type string"
         )
     if given_version != api_version or given_kind != kind:
+        if given_kind == kind and protobuf.knows(given_version, kind):
+            raise BadRequest(
+                f"the API version in the data ({given_version}) does not match the expected API version ({api_version})"
+            )
         _refuse_type(given_version, given_kind, version, kind)
     obj = {**obj, "apiVersion": api_version, "kind": kind}
     conformed, unknown, error = type_schema.conform(obj)

@@ -7,6 +7,7 @@ always writes arrives with its zero value; `wherry.api.schema` drops it again wh
 
 from wherry.api.protobuf.decode import ProtobufError, decode
 from wherry.api.protobuf.encode import encode, encode_body, envelope, list_body, watch_frame
+from wherry.api.protobuf.messages import knows
 from wherry.api.protobuf.wire import MAGIC, message
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "encode",
     "encode_body",
     "envelope",
+    "knows",
     "list_body",
     "message",
     "watch_frame",

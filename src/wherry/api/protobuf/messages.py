@@ -5,6 +5,7 @@ from functools import cache
 from importlib import resources as package_data
 from typing import Any, Literal
 
+from wherry.api.resources import TABLE
 from wherry.api.schema import Schema
 
 Shape = Literal[
@@ -30,6 +31,7 @@ _SPECIAL: dict[str, Shape] = {
     "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrArray": "schema-or-array",
     "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrStringArray": "schema-or-strings",
 }
+_GROUPS = frozenset(resource.group for resource in TABLE) | {"extensions"}
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 _METADATA_ONLY = ("PartialObjectMetadata", "PartialObjectMetadataList")
 _SCHEMA_PROPS = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps"
@@ -142,6 +144,15 @@ def _scalar(schema: dict[str, Any]) -> Shape:
 def messages_of(schema: Schema) -> Messages:
     """Return the descriptors of a schema, the same at each call."""
     return Messages(schema)
+
+
+@cache
+def knows(api_version: str, kind: str) -> bool:
+    """Tell whether Kubernetes has a Go type for a kind, also in a version that it no longer serves."""
+    group, _, version = api_version.rpartition("/")
+    if group not in _GROUPS:
+        return False
+    return f"{group.partition('.')[0] or 'core'}.{version}.{kind}" in _numbers()
 
 
 @cache
