@@ -18,6 +18,7 @@ from wherry.controllers.deployment import DeploymentController
 from wherry.controllers.disruption import DisruptionController
 from wherry.controllers.endpoints import EndpointsController
 from wherry.controllers.endpointslice import EndpointSliceController
+from wherry.controllers.endpointslicemirroring import EndpointSliceMirroringController
 from wherry.controllers.ephemeralvolume import EphemeralVolumeController
 from wherry.controllers.garbagecollector import GarbageCollector
 from wherry.controllers.hpa import HorizontalPodAutoscalerController
@@ -55,6 +56,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     TTLAfterFinishedController,
     EndpointsController,
     EndpointSliceController,
+    EndpointSliceMirroringController,
     NamespaceController,
     ServiceAccountController,
     RootCAController,
