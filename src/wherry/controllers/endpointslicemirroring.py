@@ -68,11 +68,11 @@ def plan(inputs: Inputs) -> Plan:
         existing = left.get((family, ports), [])
         for start in range(0, len(endpoints), _MAX):
             part = endpoints[start : start + _MAX]
-            found = existing.pop(0) if existing else None
+            reused = existing.pop(0) if existing else None
             made = _slice(inputs, family, ports, part)
-            if found is None:
+            if reused is None:
                 create.append(made)
-            elif (changed := _changed(found, made)) is not None:
+            elif (changed := _changed(reused, made)) is not None:
                 update.append(changed)
     delete = [found for unused in left.values() for found in unused]
     return Plan(tuple(create), tuple(update), tuple(delete), tuple(invalid))
@@ -122,7 +122,7 @@ def _slice(inputs: Inputs, family: str, ports: Ports, endpoints: list[Object]) -
         "generateName": f"{meta.name(owner)}-",
         "namespace": meta.namespace(owner),
         "labels": labels,
-        "ownerReferences": [meta.controller_ref({**owner, "kind": ENDPOINTS.kind, "apiVersion": "v1"})],
+        "ownerReferences": [meta.controller_ref(owner)],
     }
     skipped = (LAST_CHANGE, _LAST_APPLIED)
     annotations = {name: value for name, value in meta.annotations(owner).items() if name not in skipped}

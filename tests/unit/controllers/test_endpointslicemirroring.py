@@ -13,8 +13,8 @@ def make_endpoints(*addresses: str, not_ready: tuple[str, ...] = (), **labels: s
         "addresses": [{"ip": ip} for ip in addresses], "notReadyAddresses": [{"ip": ip} for ip in not_ready],
         "ports": [{"name": "web", "port": 80, "protocol": "TCP"}],
     }  # fmt: skip
-    return {"kind": "Endpoints", "apiVersion": "v1", "metadata": {"name": "s", "namespace": "ns", "labels": labels},
-            "subsets": [subset]}  # fmt: skip
+    metadata = {"name": "s", "namespace": "ns", "uid": "u", "labels": labels}
+    return {"kind": "Endpoints", "apiVersion": "v1", "metadata": metadata, "subsets": [subset]}
 
 
 async def test_a_slice_follows_the_endpoints_and_goes_with_them() -> None:
