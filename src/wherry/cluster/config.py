@@ -11,6 +11,7 @@ from pathlib import Path
 STATE_ROOT = Path("/var/lib/wherry")
 RUN_ROOT = Path("/run/wherry")
 LOG_ROOT = Path("/var/log/wherry")
+BYTECODE_CACHE = Path("/var/cache/wherry/bytecode")
 
 NAME_PATTERN = re.compile(r"[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?")
 SUPPORTED_VERSIONS = ("1.36",)

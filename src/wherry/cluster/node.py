@@ -115,8 +115,8 @@ async def run(config: ClusterConfig) -> None:
         await image_api.start()
         stack.push_async_callback(image_api.stop)
         await asyncio.gather(kubelet.ready.wait(), proxy.wait_programmed(), dns.started.wait())
-        interpreter.settle()
         process.report_ready()
+        interpreter.settle()
         await stop.wait()
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from wherry.cluster import config as configs
-from wherry.cluster.config import ClusterError, Paths
+from wherry.cluster.config import BYTECODE_CACHE, ClusterError, Paths
 from wherry.util import clock
 
 SERVER, NODE = "server", "node"
@@ -82,10 +82,21 @@ def start(name: str, paths: Paths, arguments: list[str]) -> Started:
             start_new_session=True,
             cwd=paths.run,  # conmon notes an out-of-memory kill in its working directory
             pass_fds=[writer],
-            env={**os.environ, READY_VARIABLE: str(writer)},
+            env={**_environment(), READY_VARIABLE: str(writer)},
         )
     os.close(writer)
     return Started(name, process, os.fdopen(reader, "rb", buffering=0), log)
+
+
+def _environment() -> dict[str, str]:
+    """Return this environment, with a place for bytecode where Python is told to leave none in the source tree.
+
+    Compiling all that the processes import takes three times as long as the rest of their start.
+    """
+    environment = dict(os.environ)
+    if environment.pop("PYTHONDONTWRITEBYTECODE", "") and "PYTHONPYCACHEPREFIX" not in environment:
+        environment["PYTHONPYCACHEPREFIX"] = str(BYTECODE_CACHE)
+    return environment
 
 
 def hold(name: str, paths: Paths) -> None:

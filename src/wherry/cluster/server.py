@@ -66,8 +66,8 @@ async def serve(
         async with ControlPlane(store, served, made, tokens=tokens) as plane:
             if cluster is not None:
                 await addons.publish(plane.admin, cluster)
-            interpreter.settle()
             process.report_ready()
+            interpreter.settle()
             await stop.wait()
     finally:
         await store.close()

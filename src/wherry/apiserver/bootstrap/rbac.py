@@ -59,7 +59,7 @@ async def _replace(client: Client, resource: Resource, existing: Object, default
 
 def merged(existing: Object, default: Object) -> Object:
     """Return a copy of `existing` with what it lacks of `default`; equal to it when it lacks nothing."""
-    result = meta.copy(existing)
+    result = {**existing, "metadata": dict(existing["metadata"])}
     for member in ("labels", "annotations"):
         wanted = default["metadata"].get(member) or {}
         lacking = {k: v for k, v in wanted.items() if k not in (existing["metadata"].get(member) or {})}
@@ -72,7 +72,7 @@ def merged(existing: Object, default: Object) -> Object:
             result["aggregationRule"] = {
                 "clusterRoleSelectors": [*selectors, *(s for s in wanted if s not in selectors)]
             }
-    elif "rules" in default:
+    elif "rules" in default and default["rules"] != existing.get("rules"):
         lacking_rules = rules.missing(existing.get("rules") or (), default["rules"] or ())
         if lacking_rules:
             result["rules"] = [*(existing.get("rules") or ()), *map(dict, lacking_rules)]
