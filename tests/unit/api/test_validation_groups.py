@@ -164,7 +164,12 @@ def _replaced(obj: Object, path: tuple[Any, ...], value: Any) -> Object:
         ),
         ("CSIDriver", "spec/tokenRequests/0/expirationSeconds", 3, "spec.tokenRequests[0].expirationSeconds: Invalid"),
         ("PriorityClass", "metadata/name", "system-x", "metadata.name: Forbidden: priority class names with 'system-'"),
-        ("Lease", "spec/strategy", "Guess", 'spec.strategy.strategy: Unsupported value: "Guess": supported values:'),
+        (
+            "Lease",
+            "spec/leaseDurationSeconds",
+            0,
+            "spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0",
+        ),
         (
             "APIService",
             "spec/insecureSkipTLSVerify",

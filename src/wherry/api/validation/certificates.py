@@ -54,10 +54,10 @@ def _certificate_of(obj: Obj | None) -> str:
 
 def _whole(obj: Obj, options: _Options) -> Errors:
     spec, old = _spec(obj), options.old
-    request, usages, signer = spec.get("request") or "", spec.get("usages") or [], spec.get("signerName") or ""
+    request, usages, signer = spec.get("request"), spec.get("usages") or [], spec.get("signerName") or ""
     usages_before = _spec(old).get("usages") or [] if old is not None else []
     errors: Errors = []
-    wrong = _request_error(b64decode(request))
+    wrong = _request_error(b64decode(request or ""))
     if wrong:
         errors.append(field.invalid("spec.request", request, wrong))
     if not usages:

@@ -89,4 +89,5 @@ def _block(block: Obj, path: str) -> Errors:
     return errors
 
 
-RULES = {("networking.k8s.io", "networkpolicies"): Rules(create=_policy)}
+RULES = {("networking.k8s.io", "networkpolicies"): Rules(create=_policy, update=lambda obj, old: _policy(obj))}
+# Upstream checks an update twice, and answers each error as often.

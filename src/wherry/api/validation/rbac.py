@@ -1,12 +1,13 @@
 """Roles and bindings (``rbac.authorization.k8s.io``)."""
 
+from functools import partial
 from typing import Any
 
 from wherry.api import field
 from wherry.api.field import FieldError
 from wherry.api.validation import checks, metadata
 from wherry.api.validation.references import path_name
-from wherry.api.validation.rules import Rules
+from wherry.api.validation.rules import CreateRule, Rules, UpdateRule
 from wherry.api.validation.shared import label_selector, named
 
 Obj = dict[str, Any]
@@ -90,9 +91,10 @@ def _subject(subject: Obj, path: str, *, namespaced: bool) -> Errors:
     return errors
 
 
-def _update_binding(obj: Obj, old: Obj) -> Errors:
+def _update_binding(obj: Obj, old: Obj, check: CreateRule) -> Errors:
     ref, before = obj.get("roleRef") or {}, old.get("roleRef") or {}
-    return [field.invalid("roleRef", _go_names(ref), "cannot change roleRef")] if ref != before else []
+    changed = [field.invalid("roleRef", _go_names(ref), "cannot change roleRef")] if ref != before else []
+    return check(obj) + changed
 
 
 def _go_names(ref: Obj) -> Obj:
@@ -100,13 +102,23 @@ def _go_names(ref: Obj) -> Obj:
     return {go: ref.get(member) or "" for go, member in (("APIGroup", "apiGroup"), ("Kind", "kind"), ("Name", "name"))}
 
 
+def _twice(check: CreateRule) -> UpdateRule:
+    """Upstream checks an update twice, and answers each error as often."""
+    return lambda obj, old: check(obj)
+
+
+_role_binding: CreateRule = partial(_binding, kinds=("Role", "ClusterRole"))
+_cluster_role_binding: CreateRule = partial(_binding, kinds=("ClusterRole",))
+
 RULES = {
-    (_GROUP, "roles"): Rules(create=_role, name=metadata.path_segment),
-    (_GROUP, "clusterroles"): Rules(create=_cluster_role, name=metadata.path_segment),
+    (_GROUP, "roles"): Rules(create=_role, update=_twice(_role), name=metadata.path_segment),
+    (_GROUP, "clusterroles"): Rules(create=_cluster_role, update=_twice(_cluster_role), name=metadata.path_segment),
     (_GROUP, "rolebindings"): Rules(
-        create=lambda obj: _binding(obj, ("Role", "ClusterRole")), update=_update_binding, name=metadata.path_segment
+        create=_role_binding, update=partial(_update_binding, check=_role_binding), name=metadata.path_segment
     ),
     (_GROUP, "clusterrolebindings"): Rules(
-        create=lambda obj: _binding(obj, ("ClusterRole",)), update=_update_binding, name=metadata.path_segment
+        create=_cluster_role_binding,
+        update=partial(_update_binding, check=_cluster_role_binding),
+        name=metadata.path_segment,
     ),
 }

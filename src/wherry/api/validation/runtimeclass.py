@@ -35,4 +35,4 @@ def _update(obj: Obj, old: Obj) -> Errors:
     return immutable(obj.get("handler") or "", old.get("handler") or "", "handler")
 
 
-RULES = {("node.k8s.io", "runtimeclasses"): Rules(create=_class, update=_update, recheck=False)}
+RULES = {("node.k8s.io", "runtimeclasses"): Rules(create=_class, update=_update)}

@@ -46,7 +46,7 @@ def _address(obj: Obj) -> Errors:
 
 def _update_address(obj: Obj, old: Obj) -> Errors:
     parent, before = ((o.get("spec") or {}).get("parentRef") for o in (obj, old))
-    return immutable(parent, before, "spec.parentRef")
+    return [] if parent == before else immutable({"Ref": parent}, {"Ref": before}, "spec.parentRef")
 
 
 def _cidrs(obj: Obj) -> list[str]:
@@ -86,8 +86,6 @@ def _update_ranges(obj: Obj, old: Obj) -> Errors:
 
 
 RULES = {
-    ("networking.k8s.io", "ipaddresses"): Rules(
-        create=_address, update=_update_address, name=_address_name, recheck=False
-    ),
-    ("networking.k8s.io", "servicecidrs"): Rules(create=_ranges, update=_update_ranges, recheck=False),
+    ("networking.k8s.io", "ipaddresses"): Rules(create=_address, update=_update_address, name=_address_name),
+    ("networking.k8s.io", "servicecidrs"): Rules(create=_ranges, update=_update_ranges),
 }

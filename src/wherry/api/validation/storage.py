@@ -97,7 +97,7 @@ def _attributes_class(obj: Obj) -> Errors:
 
 
 def _update_attributes_class(obj: Obj, old: Obj) -> Errors:
-    return _unchanged(obj, old, "driverName", "parameters")
+    return _unchanged(obj, old, "driverName", "parameters") + _attributes_class(obj)
 
 
 def _attachment(obj: Obj) -> Errors:
@@ -165,11 +165,13 @@ def _create_attachment(obj: Obj) -> Errors:
 
 
 def _update_attachment(obj: Obj, old: Obj) -> Errors:
-    return immutable(obj.get("spec"), old.get("spec"), "spec")
+    """Upstream checks the object twice, and answers each error as often; so it does for nodes and attribute classes."""
+    return _attachment(obj) + immutable(_go_spec(obj), _go_spec(old), "spec")
 
 
-def _update_attachment_status(obj: Obj, old: Obj) -> Errors:
-    return _attachment(obj) + _update_attachment(obj, old)
+def _go_spec(obj: Obj) -> Obj:
+    """Upstream shows its internal form of the spec, which has the names of Go fields."""
+    return {"Spec": obj.get("spec")}
 
 
 def _driver(obj: Obj) -> Errors:
@@ -247,12 +249,12 @@ def _node(obj: Obj) -> Errors:
 
 def _update_node(obj: Obj, old: Obj) -> Errors:
     """A driver may change nothing but how many volumes it can attach."""
-    errors: Errors = []
+    errors = _node(obj)
     drivers = {d.get("name"): d for d in (obj.get("spec") or {}).get("drivers") or ()}
     for before in (old.get("spec") or {}).get("drivers") or ():
         driver = drivers.get(before.get("name"))
         if driver is not None:
-            now, was = ({**d, "allocatable": None} for d in (driver, before))
+            now, was = ({"Driver": {**d, "allocatable": None}} for d in (driver, before))
             errors += immutable(now, was, "spec.drivers")
     return errors
 
@@ -281,9 +283,9 @@ RULES = {
         create=_attachment,
         create_only=_create_attachment,
         update=_update_attachment,
-        subresources={"status": _update_attachment_status},
+        subresources={"status": _update_attachment},
     ),
     (_GROUP, "csidrivers"): Rules(create=_driver, update=_update_driver),
     (_GROUP, "csinodes"): Rules(create=_node, update=_update_node),
-    (_GROUP, "csistoragecapacities"): Rules(create=_capacity, update=_update_capacity, recheck=False),
+    (_GROUP, "csistoragecapacities"): Rules(create=_capacity, update=_update_capacity),
 }
