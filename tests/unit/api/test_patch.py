@@ -99,3 +99,11 @@ def test_malformed_directives_are_bad_requests() -> None:
 def test_strategic_list_merge_keeps_every_key_once(live: list[str], patch: list[str]) -> None:
     merged = apply_strategic(pod([{"name": n} for n in live]), pod([{"name": n} for n in patch]), POD)
     assert sorted(names(merged)) == sorted({*live, *patch})
+
+
+def test_a_volume_changes_its_source_as_kubectl_apply_asks_for_it() -> None:
+    pod = {"spec": {"volumes": [{"name": "assets", "emptyDir": {}}]}}
+    volume = {"name": "assets", "emptyDir": None, "hostPath": {"path": "/x"}, "$retainKeys": ["hostPath", "name"]}
+    patch = {"spec": {"volumes": [volume], "$setElementOrder/volumes": [{"name": "assets"}]}}
+    merged = apply_strategic(pod, patch, schema.load().for_kind("v1", "Pod"))
+    assert merged["spec"]["volumes"] == [{"name": "assets", "hostPath": {"path": "/x"}}]

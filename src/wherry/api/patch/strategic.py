@@ -90,7 +90,7 @@ def _retain(original: Object, patch: Object) -> tuple[Object, Object]:
         return out, rest
     if not isinstance(retained, list):
         raise BadRequest("invalid patch format of retainKeys")
-    if any(name not in retained for name in rest if not name.startswith("$")):
+    if any(name not in retained for name, value in rest.items() if value is not None and not name.startswith("$")):
         raise BadRequest("invalid patch format of retainKeys")
     return {name: value for name, value in out.items() if name in retained}, rest
 
