@@ -48,7 +48,9 @@ def _share(size: int, factor: float) -> int:
 def _size(kind: Type) -> int:
     if kind.kind in _SCALARS:
         return 1
-    return kind.size if kind.size is not None else UNBOUNDED
+    if kind.size is None:
+        return 0 if kind.kind == "object" else UNBOUNDED  # comparing objects is not counted
+    return kind.size
 
 
 def _node(node: ast.Node) -> Estimate:

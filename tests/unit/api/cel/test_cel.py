@@ -1,0 +1,204 @@
+"""CEL: values of expressions, what the checker refuses, errors in evaluation, costs."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wherry.api import cel
+from wherry.api.cel.types import BOOL, DOUBLE, DYN, INT, STRING, escape, list_of, map_of, object_of
+from wherry.api.cel.values import Struct
+
+SELF = object_of(
+    "self",
+    {
+        "a": INT,
+        "b": INT,
+        "s": STRING,
+        "l": list_of(STRING),
+        "m": map_of(STRING, INT),
+        "d": DOUBLE,
+        "o": object_of("self.o", {"x": INT}),
+        "my-field": STRING,
+        "namespace": STRING,
+        "any": DYN,
+    },
+)
+VALUE = {
+    "a": 1,
+    "b": 2,
+    "s": "a-b",
+    "l": ["ka", "kb"],
+    "m": {"x": 1, "y": 2},
+    "d": 1.5,
+    "o": {},
+    "my-field": "q",
+    "namespace": "n",
+    "any": 3,
+}
+
+
+def evaluate(text: str, **bindings: Any) -> Any:
+    return cel.compile(text, {"self": SELF}).evaluate({"self": VALUE, **bindings})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "self.a < self.b",
+        "self.l.all(x, x.startsWith('k'))",
+        "!self.l.exists(x, x == 'z')",
+        "self.l.exists_one(x, x == 'ka')",
+        "self.l.map(x, x + '!') == ['ka!', 'kb!']",
+        "self.l.map(x, x == 'ka', x) == ['ka']",
+        "self.l.filter(x, x != 'ka') == ['kb']",
+        "self.m.all(k, v, v > 0) && self.m.exists(k, v, k == 'y')",
+        "self.m.transformList(k, v, v).sum() == 3",
+        "self.m.transformMap(k, v, v * 2) == {'x': 2, 'y': 4}",
+        "self.s.split('-').size() == 2 && self.s.indexOf('-') == 1 && self.s.replace('-', '') == 'ab'",
+        "self.s.charAt(0) == 'a' && self.s.substring(2) == 'b' && ' x '.trim() == 'x'",
+        "'%s has %d of %.1f'.format(['x', 3, 1.5]) == 'x has 3 of 1.5'",
+        "['b', 'a'].join('-') == 'b-a' && 'Ab'.lowerAscii() == 'ab'",
+        "self.s.matches('^[a-z]-[a-z]$') && self.s.find('[b-z]') == 'b' && 'a1b2'.findAll('[0-9]') == ['1', '2']",
+        "[1, 3, 2].max() == 3 && [1, 2].isSorted() && [1, 2, 1].lastIndexOf(1) == 2",
+        "self.my__dash__field == 'q' && self.__namespace__ == 'n'",
+        "self.?o.?x.hasValue() == false && self.o.?x.orValue(5) == 5 && !has(self.o.x)",
+        "self.l[?5].orValue('none') == 'none' && optional.of(3).optMap(x, x + 1).value() == 4",
+        "self.any + 1 == 4 && dyn(1) == 1.0 && 1 < 1.5",
+        "-7 / 2 == -3 && -7 % 2 == -1 && 7u / 2u == 3u",
+        "type(self.a) == int && type(self.s) == string",
+        "duration('1h') > duration('59m') && timestamp('2020-01-31T00:00:00Z').getMonth() == 0",
+        "timestamp('2020-01-01T00:00:00Z') + duration('24h') == timestamp('2020-01-02T00:00:00Z')",
+        "quantity('1Gi').isLessThan(quantity('2G')) && quantity('500m').add(quantity('0.5')).asInteger() == 1",
+        "cidr('10.0.0.0/8').containsIP('10.1.2.3') && ip('::1').isLoopback() && !isIP('1.2.3')",
+        "url('https://a.b:80/p?q=1').getHost() == 'a.b:80' && url('https://a.b/?q=1').getQuery()['q'] == ['1']",
+        "semver('1.2.3').isLessThan(semver('1.10.0')) && isSemver('1.0.0-rc.1')",
+        "!format.dns1123Label().validate('ok').hasValue() && format.named('uuid').value().validate('x').hasValue()",
+        "sets.contains([1, 2], [1]) && sets.equivalent([1, 1, 2], [2, 1]) && !sets.intersects([1], [2])",
+        "has(self.o) && self.a == 1 || self.a / 0 == 1",
+        "self.a / 0 == 1 || self.a == 1",
+        "string(1e6) == '1e+06' && string(1.5) == '1.5' && int('12') == 12 && double('1.5') == 1.5",
+        r"'\u00e9\n' == r'é' + '\n' && b'\xff' == b'\377'",
+        "{'a': 1}.a == 1 && 'a' in {'a': 1} && [1, 2] + [3] == [1, 2, 3]",
+    ],
+)
+def test_expressions_hold(text: str):
+    assert evaluate(text) is True
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("self.x", "ERROR: <input>:1:5: undefined field 'x'\n | self.x\n | ....^"),
+        ("x", "ERROR: <input>:1:1: undeclared reference to 'x' (in container '')\n | x\n | ^"),
+        (
+            "self.a == 'x'",
+            "ERROR: <input>:1:8: found no matching overload for '_==_' applied to '(int, string)'\n"
+            " | self.a == 'x'\n | .......^",
+        ),
+    ],
+)
+def test_the_checker_refuses_in_the_words_of_the_reference(text: str, message: str):
+    with pytest.raises(cel.CompileError) as caught:
+        cel.compile(text, {"self": SELF})
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "self.a +",
+        "self.l.foo()",
+        "self.s.matches('[')",
+        "[1, 'a']",
+        "self.a.b",
+        "self.l.all(x, x)",
+        "duration('x')",
+        "self.a ? 1 : 2",
+        "a.b.c",
+        "'a' 'b'",
+        "self.l.all(1, true)",
+        "'a'.matches('(?=b)')",
+    ],
+)
+def test_the_checker_refuses(text: str):
+    with pytest.raises(cel.CompileError):
+        cel.compile(text, {"self": SELF})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("10 / (self.a - 1) > 1", "division by zero"),
+        ("self.l[7] == ''", "index out of bounds: 7"),
+        ("self.m['z'] == 1", "no such key: z"),
+        ("self.o.x == 1", "no such key: x"),
+        ("self.a + 9223372036854775807 > 0", "integer overflow"),
+        ("self.any.startsWith('a')", "no such overload"),
+        ("optional.none().value() == 1", "optional.none() dereference"),
+    ],
+)
+def test_evaluation_fails_with_a_reason(text: str, message: str):
+    with pytest.raises(cel.EvalError) as caught:
+        evaluate(text)
+    assert str(caught.value) == message
+
+
+def test_a_loop_over_much_data_runs_out_of_budget():
+    program = cel.compile("self.all(x, self.all(y, x != y || x == y))", {"self": list_of(INT)})
+    with pytest.raises(cel.CostExceeded):
+        program.evaluate({"self": list(range(2000))})
+
+
+def test_a_program_tells_which_variables_it_reads():
+    program = cel.compile("oldSelf.a == 1", {"self": SELF, "oldSelf": SELF})
+    assert program.used == {"oldSelf"} and program.type == BOOL
+    with pytest.raises(cel.EvalError, match="no such attribute"):
+        program.evaluate({"self": VALUE})
+
+
+def test_objects_that_expressions_make_know_their_type():
+    spec = object_of("Object.spec", {"replicas": INT})
+    known = {"Object": object_of("Object", {"spec": spec}), "Object.spec": spec}
+    made = cel.compile("Object{spec: Object.spec{replicas: 2}}", {}, structs=known.get).evaluate({})
+    assert made == {"spec": {"replicas": 2}} and isinstance(made, Struct) and made["spec"].name == "Object.spec"
+    with pytest.raises(cel.CompileError):
+        cel.compile("Object{spec: Object.spec{replicas: 'x'}}", {}, structs=known.get)
+
+
+def test_lists_that_are_sets_are_equal_in_any_order():
+    kind = object_of("self", {"a": list_of(STRING, list_type="set"), "b": list_of(STRING)})
+    value = {"a": ["x", "y"], "b": ["x", "y"]}
+    assert cel.compile("self.a == ['y', 'x']", {"self": kind}).evaluate({"self": value}) is True
+    assert cel.compile("self.b == ['y', 'x']", {"self": kind}).evaluate({"self": value}) is False
+
+
+INTEGERS = st.integers(-(1 << 63), (1 << 63) - 1)
+
+
+@given(INTEGERS, INTEGERS)
+def test_integers_compute_exactly_or_fail(a: int, b: int):
+    for operator, exact in (("+", a + b), ("-", a - b), ("*", a * b)):
+        program = cel.compile(f"x {operator} y", {"x": INT, "y": INT})
+        if -(1 << 63) <= exact < 1 << 63:
+            assert program.evaluate({"x": a, "y": b}) == exact
+        else:
+            with pytest.raises(cel.EvalError, match="integer overflow"):
+                program.evaluate({"x": a, "y": b})
+
+
+@given(st.text())
+def test_any_field_name_has_an_escape_or_none_that_reads_it(name: str):
+    escaped = escape(name)
+    if escaped:
+        program = cel.compile(f"self.{escaped}", {"self": object_of("self", {name: INT})})
+        assert program.evaluate({"self": {name: 1}}) == 1
+
+
+@given(st.text(alphabet="self.ab[]()'\"|&=<>!?:,1 +-*/{}", max_size=30))
+def test_whatever_text_compiles_or_is_refused(text: str):
+    try:
+        cel.compile(text, {"self": SELF})
+    except cel.CompileError:
+        pass
