@@ -33,6 +33,7 @@ from wherry.controllers.resourcequota import ResourceQuotaController
 from wherry.controllers.rootca import RootCAController
 from wherry.controllers.serviceaccount import ServiceAccountController
 from wherry.controllers.serviceaccounttoken import ServiceAccountTokenController
+from wherry.controllers.servicecidr import ServiceCIDRController
 from wherry.controllers.statefulset import StatefulSetController
 from wherry.controllers.tainteviction import TaintEvictionController
 from wherry.controllers.ttlafterfinished import TTLAfterFinishedController
@@ -57,6 +58,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     EndpointsController,
     EndpointSliceController,
     EndpointSliceMirroringController,
+    ServiceCIDRController,
     NamespaceController,
     ServiceAccountController,
     RootCAController,
