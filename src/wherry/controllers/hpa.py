@@ -66,7 +66,12 @@ class HorizontalPodAutoscalerController(Controller):
     name = "horizontal-pod-autoscaler"
 
     def register(self) -> None:
-        self._hpas = self.watch(HORIZONTALPODAUTOSCALERS, changed=lambda old, new: old["spec"] != new["spec"])
+        # The first look is a period after the change, as each further one is after the one before.
+        self._hpas = self.watch(
+            HORIZONTALPODAUTOSCALERS,
+            changed=lambda old, new: old["spec"] != new["spec"],
+            delay=self.settings.hpa_sync_period,
+        )
         self._pods = self.informer(PODS)
         self._catalog = Catalog(self.informers)
         self._histories: dict[str, History] = {}

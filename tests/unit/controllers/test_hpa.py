@@ -81,7 +81,7 @@ async def test_a_missing_metrics_api_is_said_in_upstreams_words() -> None:
     async with running(*KINDS, objects=(make_deployment(2),)) as cluster:
         Metrics(cluster)
         cluster.fake.put(make_hpa(CPU))
-        await cluster.settle()
+        await cluster.settle(20)
         text = (
             "failed to get cpu utilization: unable to get metrics for resource cpu: unable to fetch metrics from "
             "resource metrics API: the server could not find the requested resource (get pods.metrics.k8s.io)"
@@ -108,7 +108,7 @@ async def test_the_size_follows_the_load_up_at_once_and_down_after_the_window() 
             cluster.set_phase(pod, "Running", startTime=clock.timestamp())
         await cluster.settle(400)
         cluster.fake.put(make_hpa(CPU))
-        await cluster.settle()
+        await cluster.settle(20)
         assert replicas(cluster) == 4
         assert condition(cluster, "AbleToScale") == (
             "True", "SucceededRescale", "the HPA controller was able to update the target scale to 4",
@@ -133,7 +133,7 @@ async def test_it_grows_on_one_metric_but_does_not_shrink_while_another_is_missi
         metrics = Metrics(cluster)
         metrics.queue = 50
         cluster.fake.put(make_hpa(QUEUE, CPU))
-        await cluster.settle()
+        await cluster.settle(20)
         assert replicas(cluster) == 5
         assert condition(cluster, "ScalingActive")[2].endswith("a replica count from external metric queue(nil)")
         metrics.queue = 1
@@ -145,7 +145,7 @@ async def test_the_bounds_hold_without_metrics_and_zero_turns_it_off() -> None:
     async with running(*KINDS, objects=(make_deployment(1),)) as cluster:
         Metrics(cluster)
         cluster.fake.put(make_hpa(CPU, minReplicas=3))
-        await cluster.settle()
+        await cluster.settle(20)
         assert replicas(cluster) == 3
         stopped = cluster.get(DEPLOYMENTS, "d")
         stopped["spec"]["replicas"] = 0
@@ -159,7 +159,7 @@ async def test_two_autoscalers_of_the_same_pods_do_nothing() -> None:
         Metrics(cluster).queue = 50
         cluster.fake.put(make_hpa(CPU, name="a"))
         cluster.fake.put(make_hpa(QUEUE, name="b"))
-        await cluster.settle(30)
+        await cluster.settle(50)
         for name in ("a", "b"):
             status, reason, message = condition(cluster, "ScalingActive", name)
             assert (status, reason) == ("False", "AmbiguousSelector")
