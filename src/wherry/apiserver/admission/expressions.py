@@ -44,7 +44,11 @@ class Expression:
 
 
 class ExpressionError(Exception):
-    """An expression has no value; the message names it."""
+    """An expression has no value; the message names it, `why` does not."""
+
+    def __init__(self, message: str, why: str = "") -> None:
+        super().__init__(message)
+        self.why = why or message
 
 
 @dataclass(slots=True)
@@ -64,7 +68,7 @@ class Budget:
         try:
             value, cost = expression.program.measure(values, limit=min(self.left, cel.PER_CALL_LIMIT))
         except EvalError as error:
-            raise ExpressionError(f"expression '{expression.text}' resulted in error: {error}") from None
+            raise ExpressionError(f"expression '{expression.text}' resulted in error: {error}", str(error)) from None
         self.left -= cost
         return value
 

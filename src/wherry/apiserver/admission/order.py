@@ -12,6 +12,8 @@ from wherry.apiserver.admission.limitranger import LimitRanger
 from wherry.apiserver.admission.namespacelifecycle import NamespaceLifecycle
 from wherry.apiserver.admission.plugin import Plugin
 from wherry.apiserver.admission.podsecurity.admission import PodSecurity
+from wherry.apiserver.admission.policies.mutating import MutatingAdmissionPolicy
+from wherry.apiserver.admission.policies.validating import ValidatingAdmissionPolicy
 from wherry.apiserver.admission.priority import Priority
 from wherry.apiserver.admission.resourcequota import ResourceQuota
 from wherry.apiserver.admission.runtimeclass import RuntimeClass
@@ -41,7 +43,9 @@ def standard(context: AdmissionContext) -> list[Plugin]:
         CertificateSigning(context.authorizer),
         CertificateSubjectRestriction(),
         DefaultIngressClass(reader),
+        MutatingAdmissionPolicy(context),
         MutatingAdmissionWebhook(context),
+        ValidatingAdmissionPolicy(context),
         ValidatingAdmissionWebhook(context),
         ResourceQuota(context),
     ]

@@ -1,6 +1,5 @@
 """The plugin MutatingAdmissionWebhook."""
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from wherry.api import meta
@@ -10,25 +9,12 @@ from wherry.api.resources import builtin
 from wherry.apiserver.admission.context import AdmissionContext
 from wherry.apiserver.admission.forms import replace
 from wherry.apiserver.admission.plugin import Operation, Plugin
+from wherry.apiserver.admission.rounds import Rounds
 from wherry.apiserver.admission.webhooks.call import CallFailed, ask
 from wherry.apiserver.admission.webhooks.hooks import Hook, Hooks
 from wherry.apiserver.webhookclient import WebhookClient
 
 _CONFIGURATIONS = builtin("admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations")
-
-
-@dataclass(slots=True)
-class Rounds:
-    """What happened in the first round: who wants to be asked again when others change the object after him."""
-
-    willing: set[str] = field(default_factory=set)
-    again: set[str] = field(default_factory=set)
-    output: dict[str, Any] | None = None
-
-    def changed(self) -> None:
-        """Note that the object changed: those who were asked before are asked again."""
-        self.again |= self.willing
-        self.willing.clear()
 
 
 class MutatingAdmissionWebhook(Plugin):
@@ -46,17 +32,14 @@ class MutatingAdmissionWebhook(Plugin):
         return self._hooks.concern(operation)
 
     async def admit(self, operation: Operation) -> None:
-        rounds: Rounds = operation.memory.setdefault(self.name, Rounds())
-        if operation.round and operation.obj != rounds.output:
-            rounds.changed()
+        rounds = Rounds.of(operation, self.name)
         for index, hook in enumerate(self._hooks.all()):
             await self._run(hook, operation, rounds, index)
-        if operation.again and not operation.round:
-            rounds.output = meta.copy(operation.obj) if operation.obj is not None else None
+        rounds.finish(operation)
 
     async def _run(self, hook: Hook, operation: Operation, rounds: Rounds, index: int) -> None:
         form = await self._hooks.wanted(hook, operation)
-        if form is None or (operation.round and hook.uid not in rounds.again):
+        if form is None or not rounds.calls(operation, hook.uid):
             return
         changed, key = False, f"round_{operation.round}_index_{index}"
         try:
@@ -75,11 +58,7 @@ class MutatingAdmissionWebhook(Plugin):
             operation.annotations[f"failed-open.mutation.webhook.admission.k8s.io/{key}"] = hook.name
         note = f'{{"configuration":"{hook.configuration}","webhook":"{hook.name}","mutated":{str(changed).lower()}}}'
         operation.annotations[f"mutation.webhook.admission.k8s.io/{key}"] = note
-        if changed:
-            rounds.changed()
-            operation.again = True
-        if hook.reinvoked:
-            rounds.willing.add(hook.uid)
+        rounds.called(operation, hook.uid, changed=changed, willing=hook.reinvoked)
 
     async def close(self) -> None:
         await self._client.close()
