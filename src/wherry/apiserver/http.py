@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 
 MAX_BODY = 3 * 1024 * 1024
 _GZIP_FROM = 128 * 1024
+_COUNTED_USERS = frozenset({"admin", "kubelet", "kube-controller-manager", "kube-scheduler", "kube-proxy"})
 _STREAMED = frozenset({"log", "exec", "attach", "portforward", "proxy"})
 _JSON = "application/json"
 
@@ -78,10 +79,10 @@ class Frontend:
         params = parse_query(query) if query else {}
         headers = request.headers
         warnings: list[str] = []
+        verb = request.method.lower()
         started = clock.monotonic()
         try:
             user = await self._authenticate(request)
-            verb = request.method.lower()
             if info.is_resource:
                 verb = verb_of(request.method, info, watch="watch" in params and boolean(params, "watch")) or verb
             attributes = _attributes(user, verb, info, params)
@@ -91,6 +92,7 @@ class Frontend:
                 attributes = attributes._replace(user=user)
             decision = self.authorizer.authorize(attributes)
             if not decision.allowed:
+                self.metrics.authorizations["denied"] += 1
                 raise forbidden(attributes, decision.reason)
             if info.is_resource:
                 response = await self._resource(request, info, verb, params, user, warnings)
@@ -101,7 +103,7 @@ class Frontend:
         except Exception as error:
             log.exception("%s %s failed", request.method, path)
             response = self._failure(InternalError.of(error), headers, warnings)
-        self.metrics.count(request.method, info, response.status, clock.monotonic() - started)
+        self.metrics.count(verb, info, response.status, clock.monotonic() - started, response.body_length)
         return response
 
     async def _authenticate(self, request: web.BaseRequest) -> UserInfo:
@@ -110,9 +112,17 @@ class Frontend:
         if certificate and x509.FINGERPRINT not in certificate:  # once a connection: the mapping is the transport's
             der = transport.get_extra_info("ssl_object").getpeercert(True) if transport is not None else None
             certificate[x509.FINGERPRINT] = hashlib.sha256(der or b"").hexdigest()
-        user = await self.authenticator.authenticate(request.headers.get(hdrs.AUTHORIZATION), certificate or None)
+        attempts = self.metrics.authentications
+        try:
+            user = await self.authenticator.authenticate(request.headers.get(hdrs.AUTHORIZATION), certificate or None)
+        except Unauthorized:
+            attempts["error"] += 1
+            raise
         if user is None:
+            attempts["failure"] += 1
             raise Unauthorized
+        attempts["success"] += 1
+        self.metrics.users[user.name if user.name in _COUNTED_USERS else "other"] += 1
         return user
 
     async def _resource(
@@ -153,7 +163,7 @@ class Frontend:
         if not _is_plain(accept):
             form = negotiate.negotiate(accept, protobuf=resource in _WITH_PROTOBUF)
         if is_long(verb, info.subresource):
-            with self._ended_at_stop():
+            with self._ended_at_stop(verb, info):
                 if handler is None:
                     return await self.relay.handle(http, request, info)
                 return await self._answer(http, request, await handler(self.api, request), form)
@@ -167,15 +177,17 @@ class Frontend:
             self.flow.leave()
 
     @contextlib.contextmanager
-    def _ended_at_stop(self) -> Iterator[None]:
+    def _ended_at_stop(self, verb: str, info: PathInfo) -> Iterator[None]:
         """Note the task of a request that would run for as long as its client likes, for `end_streams`."""
         task = asyncio.current_task()
         assert task is not None
         self._long.add(task)
+        self.metrics.started(verb, info, 1)
         try:
             yield
         finally:
             self._long.discard(task)
+            self.metrics.started(verb, info, -1)
 
     def end_streams(self) -> None:
         """End watches and other streams: the server stops. A watch ends as one whose time is up; its client resumes."""
@@ -200,13 +212,16 @@ class Frontend:
         encoder = WatchEncoder(self.api.registry, answer.resource, form, request.params.get("includeObject", ""))
         response = web.StreamResponse(headers=CIMultiDict(_headers(encoder.media, request.warnings)))
         response.enable_chunked_encoding()
+        kind = (answer.resource.group, answer.resource.version, answer.resource.kind)
         await response.prepare(http)
         # The client must see that the watch stands before anything happens.
         try:
             async for changes in answer.events:
                 if encoder.nothing:
                     break
-                await response.write(encoder.encode(changes))
+                data = encoder.encode(changes)
+                self.metrics.watched(kind, len(changes), len(data))
+                await response.write(data)
             await response.write_eof()
         except (ConnectionResetError, ConnectionAbortedError):
             log.debug("a watch of %s ended early", request.resource.plural)

@@ -14,10 +14,13 @@ from wherry.api.resources import TABLE, Resource, ResourceTable
 from wherry.apiserver import conversion
 from wherry.apiserver.attributes import Follower
 from wherry.store.protocol import PUT, Event, Record, Store, Subscription
+from wherry.util import clock
+from wherry.util.metrics import Histogram
 
 Object = dict[str, Any]
 
 _DUMP = orjson.dumps
+_WRITE_SECONDS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 
 
 _DECODED = 2048
@@ -63,6 +66,7 @@ class Registry:
         self._prefixes: dict[Resource, str] = {}
         self._versions: dict[str, int] = {}
         self._fresh: dict[tuple[str, int], Object] = {}
+        self.write_seconds: dict[tuple[str, str], Histogram] = {}
         self._kept: deque[Memo] = deque()
         self._followers: dict[str, list[Follower]] = {}
         self._subscription: Subscription | None = None
@@ -277,13 +281,21 @@ class Registry:
             self._fresh[key, revision] = obj  # watchers hear of the record before this call returns
             return encode(obj, revision)
 
+        began = clock.monotonic()
         try:
             record = await self.store.write(key, make, expected=expected, delete=delete)
+            self._note_write("delete" if delete else "update" if expected else "create", resource, began)
             if record.memo is None:
                 self._keep(record, obj)
             return record
         finally:
             self._fresh.pop((key, written), None)
+
+    def _note_write(self, operation: str, resource: Resource, began: float) -> None:
+        seconds = self.write_seconds.get((operation, resource.group_resource))
+        if seconds is None:
+            seconds = self.write_seconds[operation, resource.group_resource] = Histogram(_WRITE_SECONDS)
+        seconds.observe(clock.monotonic() - began)
 
 
 def _without_type(value: bytes, resource: Resource) -> bytes:

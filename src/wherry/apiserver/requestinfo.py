@@ -7,8 +7,11 @@ from wherry.api.resources import Resource, ResourceTable
 
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "GET": "get", "HEAD": "get", "DELETE": "delete"}
 _MAX_PATHS = 20_000
+_COUNTED = frozenset({"api", "apis", "healthz", "livez", "readyz", "metrics", "openapi", "openid", "version"})
 
-SubresourcePath = tuple[str, ...]
+KindKey = tuple[str, str, str, str, str]
+"""Group, version, plural, subresource and scope (``resource``, ``namespace`` or ``cluster``): how requests are counted;
+of a path that is no resource the first part of it as the subresource."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class PathInfo:
     watch: bool = False
     malformed: bool = False
     resource: Resource | None = None
+    kind_key: KindKey = ("", "", "", "", "")
 
     @property
     def is_resource(self) -> bool:
@@ -79,7 +83,7 @@ def _parse(path: str, table: ResourceTable) -> PathInfo:
     elif root == "apis" and len(parts) >= 4:
         prefix, group, version, rest = "apis", parts[1], parts[2], parts[3:]
     else:
-        return PathInfo(path)
+        return PathInfo(path, kind_key=("", "", "", f"/{root}" if root in _COUNTED else "", ""))
     malformed = "" in rest
     watch = rest[0] == "watch" and len(rest) > 1
     if watch:
@@ -101,6 +105,9 @@ def _parse(path: str, table: ResourceTable) -> PathInfo:
         or (tail and subresource != "proxy")
     ):
         resource = None
+    scope = "resource" if name else "namespace" if namespace else "cluster"
+    # Names that nobody serves are the client's invention and no labels.
+    key = (group, version, plural, subresource, scope) if resource is not None else ("", "", "", "", "")
     return PathInfo(
-        path, prefix, group, version, namespace, plural, name, subresource, tail, watch, malformed, resource
+        path, prefix, group, version, namespace, plural, name, subresource, tail, watch, malformed, resource, key
     )

@@ -4,6 +4,7 @@ import logging
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -31,6 +32,7 @@ from wherry.apiserver.extensions.controller import Extensions
 from wherry.apiserver.health import Health
 from wherry.apiserver.http import Frontend
 from wherry.apiserver.inprocess import InProcessTransport
+from wherry.apiserver.metrics import build_info, store_samples
 from wherry.apiserver.nodeproxy import NodeProxy
 from wherry.apiserver.openapi import OpenApi
 from wherry.apiserver.paths import Paths
@@ -109,6 +111,9 @@ class ApiServer:
         itself = Client(self.transport(_SELF), field_manager="kube-apiserver")
         self.extensions = Extensions(self.api, self.openapi.documents, itself)
         self.frontend = Frontend(self.api, self.authenticator, self.authorizer, self.paths)
+        self.metrics = self.frontend.metrics
+        self.metrics.sources.append(partial(store_samples, registry))
+        self.metrics.sources.append(partial(build_info, version_info(options.kubernetes_version)))
         self.services = ServiceStorage(self.registry, options.service_cidr.split(","), options.node_ports)
         self.api.hooks.register(SERVICES, self.services.hook)
         self.api.hooks.register(CERTIFICATESIGNINGREQUESTS, certificates.HOOK)

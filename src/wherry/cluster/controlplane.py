@@ -74,6 +74,7 @@ class ControlPlane:
         )
         manager = Manager(self._client(_MANAGER), settings=settings, client_for=self._controller_client)
         manager.run(scope)
+        self._server.metrics.sources.append(manager.samples)
 
     def _run_scheduler(self, scope: Scope) -> None:
         client = self._client(_SCHEDULER)
@@ -81,6 +82,7 @@ class ControlPlane:
         recorder = EventRecorder(client, "default-scheduler")
         scheduler = Scheduler(client, informers, recorder)
         informers.run(scope)
+        self._server.metrics.sources.append(scheduler.samples)
         scope.spawn(recorder.run(), name="scheduler events", guard=True)
         scope.spawn(scheduler.run(), name="scheduler")
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from wherry.api import errors, meta
@@ -14,6 +14,7 @@ from wherry.client.informer import InformerFactory
 from wherry.scheduler.cache import Cache
 from wherry.scheduler.cycle import Choice, Chooser, Unschedulable
 from wherry.scheduler.framework import Hint, Nomination, Status
+from wherry.scheduler.metrics import Attempts
 from wherry.scheduler.podinfo import PodInfo
 from wherry.scheduler.profile import Profile, ProfileConfig, make_profile
 from wherry.scheduler.queue import QueuedPod, SchedulingQueue
@@ -52,6 +53,13 @@ class Scheduler:
         self._sources = Sources(factory, self.cache, self.queue, self._choosers.keys())
         self._binding = asyncio.Semaphore(_BINDING_AT_ONCE)
         self._reports: dict[str, asyncio.Task[None]] = {}
+        self._attempts = Attempts()
+
+    def samples(self) -> Iterator[tuple[str, Mapping[str, str], float]]:
+        """Yield the scheduler's metrics as (name, labels, value)."""
+        for queue, number in self.queue.counts().items():
+            yield "scheduler_pending_pods", {"queue": queue}, number
+        yield from self._attempts.samples()
 
     async def run(self) -> None:
         """Schedule until cancelled."""
@@ -74,13 +82,16 @@ class Scheduler:
         if info.deleting or self.cache.is_assumed(info.key):
             return False
         chooser = self._choosers[info.pod["spec"].get("schedulerName") or "default-scheduler"]
+        attempt = self._attempts.begin(chooser.profile.name)
         try:
             choice = chooser.choose(info)
         except Unschedulable as refusal:
+            attempt("unschedulable")
             self._refused(queued, refusal, chooser, scope)
             return False
         except Exception as error:
             log.exception("scheduling %s failed", info.key)
+            attempt("error")
             self._failed(queued, "SchedulerError", str(error), scope)
             return False
         self.cache.assume(info, choice.node_name)
@@ -88,9 +99,11 @@ class Scheduler:
             for plugin in chooser.profile.at(point):
                 status = getattr(plugin, point)(choice.state, info, choice.node_name)
                 if status is not None:
+                    attempt("unschedulable")
                     self._unreserve(chooser.profile, choice, info)
                     self._failed(queued, "Unschedulable", status.message, scope, plugins=(plugin.name,))
                     return False
+        attempt("scheduled")
         scope.spawn(self._bind(queued, chooser.profile, choice, scope), guard=True)
         return True
 
