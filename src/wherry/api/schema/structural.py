@@ -21,7 +21,7 @@ def from_openapi(
     root = Type("struct", f"unstructured.{kind}", kind, keep_unknown=keep)
     for name, member in (schema.get("properties") or {}).items():
         if name not in ("apiVersion", "kind", "metadata"):
-            root.fields[name] = Field(name, _type(member), "keep")
+            root.fields[name] = Field(name, _type(member), "omit")
     root.fields["apiVersion"] = Field("apiVersion", Type("string", "string"), "keep")
     root.fields["kind"] = Field("kind", Type("string", "string"), "keep")
     root.fields["metadata"] = Field("metadata", load().type_of(_META), "zero")
@@ -54,7 +54,7 @@ def _object(schema: dict[str, Any], keep: bool) -> Type:
         return Type("any", atomic=atomic)
     found = Type("struct", "object", "object", atomic=atomic, keep_unknown=keep)
     for name, member in properties.items():
-        found.fields[name] = Field(name, _type(member), "keep")
+        found.fields[name] = Field(name, _type(member), "omit")
     if schema.get("x-kubernetes-embedded-resource"):
         string = Type("string", "string")
         found.fields.setdefault("apiVersion", Field("apiVersion", string, "keep"))

@@ -6,6 +6,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 from datetime import date
+from typing import Any
 from urllib.parse import urlsplit
 
 from wherry.api import names
@@ -100,4 +101,30 @@ FORMATS: dict[str, Callable[[str], bool]] = {
     "k8s-short-name": lambda text: not names.is_dns1123_label(text),
     "k8s-long-name": lambda text: not names.is_dns1123_subdomain(text),
 }
-NUMBER_FORMATS = frozenset({"int32", "int64", "float", "double"})
+_NUMBERS = {"integer": ("int32", "int64"), "number": ("float", "double")}
+_BY_NORMAL_NAME = {name.replace("-", ""): check for name, check in FORMATS.items()}
+
+
+def check_of(name: str) -> Callable[[str], bool] | None:
+    """Return the check of a format of strings, None for one that nobody knows. Dashes do not count."""
+    return _BY_NORMAL_NAME.get(name.replace("-", ""))
+
+
+def known_format(schema: dict[str, Any]) -> str:
+    """Return the format of a schema, empty when it is none that its type has: such a format is ignored."""
+    name, kind = str(schema.get("format") or ""), schema.get("type") or ""
+    if kind in ("", "string"):
+        return name if name and check_of(name) is not None else ""
+    return name if name in _NUMBERS.get(kind, ()) else ""
+
+
+def unknown_formats(schema: dict[str, Any]) -> list[str]:
+    """Return the formats that are ignored, in a schema and all below it."""
+    found = [schema["format"]] if schema.get("format") and not known_format(schema) else []
+    below = [schema.get("items"), schema.get("additionalProperties"), schema.get("not")]
+    below += [member for name in ("allOf", "anyOf", "oneOf") for member in schema.get(name) or ()]
+    below += (schema.get("properties") or {}).values()
+    for inner in below:
+        if isinstance(inner, dict):
+            found += unknown_formats(inner)
+    return found

@@ -7,13 +7,14 @@ from typing import Any
 from wherry.api import field
 from wherry.api.cel.values import show_double
 from wherry.api.structural import paths
+from wherry.api.structural.formats import known_format
 
 _BITS = {"int32": 32, "int64": 64, "": 64}
 
 
 def number_check(schema: dict[str, Any]) -> Any:
     """Return the check of a schema's numbers, None when it has no rule for them."""
-    kind, form = schema.get("type") or "", schema.get("format") or ""
+    kind, form = schema.get("type") or "", known_format(schema)
     low, high, step = schema.get("minimum"), schema.get("maximum"), schema.get("multipleOf")
     if kind not in ("integer", "number") and low is None and high is None and step is None:
         return None

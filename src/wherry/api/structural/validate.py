@@ -12,7 +12,7 @@ from wherry.api import field
 from wherry.api.field import FieldError
 from wherry.api.meta import Object
 from wherry.api.structural import paths
-from wherry.api.structural.formats import FORMATS
+from wherry.api.structural.formats import check_of, known_format
 from wherry.api.structural.numbers import number_check
 from wherry.api.structural.paths import Path
 
@@ -46,7 +46,7 @@ def compile_check(schema: Schema) -> Check:
             parts.append(part)
     kinds = ["integer", "string"] if schema.get("x-kubernetes-int-or-string") else [schema.get("type") or ""]
     kinds = [kind for kind in kinds if kind]
-    is_type = _type_check(kinds, str(schema.get("format") or ""), bool(schema.get("nullable")))
+    is_type = _type_check(kinds, known_format(schema), bool(schema.get("nullable")))
     enum = _enum(schema)
 
     def check(value: Any, path: Path, out: Out, old: Any) -> int:
@@ -138,8 +138,8 @@ def _string(schema: Schema) -> Check | None:
 
 
 def _format(schema: Schema) -> Check | None:
-    name = schema.get("format") or ""
-    good = FORMATS.get(name)
+    name = known_format(schema)
+    good = check_of(name) if name else None
     if good is None:
         return None
 

@@ -123,7 +123,7 @@ def _spec(given: Obj, before: Obj | None) -> Errors:
         errors.append(field.invalid("spec.versions", versions, "must contain unique version names"))
     if sum(bool(version.get("storage")) for version in versions) != 1:
         detail = "must have exactly one version marked as storage version"
-        errors.append(field.invalid("spec.versions", versions, detail))
+        errors.append(field.invalid("spec.versions", spec.get("versions"), detail))
     given_names = spec.get("names") or {}
     for member in ("plural", "singular", "kind", "listKind"):
         if not given_names.get(member):
@@ -350,7 +350,7 @@ def _status(obj: Obj) -> Errors:
     stored, versions = status.get("storedVersions") or [], obj["spec"].get("versions") or []
     path = "status.storedVersions"
     if not stored:
-        return [*errors, field.invalid(path, stored, "must have at least one stored version")]
+        return [*errors, field.invalid(path, None, "must have at least one stored version")]
     for version in versions:
         if version.get("storage") and version.get("name") not in stored:
             errors.append(field.invalid(path, stored, f"must have the storage version {version.get('name')}"))

@@ -113,11 +113,25 @@ def _semver(text: str, normalize: bool = False) -> Semver:
         text = _normalized(text)
     match = _SEMVER.fullmatch(text)
     if match is None:
-        raise EvalError(
-            f'semver parse error during conversion from string: Invalid character(s) found in version "{text}"'
-        )
+        raise EvalError(_semver_problem(text))
     major, minor, patch = (int(part) for part in match.groups()[:3])
     return Semver((major, minor, patch), tuple(match[4].split(".")) if match[4] else ())
+
+
+def _semver_problem(text: str) -> str:
+    """Return what the library that Kubernetes uses says of a text that is no version."""
+    if not text:
+        return "Version string empty"
+    parts = text.split(".", 2)
+    if len(parts) != 3:
+        return "No Major.Minor.Patch elements found"
+    parts[2] = re.split(r"[-+]", parts[2])[0]
+    for name, part in zip(("Major", "Minor", "Patch"), parts, strict=True):
+        if not re.fullmatch(r"\d+", part, re.ASCII):
+            return f'Invalid character(s) found in {name.lower()} number "{part}"'
+        if len(part) > 1 and part[0] == "0":
+            return f'{name} number must not contain leading zeroes "{part}"'
+    return f'Invalid character(s) found in prerelease "{text.partition("-")[2]}"'
 
 
 def _normalized(text: str) -> str:

@@ -69,22 +69,27 @@ def int_of_double(value: float) -> int:
 
 @function("int(string) -> int", traversal=(0,))
 def int_of_string(text: str) -> int:
-    return checked_int(_integer(text))
+    return _integer(text, "int")
 
 
-def _integer(text: str) -> int:
+def _integer(text: str, kind: str) -> int:
     digits = text[1:] if text[:1] in ("-", "+") else text
     if not (digits.isascii() and digits.isdigit()):
-        raise EvalError(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+        raise _not_convertible(kind)
     value = int(text)
-    if not INT_MIN <= value <= UINT_MAX:
-        raise EvalError(f'strconv.ParseInt: parsing "{text}": value out of range')
+    low, high = (INT_MIN, INT_MAX) if kind == "int" else (0, UINT_MAX)
+    if not low <= value <= high:
+        raise _not_convertible(kind)
     return value
+
+
+def _not_convertible(kind: str) -> EvalError:
+    return EvalError(f"type conversion error from 'string' to '{kind}'")
 
 
 add("uint(uint) -> uint", lambda value: value)
 add("uint(int) -> uint", checked_uint)
-add("uint(string) -> uint", lambda text: checked_uint(_integer(text)), traversal=(0,))
+add("uint(string) -> uint", lambda text: Uint(_integer(text, "uint")), traversal=(0,))
 
 
 @function("uint(double) -> uint")
@@ -106,7 +111,7 @@ def double_of_string(text: str) -> float:
             raise ValueError
         return float(text)
     except ValueError:
-        raise EvalError(f'strconv.ParseFloat: parsing "{text}": invalid syntax') from None
+        raise _not_convertible("double") from None
 
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
@@ -119,7 +124,7 @@ add("bool(bool) -> bool", lambda value: value)
 def bool_of_string(text: str) -> bool:
     if text in _TRUE or text in _FALSE:
         return text in _TRUE
-    raise EvalError(f'strconv.ParseBool: parsing "{text}": invalid syntax')
+    raise _not_convertible("bool")
 
 
 add("string(string) -> string", lambda value: value)

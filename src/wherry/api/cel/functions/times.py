@@ -22,12 +22,15 @@ _UNITS = {
 _PART = re.compile(r"(\d*)(?:\.(\d*))?(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
 
 
+def _not_convertible(kind: str) -> EvalError:
+    return EvalError(f"type conversion error from 'string' to 'google.protobuf.{kind}'")
+
+
 def parse_timestamp(text: str) -> Timestamp:
     """Return the moment of an RFC 3339 text. Raises EvalError."""
     match = _STAMP.fullmatch(text)
     if match is None:
-        layout = "2006-01-02T15:04:05Z07:00"
-        raise EvalError(f'parsing time "{text}" as "{layout}": cannot parse "{text}" as "2006"')
+        raise _not_convertible("Timestamp")
     try:
         year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
         moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
@@ -36,7 +39,7 @@ def parse_timestamp(text: str) -> Timestamp:
             offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[4:6]))
             moment += -offset if zone[0] == "+" else offset
     except (ValueError, OverflowError):
-        raise EvalError(f'parsing time "{text}": out of range') from None
+        raise _not_convertible("Timestamp") from None
     return Timestamp.of(moment, int(((match[7] or "") + "000000000")[:9]))
 
 
@@ -63,7 +66,7 @@ def parse_duration(text: str) -> Duration:
             total += int(match[2]) * unit // 10 ** len(match[2])
         at = match.end()
     if not rest or at < len(rest):
-        raise EvalError(f'time: invalid duration "{text}"')
+        raise _not_convertible("Duration")
     return Duration(-total if negative else total)
 
 
