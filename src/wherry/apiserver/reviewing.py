@@ -3,7 +3,8 @@
 from collections.abc import Awaitable, Callable
 
 from wherry.api.resources import TABLE
-from wherry.apiserver.api import Api
+from wherry.apiserver.admission.plugin import CREATE
+from wherry.apiserver.api import Api, operation
 from wherry.apiserver.decode import decode
 from wherry.apiserver.query import dry_run
 from wherry.apiserver.request import Answer, Made, Request
@@ -19,7 +20,7 @@ def register(api: Api, context: ReviewContext) -> None:
 
 def _handler(context: ReviewContext, review: Handler) -> Callable[[Api, Request], Awaitable[Answer]]:
     async def handle(api: Api, request: Request) -> Answer:
-        dry_run(request.params, "CreateOptions")
+        dry = dry_run(request.params, "CreateOptions")
         resource = request.resource
         if request.subresource:
             served = resource.subresources[request.subresource]
@@ -30,6 +31,10 @@ def _handler(context: ReviewContext, review: Handler) -> Callable[[Api, Request]
         else:
             api_version, kind, schema = resource.api_version, resource.kind, api.schema(resource)
         obj = decode(request, schema, api_version=api_version, kind=kind, options="CreateOptions")
+        asked = operation(request, CREATE, obj=obj, dry_run=dry)
+        await api.admission.admit(asked)
+        obj = asked.obj or obj
+        await api.admission.validate(asked)
         answer = await review(context, request.user, request.namespace, request.name, obj)
         return Made(schema.conform(answer).obj, TABLE.for_object(api_version, kind), 201)
 

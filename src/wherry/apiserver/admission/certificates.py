@@ -1,82 +1,76 @@
-"""CertificateApproval, CertificateSigning and CertificateSubjectRestriction.
+"""CertificateApproval, CertificateSigning and CertificateSubjectRestriction: who may have certificates issued."""
 
-Who approves or signs a request must be allowed to for its signer (verbs ``approve`` and ``sign`` on ``signers``, by
-name or as ``domain/*``), and nobody gets a client certificate of the group ``system:masters``.
-"""
-
-from base64 import b64decode
-from typing import Any
+import base64
+import binascii
 
 from cryptography import x509
-from cryptography.x509.oid import NameOID
 
 from wherry.api.resources import CERTIFICATESIGNINGREQUESTS
 from wherry.apiserver.admission.namespacelifecycle import forbidden
 from wherry.apiserver.admission.plugin import CREATE, UPDATE, Operation, Plugin
-from wherry.apiserver.attributes import MASTERS_GROUP, Attributes, Authorizer
-
-Object = dict[str, Any]
+from wherry.apiserver.attributes import MASTERS_GROUP, Attributes, Authorizer, UserInfo
 
 _CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client"
 
 
-def _signer(request: Object) -> str:
-    return (request.get("spec") or {}).get("signerName") or ""
+def parsed(request: str) -> x509.CertificateSigningRequest:
+    """Return the request that a ``spec.request`` holds. Raises ValueError."""
+    try:
+        return x509.load_pem_x509_csr(base64.b64decode(request))
+    except binascii.Error as error:
+        raise ValueError(str(error)) from None
 
 
-class _SignerPermission(Plugin):
-    """Asks for a verb on the signer of the request."""
+def may_use(authorizer: Authorizer, user: UserInfo, verb: str, signer: str) -> bool:
+    """Tell whether a user may `verb` (approve, sign, attest) for a signer, or for all of its domain."""
+    domain = signer.partition("/")[0]
+    return any(
+        authorizer.authorize(Attributes(user, verb, "certificates.k8s.io", "*", "signers", name=name)).allowed
+        for name in (signer, f"{domain}/*")
+    )
 
-    verb = ""
-    subresource = ""
+
+class CertificateApproval(Plugin):
+    """Source of the rules: Kubernetes ``plugin/pkg/admission/certificates/approval``."""
+
+    name = "CertificateApproval"
 
     def __init__(self, authorizer: Authorizer) -> None:
         self._authorizer = authorizer
 
     def handles(self, operation: Operation) -> bool:
-        return operation.operation == UPDATE and operation.concerns(
-            CERTIFICATESIGNINGREQUESTS, subresource=self.subresource
-        )
-
-    def _check(self, operation: Operation, signer: str) -> None:
-        group = CERTIFICATESIGNINGREQUESTS.group
-        for name in (signer, f"{signer.partition('/')[0]}/*"):
-            asked = Attributes(operation.user, self.verb, group, "*", "signers", name=name)
-            if self._authorizer.authorize(asked).allowed:
-                return
-        why = f'user not permitted to {self.verb} requests with signerName "{signer}"'
-        raise forbidden(operation.resource, operation.name, why)
-
-
-class CertificateApproval(_SignerPermission):
-    """Approving and denying need the verb ``approve``."""
-
-    name = "CertificateApproval"
-    verb = "approve"
-    subresource = "approval"
+        return operation.operation == UPDATE and operation.concerns(CERTIFICATESIGNINGREQUESTS, subresource="approval")
 
     async def validate(self, operation: Operation) -> None:
-        if operation.obj is not None:
-            self._check(operation, _signer(operation.obj))
+        signer = ((operation.old or {}).get("spec") or {}).get("signerName") or ""
+        if not may_use(self._authorizer, operation.user, "approve", signer):
+            why = f'user not permitted to approve requests with signerName "{signer}"'
+            raise forbidden(operation.resource, operation.name, why)
 
 
-class CertificateSigning(_SignerPermission):
-    """Setting the certificate or conditions needs the verb ``sign``."""
+class CertificateSigning(Plugin):
+    """Source of the rules: Kubernetes ``plugin/pkg/admission/certificates/signing``."""
 
     name = "CertificateSigning"
-    verb = "sign"
-    subresource = "status"
+
+    def __init__(self, authorizer: Authorizer) -> None:
+        self._authorizer = authorizer
+
+    def handles(self, operation: Operation) -> bool:
+        return operation.operation == UPDATE and operation.concerns(CERTIFICATESIGNINGREQUESTS, subresource="status")
 
     async def validate(self, operation: Operation) -> None:
-        if operation.obj is None or operation.old is None:
+        new, old = operation.obj or {}, operation.old or {}
+        if (new.get("status") or {}).get("certificate") == (old.get("status") or {}).get("certificate"):
             return
-        now, before = (request.get("status") or {} for request in (operation.obj, operation.old))
-        if any(now.get(member) != before.get(member) for member in ("certificate", "conditions")):
-            self._check(operation, _signer(operation.old))
+        signer = (old.get("spec") or {}).get("signerName") or ""
+        if not may_use(self._authorizer, operation.user, "sign", signer):
+            why = f'user not permitted to sign requests with signerName "{signer}"'
+            raise forbidden(operation.resource, operation.name, why)
 
 
 class CertificateSubjectRestriction(Plugin):
-    """No client certificate makes its holder a member of system:masters."""
+    """Source of the rules: Kubernetes ``plugin/pkg/admission/certificates/subjectrestriction``."""
 
     name = "CertificateSubjectRestriction"
 
@@ -84,10 +78,14 @@ class CertificateSubjectRestriction(Plugin):
         return operation.operation == CREATE and operation.concerns(CERTIFICATESIGNINGREQUESTS)
 
     async def validate(self, operation: Operation) -> None:
-        if operation.obj is None or _signer(operation.obj) != _CLIENT_SIGNER:
+        spec = (operation.obj or {}).get("spec") or {}
+        if spec.get("signerName") != _CLIENT_SIGNER:
             return
-        request = x509.load_pem_x509_csr(b64decode(operation.obj["spec"].get("request") or ""))
-        groups = request.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
-        if any(group.value == MASTERS_GROUP for group in groups):
+        try:
+            subject = parsed(spec.get("request") or "").subject
+        except ValueError as error:
+            raise forbidden(operation.resource, operation.name, f"failed to parse CSR: {error}") from None
+        organizations = subject.get_attributes_for_oid(x509.NameOID.ORGANIZATION_NAME)
+        if any(found.value == MASTERS_GROUP for found in organizations):
             why = f"use of {_CLIENT_SIGNER} signer with {MASTERS_GROUP} group is not allowed"
             raise forbidden(operation.resource, operation.name, why)

@@ -10,8 +10,10 @@ from wherry.apiserver.admission.defaultclass import DefaultIngressClass, Default
 from wherry.apiserver.admission.defaulttolerationseconds import DefaultTolerationSeconds
 from wherry.apiserver.admission.limitranger import LimitRanger
 from wherry.apiserver.admission.namespacelifecycle import NamespaceLifecycle
+from wherry.apiserver.admission.noderestriction import NodeRestriction
 from wherry.apiserver.admission.plugin import Plugin
 from wherry.apiserver.admission.podsecurity.admission import PodSecurity
+from wherry.apiserver.admission.podtopologylabels import PodTopologyLabels
 from wherry.apiserver.admission.policies.mutating import MutatingAdmissionPolicy
 from wherry.apiserver.admission.policies.validating import ValidatingAdmissionPolicy
 from wherry.apiserver.admission.priority import Priority
@@ -31,6 +33,7 @@ def standard(context: AdmissionContext) -> list[Plugin]:
         NamespaceLifecycle(reader),
         LimitRanger(reader),
         ServiceAccount(reader),
+        NodeRestriction(reader),
         TaintNodesByCondition(),
         PodSecurity(reader),
         Priority(reader),
@@ -43,6 +46,7 @@ def standard(context: AdmissionContext) -> list[Plugin]:
         CertificateSigning(context.authorizer),
         CertificateSubjectRestriction(),
         DefaultIngressClass(reader),
+        PodTopologyLabels(reader),
         MutatingAdmissionPolicy(context),
         MutatingAdmissionWebhook(context),
         ValidatingAdmissionPolicy(context),
