@@ -16,6 +16,8 @@ def update(api: Api, request: Request, old: Object | None, new: Object, *, now: 
     `now` is the present time where the caller has it already.
     """
     resource = request.resource
+    if resource.custom is not None and managedfields.typed_errors(api.schema(resource).root, new):
+        return  # the values are not of the types of the schema: validation refuses them
     entries = managedfields.track_update(
         old,
         new,

@@ -16,5 +16,6 @@ of fields changed. `reset` names the fields that this endpoint ignores (``reset_
 from wherry.api.managedfields.apply import apply
 from wherry.api.managedfields.reset import reset_fields
 from wherry.api.managedfields.track import same_but_managed_fields, track_update
+from wherry.api.managedfields.validate import typed_errors
 
-__all__ = ["apply", "reset_fields", "same_but_managed_fields", "track_update"]
+__all__ = ["apply", "reset_fields", "same_but_managed_fields", "track_update", "typed_errors"]

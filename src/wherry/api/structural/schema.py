@@ -61,9 +61,15 @@ def whole_numbers(value: Any) -> Any:
 _CONTAINERS = (dict, list, float)
 
 
+_GO_TYPES = {bool: "bool", int: "int64", float: "float64", list: "[]interface {}"}
+
+
 def conform_metadata(metadata: Any) -> tuple[Object, list[str], str | None]:
     """Return metadata as upstream decodes it, the paths of unknown members, and what is wrong with it."""
     kind, build = _metadata()
+    if not isinstance(metadata, dict):
+        found_type = _GO_TYPES.get(type(metadata), "string")
+        return {}, [], f"invalid metadata: expected object, got {found_type}"
     try:
         return build(metadata), [], None
     except Anomaly:

@@ -24,10 +24,21 @@ def check_type(request: Request, obj: Object, api_version: str, kind: str) -> No
         raise BadRequest(
             f"the API version in the data ({given_version}) does not match the expected API version ({api_version})"
         )
+    refuse_type(obj, api_version, kind)
+
+
+def refuse_type(obj: Object, api_version: str, kind: str) -> None:
+    """Refuse an object that says to be of another type than the resource's. Raises Invalid."""
+    given_version, given_kind = obj.get("apiVersion") or "", obj.get("kind") or ""
+    errors = []
     if given_kind != kind:
-        name = (obj.get("metadata") or {}).get("name") or ""
-        error = invalid("kind", given_kind, f"must be {kind}")
-        raise Invalid.of(given_kind, name, [error], api_version.rpartition("/")[0])
+        errors.append(invalid("kind", given_kind, f"must be {kind}"))
+    if given_version != api_version:
+        errors.append(invalid("apiVersion", given_version, f"must be {api_version}"))
+    if errors:
+        metadata = obj.get("metadata")
+        name = metadata.get("name") or "" if isinstance(metadata, dict) else ""
+        raise Invalid.of(str(given_kind), name, errors, str(given_version).rpartition("/")[0])
 
 
 def summary(body: bytes) -> str:

@@ -11,6 +11,7 @@ from wherry.api.schema import DecodeError
 from wherry.apiserver import tracking
 from wherry.apiserver.api import Api
 from wherry.apiserver.decode import SCHEME, field_validation
+from wherry.apiserver.extensions.decode import refuse_type
 from wherry.apiserver.handlers import create, update
 from wherry.apiserver.handlers.writing import change
 from wherry.apiserver.query import boolean, dry_run, field_manager_errors
@@ -95,6 +96,8 @@ def _patched(api: Api, resource: Resource, kind: str, old: Object, content: Any)
 def conformed(api: Api, request: Request, patched: Object, *, mode: str, duplicates: list[str]) -> Object:
     """Bring a patched object into the form of its schema, defaulted. Raises Invalid, BadRequest."""
     resource = request.resource
+    if resource.custom is not None:
+        refuse_type(patched, resource.api_version, resource.kind)
     version, kind = patched.get("apiVersion"), patched.get("kind")
     if (version or resource.api_version, kind or resource.kind) != (resource.api_version, resource.kind):
         text = f'no kind "{kind}" is registered for version "{version}" in scheme {SCHEME}'
