@@ -21,6 +21,9 @@ from wherry.util import clock
 _NODE = "node"
 _FINISHED = "finished"
 _QUARANTINE = 40.0
+_PERIOD = 20.0
+"""How long a pod may be a suspect before it is looked at."""
+
 _OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 _NODE_KEY = "node:"
 _FINISHED_KEY = "finished"
@@ -31,7 +34,7 @@ class PodGCController(Controller):
     workers = 1
 
     def register(self) -> None:
-        self._pods = self.watch(PODS, self._suspects)
+        self._pods = self.watch(PODS, self._suspects, delay=_PERIOD)
         self._pods.add_index(_NODE, by_node)
         self._pods.add_index(_FINISHED, lambda pod: ("",) if podutil.is_finished(pod) else ())
         self._nodes = self.watch(

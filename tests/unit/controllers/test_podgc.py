@@ -39,4 +39,5 @@ async def test_the_oldest_finished_pods_beyond_the_threshold_go() -> None:
             finished["status"]["phase"] = "Succeeded"
             cluster.fake.put(finished)
             await cluster.settle()
+        await cluster.settle(20)
         assert [meta.name(found) for found in cluster.pods()] == ["p3", "p4"]

@@ -1,7 +1,8 @@
 """What Kubernetes fills in when a field is absent (the ``SetDefaults_*`` functions of each version).
 
-Promises: `default` changes the object in place, needs no other object and no clock, and does the same again when it is
-called again. It allocates nothing (cluster IPs, node ports) and knows no admission.
+Promises: `default` changes the object in place, needs no other object, and does nothing more when it is called again;
+only the time of a device's new taint comes from the clock. It allocates nothing (cluster IPs, node ports) and knows no
+admission.
 
 One module per group (or family) holds a table ``DEFAULTS`` of (group, plural) to function; a new module is found by
 being here. A module without a table holds what several groups share.

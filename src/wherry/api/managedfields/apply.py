@@ -39,12 +39,15 @@ def apply(
     subresource: str,
     type_schema: TypeSchema,
     reset: Node | None = None,
+    told_version: str = "",
 ) -> Object:
     """Return a new object: `live` with what `manager` wants, without what it wanted before and nobody else does.
 
     `live` is None when the object does not exist. `config` is the body as it was sent, not conformed. `reset` is the
-    set of fields that this endpoint does not write. The result still has to be conformed, defaulted and validated;
-    its ``managedFields`` are final. When nothing changes the result equals `live` but for added ownership.
+    set of fields that this endpoint does not write. `told_version` is the version that conflicts name instead of the
+    managers' own: that of a Scale, through which their fields are seen. The result still has to be conformed, defaulted
+    and validated; its ``managedFields`` are final. When nothing changes the result equals `live` but for added
+    ownership.
 
     Raises Conflict with a ``FieldManagerConflict`` cause per field when others own what changes and `force` is not set,
     BadRequest and StatusError (500) for a configuration that is not one of the kind.
@@ -63,7 +66,7 @@ def apply(
         changed, removed = recursive_difference(changed, reset), recursive_difference(removed, reset)
     others = {key: entry for key, entry in entries.items() if key != own.key}
     if not force:
-        _refuse_conflicts(_allowed(others, changed, manager, base, walkers, type_schema))
+        _refuse_conflicts(_allowed(others, changed, manager, base, walkers, type_schema), told_version)
     after = release(others, changed, removed)
     if wanted:
         moment = operation_time if live is None or merged != base else (last.time if last else None)
@@ -181,9 +184,11 @@ def _last_applied(base: Object, walkers: Root, type_schema: TypeSchema) -> Node:
     return difference(fields, unchanged)
 
 
-def _refuse_conflicts(conflicts: Conflicts) -> None:
+def _refuse_conflicts(conflicts: Conflicts, told_version: str) -> None:
     if not conflicts:
         return
+    if told_version:
+        conflicts = [(replace(entry, api_version=told_version), fields) for entry, fields in conflicts]
     found = [(entry.describe(), show_path(path)) for entry, fields in conflicts for path in paths(fields)]
     found.sort()
     causes = [

@@ -123,7 +123,7 @@ def _spec(given: Obj, before: Obj | None) -> Errors:
         errors.append(field.invalid("spec.versions", versions, "must contain unique version names"))
     if sum(bool(version.get("storage")) for version in versions) != 1:
         detail = "must have exactly one version marked as storage version"
-        errors.append(field.invalid("spec.versions", spec.get("versions"), detail))
+        errors.append(field.invalid("spec.versions", versions or None, detail))
     given_names = spec.get("names") or {}
     for member in ("plural", "singular", "kind", "listKind"):
         if not given_names.get(member):

@@ -64,7 +64,7 @@ def _applied(api: Api, request: Request, old: Object, config: Any, paths: ScaleP
     resource = request.resource
     content = {} if replicas is None else wanted
     applied = managedfields.apply(
-        old,
+        _without_zero(old, paths) if replicas == 0 else old,
         {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": request.name}, **content},
         manager=request.params["fieldManager"],
         force=boolean(request.params, "force"),
@@ -72,8 +72,19 @@ def _applied(api: Api, request: Request, old: Object, config: Any, paths: ScaleP
         api_version=resource.api_version,
         subresource="scale",
         type_schema=api.schema(resource),
+        told_version="autoscaling/v1",
     )
     return meta.copy(applied)
+
+
+def _without_zero(obj: Object, paths: ScalePaths) -> Object:
+    """A Scale does not show zero replicas, so that applying zero is a change of it: leave them out."""
+    if read(obj, paths.spec) != 0:
+        return obj
+    out = meta.copy(obj)
+    *steps, last = paths.spec
+    del read(out, tuple(steps))[last]
+    return out
 
 
 def _patched(api: Api, request: Request, kind: str, scale: Object) -> Object:
