@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from wherry.api import quantity
+from wherry.api import quantity, quota
 from wherry.api.quantity import Quantity
 from wherry.api.resources import LIMITRANGES, PERSISTENTVOLUMECLAIMS, PODS
 from wherry.apiserver.admission.namespacelifecycle import forbidden
@@ -11,7 +11,6 @@ from wherry.apiserver.admission.plugin import CREATE, UPDATE, Operation, Plugin
 from wherry.apiserver.attributes import Reader
 
 _ANNOTATION = "kubernetes.io/limit-ranger"
-_ZERO = quantity.parse("0")
 
 
 class LimitRanger(Plugin):
@@ -93,7 +92,9 @@ def _claim_violations(claim: dict[str, Any], items: Iterable[dict[str, Any]]) ->
             for name, bound in (item.get("min") or {}).items():
                 yield from _below_minimum("PersistentVolumeClaim", name, bound, requests, {})
             for name, bound in (item.get("max") or {}).items():
-                if name in requests and requests[name] > quantity.parse(bound):
+                if name not in requests:
+                    yield f"maximum {name} usage per PersistentVolumeClaim is {bound}.  No request is specified"
+                elif requests[name] > quantity.parse(bound):
                     yield f"maximum {name} usage per PersistentVolumeClaim is {bound}, but request is {requests[name]}"
 
 
@@ -150,13 +151,5 @@ def _parsed(resources: dict[str, Any], field: str) -> dict[str, Quantity]:
 
 
 def _pod_sum(spec: dict[str, Any], field: str) -> dict[str, Quantity]:
-    """Sum over the containers, or take the largest init container where that is more."""
-    total: dict[str, Quantity] = {}
-    containers = [_parsed(c.get("resources") or {}, field) for c in spec.get("containers") or ()]
-    for found in containers:
-        for name, value in found.items():
-            total[name] = total.get(name, _ZERO) + value
-    for container in spec.get("initContainers") or ():
-        for name, value in _parsed(container.get("resources") or {}, field).items():
-            total[name] = max(total.get(name, _ZERO), value, key=lambda q: q.value)
-    return total
+    """Return what a pod takes as a whole, without the overhead of its runtime class."""
+    return quota.pod_amounts({**spec, "overhead": None}, field)

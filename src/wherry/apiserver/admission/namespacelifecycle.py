@@ -31,7 +31,7 @@ class NamespaceLifecycle(Plugin):
         namespace = self._reader.get(NAMESPACES, None, operation.namespace)
         if namespace is None:
             raise NotFound.of("namespaces", operation.namespace)
-        if (namespace.get("status") or {}).get("phase") == "Terminating" and not operation.subresource:
+        if (namespace.get("status") or {}).get("phase") == "Terminating":
             name = operation.name
             why = f"unable to create new content in namespace {operation.namespace} because it is being terminated"
             error = forbidden(resource, name, why)

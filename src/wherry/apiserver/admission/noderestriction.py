@@ -1,6 +1,6 @@
 """NodeRestriction: a kubelet changes its own Node, the pods bound to it, and what belongs to them, nothing else."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from cryptography import x509
@@ -19,6 +19,7 @@ from wherry.api.resources import (
 from wherry.apiserver.admission.certificates import parsed
 from wherry.apiserver.admission.namespacelifecycle import forbidden
 from wherry.apiserver.admission.plugin import CREATE, DELETE, UPDATE, Operation, Plugin
+from wherry.apiserver.admission.podreferences import references
 from wherry.apiserver.attributes import Reader
 from wherry.apiserver.authz.node import LEASE_NAMESPACE, NODE_PREFIX, NODES_GROUP, RESOURCESLICES, node_of
 
@@ -106,7 +107,7 @@ class NodeRestriction(Plugin):
         self._owner(operation, pod, node)
         if spec.get("serviceAccountName"):
             raise _no(operation, f'node "{node}" can not create pods that reference a service account')
-        for what in _references(spec):
+        for what in references(spec):
             raise _no(operation, f'node "{node}" can not create pods that reference {what}')
 
     def _owner(self, operation: Operation, pod: Object, node: str) -> None:
@@ -223,30 +224,6 @@ def _pod_status(operation: Operation, node: str) -> None:
     claims = [(found.get("status") or {}).get("resourceClaimStatuses") or [] for found in (pod, old)]
     if claims[0] != claims[1]:
         raise _no(operation, f'node "{node}" cannot update resource claim statues')
-
-
-def _references(spec: Object) -> Iterator[str]:
-    """Yield the kinds of other objects that a pod refers to."""
-    volumes = spec.get("volumes") or ()
-    projected = [source for v in volumes for source in (v.get("projected") or {}).get("sources") or ()]
-    sources = [
-        source
-        for kind in ("initContainers", "containers", "ephemeralContainers")
-        for container in spec.get(kind) or ()
-        for source in (
-            *(container.get("envFrom") or ()),
-            *((variable.get("valueFrom") or {}) for variable in container.get("env") or ()),
-        )
-    ]
-    used = [*volumes, *projected, *sources]
-    if spec.get("imagePullSecrets") or any(s.get(m) for s in used for m in ("secret", "secretRef", "secretKeyRef")):
-        yield "secrets"
-    if any(s.get(m) for s in used for m in ("configMap", "configMapRef", "configMapKeyRef")):
-        yield "configmaps"
-    if any(source.get("clusterTrustBundle") for source in projected):
-        yield "clustertrustbundles"
-    if any(volume.get("persistentVolumeClaim") for volume in volumes):
-        yield "persistentvolumeclaims"
 
 
 def _but_node_fields(claim: Object) -> Object:

@@ -5,6 +5,7 @@ from typing import Any
 from wherry.api.resources import PODS, SERVICEACCOUNTS
 from wherry.apiserver.admission.namespacelifecycle import forbidden
 from wherry.apiserver.admission.plugin import CREATE, UPDATE, Operation, Plugin
+from wherry.apiserver.admission.podreferences import references
 from wherry.apiserver.attributes import Reader
 from wherry.apiserver.names import generate
 from wherry.util import clock
@@ -114,9 +115,9 @@ def _token_volume(name: str) -> dict[str, Any]:
 def _check_mirror(operation: Operation, spec: dict[str, Any]) -> None:
     if spec.get("serviceAccountName"):
         raise forbidden(operation.resource, operation.name, "a mirror pod may not reference service accounts")
+    if "secrets" in references(spec):
+        raise forbidden(operation.resource, operation.name, "a mirror pod may not reference secrets")
     for volume in spec.get("volumes") or ():
-        if volume.get("secret"):
-            raise forbidden(operation.resource, operation.name, "a mirror pod may not reference secrets")
         for source in (volume.get("projected") or {}).get("sources") or ():
             if source.get("serviceAccountToken"):
                 why = "a mirror pod may not use ServiceAccountToken volume projections"
