@@ -1,6 +1,9 @@
-"""Defaults of the groups with a rule or two: ``apiregistration.k8s.io``, ``scheduling.k8s.io``."""
+"""Defaults of the groups with a rule or two: ``apiregistration.k8s.io``, ``node.k8s.io``,
+``scheduling.k8s.io``."""
 
 from typing import Any
+
+from wherry.api.defaults.pod_spec import round_amounts
 
 Obj = dict[str, Any]
 
@@ -18,7 +21,13 @@ def default_priority_class(obj: Obj) -> None:
         obj["preemptionPolicy"] = "PreemptLowerPriority"
 
 
+def default_runtime_class(obj: Obj) -> None:
+    """What a pod costs beyond its containers has amounts as all resources have."""
+    round_amounts((obj.get("overhead") or {}).get("podFixed"))
+
+
 DEFAULTS = {
     ("apiregistration.k8s.io", "apiservices"): default_api_service,
+    ("node.k8s.io", "runtimeclasses"): default_runtime_class,
     ("scheduling.k8s.io", "priorityclasses"): default_priority_class,
 }
