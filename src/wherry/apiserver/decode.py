@@ -27,10 +27,17 @@ class Schemas:
 
     def __init__(self, definitions: schema.Schema | None = None) -> None:
         self.definitions = definitions or schema.load()
+        self._legacy: dict[Resource, TypeSchema] = {}
+
+    def add(self, resource: Resource, type_schema: TypeSchema) -> None:
+        """Use `type_schema` for a resource that the definitions do not have."""
+        self._legacy[resource] = type_schema
 
     def of(self, resource: Resource) -> TypeSchema:
         """Return the schema of a resource's objects."""
-        return resource.custom.schema if resource.custom is not None else self.definitions.for_resource(resource)
+        if resource.custom is not None:
+            return resource.custom.schema
+        return self._legacy.get(resource) or self.definitions.for_resource(resource)
 
     def of_subresource(self, subresource: Subresource) -> TypeSchema:
         """Return the schema of what a subresource takes."""

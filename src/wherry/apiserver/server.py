@@ -11,7 +11,7 @@ from types import TracebackType
 from aiohttp import web
 
 from wherry.api.resources import CERTIFICATESIGNINGREQUESTS, SERVICES, TABLE
-from wherry.apiserver import reviewing
+from wherry.apiserver import legacy, reviewing
 from wherry.apiserver.admission.chain import Chain
 from wherry.apiserver.admission.context import AdmissionContext
 from wherry.apiserver.admission.order import standard
@@ -70,6 +70,7 @@ class ServerOptions:
     kubernetes_version: str = "1.36"
     anonymous: bool = True
     allow_privileged: bool = True
+    legacy_apis: bool = False
 
 
 class ApiServer:
@@ -100,6 +101,8 @@ class ApiServer:
         chosen = plugins(AdmissionContext(registry, schemas, self.authorizer))
         escalation = EscalationCheck(self.authorizer.rbac, self.authorizer)
         self.api = Api(registry, schemas, Chain([*chosen, escalation]), Hooks())
+        if options.legacy_apis:
+            legacy.enable(self.api)
         reviewing.register(self.api, ReviewContext(registry, self.authenticator, self.authorizer, issuer))
         self.health = Health()
         self.discovery = Discovery(self.registry, server_address=lambda: f"{options.address}:{self.port}")

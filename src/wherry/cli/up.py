@@ -18,12 +18,16 @@ from wherry.util import clock
     "--kubelet-port", type=click.IntRange(1, 65535), metavar="PORT", help="Port of the kubelet (default 10250)."
 )
 @click.option("--node-name", metavar="NODE", help="Name of this machine as a node (default: the cluster's name).")
+@click.option(
+    "--legacy-apis", is_flag=True, help="Serve removed API versions too (extensions/v1beta1, batch/v1beta1 …)."
+)
 def command(
     name: str,
     kubernetes_version: str | None,
     api_port: int | None,
     kubelet_port: int | None,
     node_name: str | None,
+    legacy_apis: bool,
 ) -> None:
     """Start a cluster, or say that it runs.
 
@@ -32,7 +36,11 @@ def command(
     """
     began = clock.monotonic()
     options = Options(
-        kubernetes_version=kubernetes_version, api_port=api_port, kubelet_port=kubelet_port, node_name=node_name
+        kubernetes_version=kubernetes_version,
+        api_port=api_port,
+        kubelet_port=kubelet_port,
+        node_name=node_name,
+        legacy_apis=legacy_apis or None,
     )
     config, started = up(name, options, lambda step, seconds: click.echo(f"  {step:<14} {seconds:6.2f} s"))
     if started:

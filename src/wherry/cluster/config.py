@@ -99,7 +99,7 @@ class ClusterConfig:
     """What makes one cluster; chosen at the first ``wherry up`` and kept from then on.
 
     `index` numbers the clusters of this machine: it picks address ranges and default ports that do not collide.
-    `node_address` is the address that the node reports and that the API server's certificate names.
+    `legacy_apis` serves removed API versions too. `node_address` is the address that the node reports and that the API server's certificate names.
     """
 
     name: str
@@ -112,6 +112,7 @@ class ClusterConfig:
     pod_cidr: str
     service_cidr: str
     cluster_domain: str = "cluster.local"
+    legacy_apis: bool = False
 
     @property
     def paths(self) -> Paths:

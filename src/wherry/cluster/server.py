@@ -46,6 +46,7 @@ def options(config: ClusterConfig, made: Credentials, *, host: str = "0.0.0.0") 
         kubelet_ca=made.authority.certificate,
         service_cidr=config.service_cidr,
         kubernetes_version=config.kubernetes_version,
+        legacy_apis=config.legacy_apis,
     )
 
 

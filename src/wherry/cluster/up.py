@@ -34,11 +34,13 @@ class Options:
         api_port: int | None = None,
         kubelet_port: int | None = None,
         node_name: str | None = None,
+        legacy_apis: bool | None = None,
     ) -> None:
         self.kubernetes_version = kubernetes_version
         self.api_port = api_port
         self.kubelet_port = kubelet_port
         self.node_name = node_name
+        self.legacy_apis = legacy_apis
 
 
 def up(name: str, options: Options, report: Report) -> tuple[ClusterConfig, bool]:
@@ -98,6 +100,7 @@ def _first(name: str, options: Options) -> ClusterConfig:
         node_address=preflight.node_address(configs.gateway(pod_cidr)),
         pod_cidr=pod_cidr,
         service_cidr=service_cidr,
+        legacy_apis=bool(options.legacy_apis),
     )
 
 
