@@ -99,7 +99,8 @@ class ClusterConfig:
     """What makes one cluster; chosen at the first ``wherry up`` and kept from then on.
 
     `index` numbers the clusters of this machine: it picks address ranges and default ports that do not collide.
-    `legacy_apis` serves removed API versions too. `node_address` is the address that the node reports and that the API server's certificate names.
+    `legacy_apis` serves removed API versions too. `node_address` is the address that the node reports and that the API
+    server's certificate names.
     """
 
     name: str
