@@ -10,7 +10,7 @@ import gzip
 import hashlib
 import logging
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
@@ -26,7 +26,8 @@ from wherry.apiserver.attributes import Attributes, Authenticator, Authorizer, U
 from wherry.apiserver.authn import impersonation, x509
 from wherry.apiserver.authz.messages import forbidden
 from wherry.apiserver.encode import Encoder, WatchEncoder
-from wherry.apiserver.flow import FlowLimits, is_long
+from wherry.apiserver.flowcontrol.control import Flow, FlowControl, is_long, list_seats
+from wherry.apiserver.flowcontrol.level import Rejected
 from wherry.apiserver.metrics import Metrics
 from wherry.apiserver.negotiate import Form
 from wherry.apiserver.paths import TEXT, Paths, Plain
@@ -40,6 +41,9 @@ log = logging.getLogger(__name__)
 
 MAX_BODY = 3 * 1024 * 1024
 _GZIP_FROM = 128 * 1024
+_PATIENCE = 15.0
+"""Seconds that a request waits for a seat: a quarter of the time that upstream gives to a request."""
+
 _COUNTED_USERS = frozenset({"admin", "kubelet", "kube-controller-manager", "kube-scheduler", "kube-proxy"})
 _STREAMED = frozenset({"log", "exec", "attach", "portforward", "proxy"})
 _JSON = "application/json"
@@ -61,7 +65,7 @@ class Frontend:
         self.authenticator = authenticator
         self.authorizer = authorizer
         self.paths = paths
-        self.flow = FlowLimits()
+        self.flow = FlowControl(api.registry)
         self.metrics = Metrics()
         self.relay = relay
         self._long: set[asyncio.Task[Any]] = set()
@@ -90,14 +94,14 @@ class Frontend:
             if target is not None:
                 user = impersonation.impersonate(user, target, attributes, self.authorizer)
                 attributes = attributes._replace(user=user)
-            decision = self.authorizer.authorize(attributes)
-            if not decision.allowed:
-                self.metrics.authorizations["denied"] += 1
-                raise forbidden(attributes, decision.reason)
-            if info.is_resource:
-                response = await self._resource(request, info, verb, params, user, warnings)
+            flow = None if is_long(verb, info.subresource) and verb != "watch" else self.flow.classify(attributes)
+            if flow is None:
+                response = await self._authorized(request, path, attributes, info, params, warnings)
             else:
-                response = self._plain(await self.paths.answer(request.method, path, params, headers))
+                response = await self._seated(flow, request, path, attributes, info, params, warnings)
+        except Rejected as error:
+            log.debug("%s %s: %s", request.method, path, error)
+            response = self._plain(_TOO_MANY)
         except StatusError as error:
             response = self._failure(error, headers, warnings)
         except Exception as error:
@@ -105,6 +109,57 @@ class Frontend:
             response = self._failure(InternalError.of(error), headers, warnings)
         self.metrics.count(verb, info, response.status, clock.monotonic() - started, response.body_length)
         return response
+
+    async def _seated(
+        self,
+        flow: Flow,
+        http: web.BaseRequest,
+        path: str,
+        attributes: Attributes,
+        info: PathInfo,
+        params: dict[str, str],
+        warnings: list[str],
+    ) -> web.StreamResponse:
+        """Answer with the seats that the request's flow gives it. Raises Rejected."""
+        level, seats = flow.level, 1
+        if attributes.verb == "list" and info.resource is not None:
+            registry, limit = self.api.registry, params.get("limit", "")
+            objects = registry.store.count(registry.prefix(info.resource, info.namespace))
+            seats = list_seats(objects, int(limit) if limit.isdigit() else 0)
+        queue = await level.enter(flow.key, flow.schema, seats, patience=_PATIENCE)
+        if attributes.verb == "watch":
+            level.leave(seats, 0.0, queue)  # the stream lasts; what it sends is counted with what is written
+            return await self._authorized(http, path, attributes, info, params, warnings, flow.headers)
+        began = clock.monotonic()
+        try:
+            response = await self._authorized(http, path, attributes, info, params, warnings)
+        except StatusError as error:
+            response = self._failure(error, http.headers, warnings)
+        finally:
+            level.leave(seats, clock.monotonic() - began, queue)
+        if isinstance(response, WholeResponse):
+            response.add_headers(flow.headers)
+        return response
+
+    async def _authorized(
+        self,
+        http: web.BaseRequest,
+        path: str,
+        attributes: Attributes,
+        info: PathInfo,
+        params: dict[str, str],
+        warnings: list[str],
+        answer_headers: Sequence[tuple[str, str]] = (),
+    ) -> web.StreamResponse:
+        decision = self.authorizer.authorize(attributes)
+        if not decision.allowed:
+            self.metrics.authorizations["denied"] += 1
+            raise forbidden(attributes, decision.reason)
+        if info.is_resource:
+            return await self._resource(
+                http, info, attributes.verb, params, attributes.user, warnings, answer_headers=answer_headers
+            )
+        return self._plain(await self.paths.answer(http.method, path, params, http.headers))
 
     async def _authenticate(self, request: web.BaseRequest) -> UserInfo:
         transport = request.transport
@@ -133,6 +188,8 @@ class Frontend:
         params: dict[str, str],
         user: UserInfo,
         warnings: list[str],
+        *,
+        answer_headers: Sequence[tuple[str, str]] = (),
     ) -> web.StreamResponse:
         resource = info.resource
         if resource is None:
@@ -149,6 +206,7 @@ class Frontend:
             user,
             params,
             warnings=warnings,
+            answer_headers=answer_headers,
             user_agent=http.headers.get(hdrs.USER_AGENT, ""),
             content_type=http.headers.get(hdrs.CONTENT_TYPE, ""),
         )
@@ -167,14 +225,10 @@ class Frontend:
                 if handler is None:
                     return await self.relay.handle(http, request, info)
                 return await self._answer(http, request, await handler(self.api, request), form)
-        self.flow.enter(exempt=True)
-        try:
-            if verb not in ("get", "list"):
-                request.body = await read_body(http)
-            assert handler is not None
-            return await self._answer(http, request, await handler(self.api, request), form)
-        finally:
-            self.flow.leave()
+        if verb not in ("get", "list"):
+            request.body = await read_body(http)
+        assert handler is not None
+        return await self._answer(http, request, await handler(self.api, request), form)
 
     @contextlib.contextmanager
     def _ended_at_stop(self, verb: str, info: PathInfo) -> Iterator[None]:
@@ -210,7 +264,8 @@ class Frontend:
 
     async def _stream(self, http: web.BaseRequest, request: Request, answer: Watched, form: Form) -> web.StreamResponse:
         encoder = WatchEncoder(self.api.registry, answer.resource, form, request.params.get("includeObject", ""))
-        response = web.StreamResponse(headers=CIMultiDict(_headers(encoder.media, request.warnings)))
+        headers = [*_headers(encoder.media, request.warnings), *request.answer_headers]
+        response = web.StreamResponse(headers=CIMultiDict(headers))
         response.enable_chunked_encoding()
         kind = (answer.resource.group, answer.resource.version, answer.resource.kind)
         await response.prepare(http)
@@ -248,6 +303,14 @@ class Frontend:
         own = {"Audit-Id": f"{random.getrandbits(128):032x}", "Cache-Control": "no-cache, private"}
         headers = ({**own, "Content-Type": plain.media} | plain.headers).items()
         return WholeResponse(plain.code, headers, plain.body)
+
+
+_TOO_MANY = Plain(
+    b"Too many requests, please try again later.\n",
+    TEXT,
+    429,
+    {"Retry-After": "1", "X-Content-Type-Options": "nosniff"},
+)
 
 
 def _attributes(user: UserInfo, verb: str, info: PathInfo, params: Mapping[str, str]) -> Attributes:

@@ -32,6 +32,7 @@ class Request:
     content_type: str = ""
     user_agent: str = ""
     warnings: list[str] = field(default_factory=list)
+    answer_headers: Sequence[tuple[str, str]] = ()
 
     @property
     def manager(self) -> str:

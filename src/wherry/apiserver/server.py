@@ -29,6 +29,7 @@ from wherry.apiserver.bootstrap import objects, rbac
 from wherry.apiserver.decode import Schemas
 from wherry.apiserver.discovery import Discovery
 from wherry.apiserver.extensions.controller import Extensions
+from wherry.apiserver.flowcontrol.control import FAMILIES as FLOW_FAMILIES
 from wherry.apiserver.health import Health
 from wherry.apiserver.http import Frontend
 from wherry.apiserver.inprocess import InProcessTransport
@@ -116,6 +117,8 @@ class ApiServer:
         self.frontend = Frontend(self.api, self.authenticator, self.authorizer, self.paths)
         self.metrics = self.frontend.metrics
         self.metrics.sources.append(partial(store_samples, registry))
+        self.metrics.sources.append(self.frontend.flow.samples)
+        self.metrics.families.update(FLOW_FAMILIES)
         self.metrics.sources.append(partial(build_info, version_info(options.kubernetes_version)))
         self.services = ServiceStorage(self.registry, options.service_cidr.split(","), options.node_ports)
         self.api.hooks.register(SERVICES, self.services.hook)
