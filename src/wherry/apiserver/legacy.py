@@ -23,6 +23,7 @@ from wherry.api.resources import (
     Resource,
 )
 from wherry.api.schema import TypeSchema
+from wherry.api.schema.types import Conformed
 from wherry.apiserver.api import Api
 from wherry.apiserver.conversion import Conversion
 
@@ -134,38 +135,41 @@ _ROWS: tuple[tuple[str, str, Resource, Shape, Shape | None], ...] = (
 differ."""
 
 
+class _OldSchema(TypeSchema):
+    """Reads the old shape into the new one, so that everything after decoding sees what it knows."""
+
+    def __init__(self, old: Resource, stored: Resource, to_new: Shape) -> None:
+        known = schema.load().for_resource(stored)
+        super().__init__(old.api_version, old.kind, known.root, known.definition)
+        self._to_new = to_new
+
+    def conform(self, obj: Object) -> Conformed:
+        """Return `obj` in the new shape; `obj` is not changed."""
+        return super().conform(self._to_new(meta.copy(obj)))
+
+
 def enable(api: Api) -> None:
     """Serve the removed versions."""
     for group, version, stored, to_new, from_new in _ROWS:
         status = {name: sub for name, sub in stored.subresources.items() if name == "status"}
-        old = replace(stored, group=group, version=version, subresources=status)
-        api.registry.add_resource(old, _conversion(old, stored, to_new, from_new))
-        api.schemas.add(old, _schema(old, stored, same_shape=from_new is None))
+        old = replace(stored, group=group, version=version, subresources=status, short_names=(), categories=())
+        api.registry.add_resource(old, _conversion(old, stored, from_new or _as_it_is))
+        api.schemas.add(old, _OldSchema(old, stored, to_new))
 
 
-def _conversion(old: Resource, stored: Resource, to_new: Shape, from_new: Shape | None) -> Conversion:
+def _conversion(old: Resource, stored: Resource, from_new: Shape) -> Conversion:
     def to_stored(obj: Object) -> Object:
         """Raises Invalid when the object does not hold as one of today."""
-        new = {**to_new(meta.copy(obj)), "apiVersion": stored.api_version}
-        conformed, _, _ = schema.load().for_resource(stored).conform(new)
-        defaults.default(stored, conformed)
+        new = {**meta.copy(obj), "apiVersion": stored.api_version}
+        defaults.default(stored, new)
         if "resourceVersion" not in obj["metadata"]:
-            strategy.prepare_create(stored, conformed)
-        errors = validation.validate_create(stored, conformed)
+            strategy.prepare_create(stored, new)
+        errors = validation.validate_create(stored, new)
         if errors:
             raise Invalid.of(old.kind, obj["metadata"].get("name", ""), errors, old.group)
-        return conformed
+        return new
 
     def from_stored(obj: Object) -> Object:
-        shaped = obj if from_new is None else from_new(obj)
-        return {**shaped, "apiVersion": old.api_version}
+        return {**from_new(obj), "apiVersion": old.api_version}
 
     return Conversion(stored, to_stored, from_stored)
-
-
-def _schema(old: Resource, stored: Resource, *, same_shape: bool) -> TypeSchema:
-    known = schema.load().for_resource(stored)
-    if same_shape:
-        return TypeSchema(old.api_version, old.kind, known.root, known.definition)
-    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    return schema.from_openapi(anything, api_version=old.api_version, kind=old.kind)
