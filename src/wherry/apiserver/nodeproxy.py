@@ -38,7 +38,8 @@ class NodeProxy:
     async def handle(self, http: web.BaseRequest, request: Request, info: PathInfo) -> web.StreamResponse:
         """Pass the request on. Raises StatusError."""
         sub = request.subresource
-        if request.verb not in request.resource.subresources[sub].verbs:
+        asks = sub == "proxy" and http.method == "OPTIONS"
+        if request.verb not in request.resource.subresources[sub].verbs and not asks:
             raise MethodNotAllowed(details={})
         obj = self._api.registry.get(request.resource, request.namespace, request.name)
         if sub == "proxy":
@@ -113,12 +114,16 @@ class NodeProxy:
         marker = f"/{request.resource.plural}/"
         head, _, tail = raw_path.partition(marker)
         prefix = f"{head}{marker}{tail.split('/', 2)[0]}/proxy"
-        rest = raw_path.removeprefix(prefix) or "/"
+        rest = raw_path.removeprefix(prefix)
+        if not rest and http.method in ("GET", "HEAD"):
+            # A page's relative links need the slash.
+            location = f"{prefix}/?{query}" if query else f"{prefix}/"
+            return web.Response(status=301, headers={"Location": location})
         if request.resource is NODES:
             base, relay = self._kubelet_url(name), self._kubelet
         else:
             base, relay = self._target(request, scheme, name, port), self._anything
-        url = URL(f"{base}".rstrip("/") + rest + (f"?{query}" if query else ""), encoded=True)
+        url = URL(f"{base}".rstrip("/") + (rest or "/") + (f"?{query}" if query else ""), encoded=True)
         headers = {
             "X-Forwarded-Uri": raw_path,
             "X-Forwarded-Host": http.headers.get("Host", ""),

@@ -20,6 +20,7 @@ from aiohttp import (
 from yarl import URL
 
 from wherry.api.errors import InternalError, ServiceUnavailable, StatusError
+from wherry.apiserver.links import LinkRewriter, relocated
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,6 @@ _HOP = frozenset(
         "upgrade",
         "host",
         "authorization",
-        "content-length",
         "accept-encoding",
     }
 )
@@ -75,7 +75,10 @@ class Relay:
     async def pass_on(
         self, http: web.BaseRequest, url: URL, *, headers: Mapping[str, str] | None = None, prefix: str = ""
     ) -> web.StreamResponse:
-        """Relay `http` to `url` in whatever way it asks for. Raises ServiceUnavailable when nobody is there."""
+        """Relay `http` to `url` in whatever way it asks for; links in answers are to go on working below `prefix`.
+
+        Raises ServiceUnavailable when nobody is there.
+        """
         upgrade = http.headers.get(hdrs.UPGRADE, "").lower()
         try:
             if upgrade == "websocket":
@@ -93,16 +96,17 @@ class Relay:
         data = http.content if http.can_read_body else None
         async with self._client().request(http.method, url, headers=sent, data=data, allow_redirects=False) as answer:
             response = web.StreamResponse(status=answer.status)
+            hosts = frozenset({url.raw_authority, http.host})
+            links = LinkRewriter(prefix, hosts) if prefix and answer.content_type == "text/html" else None
             for name, value in answer.headers.items():
-                if name.lower() not in _HOP:
-                    response.headers.add(name, _relocated(name, value, prefix))
-            if answer.content_length is not None and http.method != "HEAD":
-                response.content_length = answer.content_length
+                lower = name.lower()
+                if lower not in _HOP and not (lower == "content-length" and links is not None):
+                    response.headers.add(name, relocated(value, prefix, hosts) if lower == "location" else value)
             await response.prepare(http)
             with contextlib.suppress(ConnectionResetError):
                 async for chunk in answer.content.iter_any():
-                    await response.write(chunk)
-                await response.write_eof()
+                    await response.write(chunk if links is None else links.feed(chunk))
+                await response.write_eof(b"" if links is None else links.close())
             return response
 
     async def _websocket(self, http: web.BaseRequest, url: URL) -> web.StreamResponse:
@@ -205,10 +209,3 @@ def _refusal(status: int, message: str) -> StatusError:
     error = InternalError(f"unable to upgrade connection: {message}")
     error.status_code = status if 400 <= status < 600 else 500
     return error
-
-
-def _relocated(name: str, value: str, prefix: str) -> str:
-    """A redirect of what is proxied stays below the proxy's path."""
-    if prefix and name.lower() == "location" and value.startswith("/"):
-        return prefix + value
-    return value
