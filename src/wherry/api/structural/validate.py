@@ -82,9 +82,12 @@ def wrong_type(path: Path, shown: Any, wanted: str) -> FieldError:
 
 def _type_check(kinds: list[str], form: str, nullable: bool) -> Check:
     wanted = ",".join(kinds)
+    plain = frozenset(cls for cls, name in _NAMES.items() if name in kinds or (cls is int and "number" in kinds))
     numeric = "number" in kinds or "integer" in kinds
 
     def check(value: Any, path: Path, out: Out, old: Any) -> int:
+        if value.__class__ in plain:
+            return 1
         if value is None:
             if kinds and not nullable:
                 out.append(wrong_type(path, "null", wanted))
@@ -262,13 +265,15 @@ _COMPOSED = {"anyOf", "oneOf", "allOf", "not"}
 
 def _composition(schema: Schema) -> Check:
     any_of = [compile_check(one) for one in schema.get("anyOf") or ()]
+    # Controller generators write int-or-string in this way, too.
+    both = schema.get("anyOf") == [{"type": "integer"}, {"type": "string"}]
     one_of = [compile_check(one) for one in schema.get("oneOf") or ()]
     all_of = [compile_check(one) for one in schema.get("allOf") or ()]
     without = compile_check(schema["not"]) if isinstance(schema.get("not"), dict) else None
 
     def check(value: Any, path: Path, out: Out, old: Any) -> int:
         count = 1
-        if any_of:
+        if any_of and not (both and value.__class__ in (int, str)):
             valid, best = _alternatives(any_of, value, path, old, first=True)
             if not valid:
                 out.append(_composite(path, "must validate at least one schema (anyOf)"))
