@@ -34,12 +34,14 @@ class CertificateApproval(Plugin):
     """Source of the rules: Kubernetes ``plugin/pkg/admission/certificates/approval``."""
 
     name = "CertificateApproval"
+    resources = (CERTIFICATESIGNINGREQUESTS,)
+    operations = frozenset({UPDATE})
 
     def __init__(self, authorizer: Authorizer) -> None:
         self._authorizer = authorizer
 
     def handles(self, operation: Operation) -> bool:
-        return operation.operation == UPDATE and operation.concerns(CERTIFICATESIGNINGREQUESTS, subresource="approval")
+        return operation.subresource == "approval"
 
     async def validate(self, operation: Operation) -> None:
         signer = ((operation.old or {}).get("spec") or {}).get("signerName") or ""
@@ -52,12 +54,14 @@ class CertificateSigning(Plugin):
     """Source of the rules: Kubernetes ``plugin/pkg/admission/certificates/signing``."""
 
     name = "CertificateSigning"
+    resources = (CERTIFICATESIGNINGREQUESTS,)
+    operations = frozenset({UPDATE})
 
     def __init__(self, authorizer: Authorizer) -> None:
         self._authorizer = authorizer
 
     def handles(self, operation: Operation) -> bool:
-        return operation.operation == UPDATE and operation.concerns(CERTIFICATESIGNINGREQUESTS, subresource="status")
+        return operation.subresource == "status"
 
     async def validate(self, operation: Operation) -> None:
         new, old = operation.obj or {}, operation.old or {}
@@ -73,9 +77,11 @@ class CertificateSubjectRestriction(Plugin):
     """Source of the rules: Kubernetes ``plugin/pkg/admission/certificates/subjectrestriction``."""
 
     name = "CertificateSubjectRestriction"
+    resources = (CERTIFICATESIGNINGREQUESTS,)
+    operations = frozenset({CREATE})
 
     def handles(self, operation: Operation) -> bool:
-        return operation.operation == CREATE and operation.concerns(CERTIFICATESIGNINGREQUESTS)
+        return not operation.subresource
 
     async def validate(self, operation: Operation) -> None:
         spec = (operation.obj or {}).get("spec") or {}

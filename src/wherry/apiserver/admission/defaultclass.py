@@ -18,12 +18,14 @@ class DefaultStorageClass(Plugin):
     youngest is taken."""
 
     name = "DefaultStorageClass"
+    resources = (PERSISTENTVOLUMECLAIMS,)
+    operations = frozenset({CREATE})
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
     def handles(self, operation: Operation) -> bool:
-        return operation.operation == CREATE and operation.concerns(PERSISTENTVOLUMECLAIMS)
+        return not operation.subresource
 
     async def admit(self, operation: Operation) -> None:
         claim = operation.obj
@@ -42,12 +44,14 @@ class DefaultIngressClass(Plugin):
     """Source of the rules: Kubernetes ``plugin/pkg/admission/network/defaultingressclass``."""
 
     name = "DefaultIngressClass"
+    resources = (INGRESSES,)
+    operations = frozenset({CREATE})
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
     def handles(self, operation: Operation) -> bool:
-        return operation.operation == CREATE and operation.concerns(INGRESSES)
+        return not operation.subresource
 
     async def admit(self, operation: Operation) -> None:
         ingress = operation.obj

@@ -11,9 +11,11 @@ class DefaultTolerationSeconds(Plugin):
     """Source of the rules: Kubernetes ``plugin/pkg/admission/defaulttolerationseconds``."""
 
     name = "DefaultTolerationSeconds"
+    resources = (PODS,)
+    operations = frozenset({CREATE, UPDATE})
 
     def handles(self, operation: Operation) -> bool:
-        return operation.operation in (CREATE, UPDATE) and operation.concerns(PODS)
+        return not operation.subresource
 
     async def admit(self, operation: Operation) -> None:
         if operation.obj is None:

@@ -17,19 +17,21 @@ class LimitRanger(Plugin):
     """Source of the rules: Kubernetes ``plugin/pkg/admission/limitranger``."""
 
     name = "LimitRanger"
+    resources = (
+        PODS,
+        PERSISTENTVOLUMECLAIMS,
+    )
+    operations = frozenset({CREATE, UPDATE})
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
     def handles(self, operation: Operation) -> bool:
-        if operation.operation == CREATE:
-            concerned = operation.concerns(PODS, PERSISTENTVOLUMECLAIMS)
-        else:
-            # a pod's resources change only by a resize
-            concerned = operation.operation == UPDATE and (
-                operation.concerns(PERSISTENTVOLUMECLAIMS) or operation.concerns(PODS, subresource="resize")
-            )
-        return concerned and bool(self._reader.list(LIMITRANGES, operation.namespace))
+        # A pod's resources change only by a resize.
+        resized = operation.operation == UPDATE and operation.resource is PODS
+        if operation.subresource != ("resize" if resized else ""):
+            return False
+        return bool(self._reader.list(LIMITRANGES, operation.namespace))
 
     async def admit(self, operation: Operation) -> None:
         if operation.obj is not None and operation.operation == CREATE and operation.concerns(PODS):

@@ -13,12 +13,10 @@ class NamespaceLifecycle(Plugin):
     """Source of the rules: apiserver ``plugin/namespace/lifecycle``."""
 
     name = "NamespaceLifecycle"
+    operations = frozenset({CREATE, DELETE})
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-
-    def handles(self, operation: Operation) -> bool:
-        return operation.operation in (CREATE, DELETE)
 
     async def admit(self, operation: Operation) -> None:
         resource = operation.resource

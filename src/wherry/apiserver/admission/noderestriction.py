@@ -52,25 +52,34 @@ class NodeRestriction(Plugin):
     ``system:nodes`` only."""
 
     name = "NodeRestriction"
+    resources = (
+        PODS,
+        NODES,
+        PERSISTENTVOLUMECLAIMS,
+        SERVICEACCOUNTS,
+        LEASES,
+        CSINODES,
+        RESOURCESLICES,
+        CERTIFICATESIGNINGREQUESTS,
+    )
+    operations = frozenset({CREATE, UPDATE, DELETE})
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._checks: Mapping[tuple[str, str], Check] = {
-            (resource.group, resource.plural): check
-            for resource, check in (
-                (PODS, self._pod),
-                (NODES, self._node),
-                (PERSISTENTVOLUMECLAIMS, self._claim),
-                (SERVICEACCOUNTS, self._token),
-                (LEASES, self._lease),
-                (CSINODES, self._csinode),
-                (RESOURCESLICES, self._slice),
-                (CERTIFICATESIGNINGREQUESTS, self._request),
-            )
-        }
+        checks: tuple[Check, ...] = (
+            self._pod,
+            self._node,
+            self._claim,
+            self._token,
+            self._lease,
+            self._csinode,
+            self._slice,
+            self._request,
+        )
+        self._checks = {(r.group, r.plural): check for r, check in zip(self.resources, checks, strict=True)}
 
     def handles(self, operation: Operation) -> bool:
-        return NODES_GROUP in operation.user.groups and operation.operation in (CREATE, UPDATE, DELETE)
+        return NODES_GROUP in operation.user.groups
 
     async def admit(self, operation: Operation) -> None:
         node = node_of(operation.user)
@@ -78,9 +87,7 @@ class NodeRestriction(Plugin):
             return
         if not node:
             raise _no(operation, f'could not determine node from user "{operation.user.name}"')
-        check = self._checks.get((operation.resource.group, operation.resource.plural))
-        if check is not None:
-            check(operation, node)
+        self._checks[operation.resource.group, operation.resource.plural](operation, node)
 
     def _pod(self, operation: Operation, node: str) -> None:
         if operation.subresource == "status":

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from wherry.api.resources import Resource
 from wherry.apiserver.attributes import UserInfo
@@ -48,9 +48,15 @@ class Operation:
 
 
 class Plugin:
-    """A plugin overrides what it takes part in. Both raise StatusError (mostly Forbidden) to refuse."""
+    """A plugin overrides what it takes part in. Both raise StatusError (mostly Forbidden) to refuse.
+
+    It is asked about its `operations` on its `resources` (any version of them; none: all) and those of their
+    subresources for which `handles` says so.
+    """
 
     name = ""
+    resources: ClassVar[tuple[Resource, ...]] = ()
+    operations: ClassVar[frozenset[str]] = frozenset({CREATE, UPDATE, DELETE, CONNECT})
 
     async def admit(self, operation: Operation) -> None:
         """Change ``operation.obj`` in place (mutating phase)."""

@@ -12,15 +12,15 @@ class PodTopologyLabels(Plugin):
     """Source of the rules: Kubernetes ``plugin/pkg/admission/podtopologylabels``. Labels that the pod has stay."""
 
     name = "PodTopologyLabels"
+    resources = (PODS,)
+    operations = frozenset({CREATE, UPDATE})
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
     def handles(self, operation: Operation) -> bool:
-        if operation.operation == CREATE:
-            return operation.concerns(PODS)
         # A binding comes as the update of the pod that it makes.
-        return operation.operation == UPDATE and operation.concerns(PODS, subresource="binding")
+        return operation.subresource == ("" if operation.operation == CREATE else "binding")
 
     async def admit(self, operation: Operation) -> None:
         pod = operation.obj

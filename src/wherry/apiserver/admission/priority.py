@@ -14,12 +14,17 @@ class Priority(Plugin):
     """Source of the rules: Kubernetes ``plugin/pkg/admission/priority``."""
 
     name = "Priority"
+    resources = (
+        PODS,
+        PRIORITYCLASSES,
+    )
+    operations = frozenset({CREATE, UPDATE})
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
     def handles(self, operation: Operation) -> bool:
-        return operation.operation in (CREATE, UPDATE) and operation.concerns(PODS, PRIORITYCLASSES)
+        return not operation.subresource
 
     async def admit(self, operation: Operation) -> None:
         if operation.obj is None or not operation.concerns(PODS):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 
-from wherry.api import managedfields, quantity, quota
+from wherry.api import managedfields, meta, quantity, quota
 from wherry.api.errors import Forbidden
 from wherry.api.meta import Object
 from wherry.api.quantity import Quantity
@@ -12,6 +12,7 @@ from wherry.api.resources import PERSISTENTVOLUMECLAIMS, PODS, RESOURCEQUOTAS, S
 from wherry.apiserver.admission.context import AdmissionContext
 from wherry.apiserver.admission.namespacelifecycle import forbidden
 from wherry.apiserver.admission.plugin import CREATE, UPDATE, Operation, Plugin
+from wherry.apiserver.admission.stale import Stale
 from wherry.store.protocol import Mismatch
 from wherry.util import clock
 
@@ -31,16 +32,20 @@ class ResourceQuota(Plugin):
     """
 
     name = "ResourceQuota"
+    operations = frozenset({CREATE, UPDATE})
 
     def __init__(self, context: AdmissionContext) -> None:
         self._registry = context.registry
         self._schema = context.schemas.of(RESOURCEQUOTAS)
         self._reset = managedfields.reset_fields(RESOURCEQUOTAS, "status")
+        self._stale = Stale(context.registry, RESOURCEQUOTAS)
+        self._limited: frozenset[str] = frozenset()
 
     def handles(self, operation: Operation) -> bool:
-        if not operation.namespace or not self._registry.list(RESOURCEQUOTAS, operation.namespace):
-            return False
-        return _is_charged(operation)
+        if self._stale.value:
+            self._stale.renew()
+            self._limited = frozenset(meta.namespace(found) for found in self._registry.list(RESOURCEQUOTAS))
+        return operation.namespace in self._limited and _is_charged(operation)
 
     async def validate(self, operation: Operation) -> None:
         names = [found["metadata"]["name"] for found in self._registry.list(RESOURCEQUOTAS, operation.namespace)]

@@ -15,12 +15,14 @@ class RuntimeClass(Plugin):
     """Source of the rules: Kubernetes ``plugin/pkg/admission/runtimeclass``."""
 
     name = "RuntimeClass"
+    resources = (PODS,)
+    operations = frozenset({CREATE})
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
     def handles(self, operation: Operation) -> bool:
-        return operation.operation == CREATE and operation.concerns(PODS)
+        return not operation.subresource
 
     async def admit(self, operation: Operation) -> None:
         found = self._class(operation)

@@ -29,14 +29,14 @@ class ServiceAccount(Plugin):
     """
 
     name = "ServiceAccount"
+    resources = (PODS,)
+    operations = frozenset({CREATE, UPDATE})
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
     def handles(self, operation: Operation) -> bool:
-        return (operation.operation == CREATE and operation.concerns(PODS)) or (
-            operation.operation == UPDATE and operation.concerns(PODS, subresource="ephemeralcontainers")
-        )
+        return operation.subresource == ("" if operation.operation == CREATE else "ephemeralcontainers")
 
     async def admit(self, operation: Operation) -> None:
         pod = operation.obj

@@ -17,11 +17,15 @@ class StorageObjectInUseProtection(Plugin):
     """New claims, volumes and classes of volume attributes get the finalizer that keeps them in use."""
 
     name = "StorageObjectInUseProtection"
+    resources = (
+        PERSISTENTVOLUMECLAIMS,
+        PERSISTENTVOLUMES,
+        VOLUMEATTRIBUTESCLASSES,
+    )
+    operations = frozenset({CREATE})
 
     def handles(self, operation: Operation) -> bool:
-        return operation.operation == CREATE and operation.concerns(
-            PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, VOLUMEATTRIBUTESCLASSES
-        )
+        return not operation.subresource
 
     async def admit(self, operation: Operation) -> None:
         if operation.obj is None:
@@ -35,12 +39,14 @@ class PersistentVolumeClaimResize(Plugin):
     """A claim grows only where it is bound and its storage class allows it."""
 
     name = "PersistentVolumeClaimResize"
+    resources = (PERSISTENTVOLUMECLAIMS,)
+    operations = frozenset({UPDATE})
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
     def handles(self, operation: Operation) -> bool:
-        return operation.operation == UPDATE and operation.concerns(PERSISTENTVOLUMECLAIMS)
+        return not operation.subresource
 
     async def validate(self, operation: Operation) -> None:
         claim, old = operation.obj, operation.old

@@ -10,9 +10,11 @@ class TaintNodesByCondition(Plugin):
     """Source of the rules: Kubernetes ``plugin/pkg/admission/nodetaint``."""
 
     name = "TaintNodesByCondition"
+    resources = (NODES,)
+    operations = frozenset({CREATE})
 
     def handles(self, operation: Operation) -> bool:
-        return operation.operation == CREATE and operation.concerns(NODES)
+        return not operation.subresource
 
     async def admit(self, operation: Operation) -> None:
         if operation.obj is None:

@@ -23,15 +23,15 @@ class EscalationCheck(Plugin):
     """The last step of the mutating phase, before RBAC objects are validated: refuses writes that would escalate."""
 
     name = "RBACEscalationCheck"
+    resources = (ROLES, CLUSTERROLES, ROLEBINDINGS, CLUSTERROLEBINDINGS)
+    operations = frozenset({CREATE, UPDATE})
 
     def __init__(self, rbac: RBAC, authorizer: Authorizer) -> None:
         self._rbac = rbac
         self._authorizer = authorizer
 
     def handles(self, operation: Operation) -> bool:
-        return operation.operation in (CREATE, UPDATE) and operation.concerns(
-            ROLES, CLUSTERROLES, ROLEBINDINGS, CLUSTERROLEBINDINGS
-        )
+        return not operation.subresource
 
     async def admit(self, operation: Operation) -> None:
         if operation.obj is None:

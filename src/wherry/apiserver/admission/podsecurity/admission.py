@@ -26,23 +26,16 @@ from wherry.apiserver.attributes import Reader
 from wherry.util import clock
 
 _PODTEMPLATES = builtin("", "v1", "podtemplates")
-_TEMPLATES = {
-    (resource.group, resource.plural): path
-    for path, resources in {
-        ("template",): (_PODTEMPLATES,),
-        ("spec", "template"): (
-            REPLICATIONCONTROLLERS,
-            REPLICASETS,
-            DEPLOYMENTS,
-            DAEMONSETS,
-            STATEFULSETS,
-            JOBS,
-        ),
-        ("spec", "jobTemplate", "spec", "template"): (CRONJOBS,),
-    }.items()
-    for resource in resources
+_WORKLOADS = {
+    _PODTEMPLATES: ("template",),
+    **dict.fromkeys(
+        (REPLICATIONCONTROLLERS, REPLICASETS, DEPLOYMENTS, DAEMONSETS, STATEFULSETS, JOBS), ("spec", "template")
+    ),
+    CRONJOBS: ("spec", "jobTemplate", "spec", "template"),
 }
-_HANDLED = frozenset({*_TEMPLATES, ("", "pods"), ("", "namespaces")})
+"""Where the pod template of a workload is."""
+
+_TEMPLATES = {(resource.group, resource.plural): path for resource, path in _WORKLOADS.items()}
 _IGNORED = frozenset({"exec", "attach", "binding", "eviction", "log", "portforward", "proxy", "status"})
 _MAX_PODS, _TIME_LIMIT = 3000, 1.0
 _SECCOMP_PREFIX = "container.seccomp.security.alpha.kubernetes.io/"
@@ -54,14 +47,14 @@ class PodSecurity(Plugin):
     workloads that would make such pods only warned about."""
 
     name = "PodSecurity"
+    resources = (PODS, NAMESPACES, *_WORKLOADS)
+    operations = frozenset({CREATE, UPDATE})
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
     def handles(self, operation: Operation) -> bool:
         resource = operation.resource
-        if (resource.group, resource.plural) not in _HANDLED or operation.operation not in (CREATE, UPDATE):
-            return False
         if resource.plural == "namespaces":
             return not operation.subresource
         if operation.subresource and (resource.plural != "pods" or operation.subresource in _IGNORED):

@@ -21,6 +21,7 @@ from wherry.apiserver.admission.expressions import (
 from wherry.apiserver.admission.forms import Form, form_of
 from wherry.apiserver.admission.matching import Criteria, is_exempt
 from wherry.apiserver.admission.plugin import Operation
+from wherry.apiserver.admission.stale import Stale
 
 Object = dict[str, Any]
 
@@ -149,7 +150,7 @@ class Policies(Generic[P]):
         self._policies, self._bindings = resources
         self._compile = compiled
         self._common = common
-        self._known: tuple[int, int] = (-1, -1)
+        self._stale = Stale(context.registry, *resources)
         self._bound: list[tuple[P, list[Binding]]] = []
 
     def concern(self, operation: Operation) -> bool:
@@ -157,9 +158,9 @@ class Policies(Generic[P]):
         return bool(self._all()) and not is_exempt(operation)
 
     def _all(self) -> list[tuple[P, list[Binding]]]:
-        registry = self._context.registry
-        versions = (registry.version(self._policies), registry.version(self._bindings))
-        if self._known != versions:
+        if self._stale.value:
+            self._stale.renew()
+            registry = self._context.registry
             bindings: dict[str, list[Binding]] = {}
             for found in sorted(registry.list(self._bindings), key=meta.name):
                 bindings.setdefault(found["spec"].get("policyName") or "", []).append(Binding.of(found))
@@ -168,7 +169,6 @@ class Policies(Generic[P]):
                 for found in sorted(registry.list(self._policies), key=meta.name)
                 if meta.name(found) in bindings
             ]
-            self._known = versions
         return self._bound
 
     async def invocations(self, operation: Operation) -> list[Invocation[P]]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from wherry.api import meta
 from wherry.api.resources import Resource
 from wherry.apiserver.admission.context import AdmissionContext
 from wherry.apiserver.admission.expressions import Expression, ExpressionError, Values, conditions, meets
@@ -11,6 +12,7 @@ from wherry.apiserver.admission.forms import Form, form_of
 from wherry.apiserver.admission.matching import Criteria, is_exempt
 from wherry.apiserver.admission.namespacelifecycle import forbidden
 from wherry.apiserver.admission.plugin import Operation
+from wherry.apiserver.admission.stale import Stale
 
 Object = dict[str, Any]
 
@@ -58,19 +60,18 @@ class Hooks:
     def __init__(self, context: AdmissionContext, resource: Resource) -> None:
         self._context = context
         self._resource = resource
-        self._known: tuple[int, list[Hook]] = (-1, [])
+        self._stale = Stale(context.registry, resource)
+        self._hooks: list[Hook] = []
 
     def all(self) -> list[Hook]:
         """Return all webhooks."""
-        registry = self._context.registry
-        version = registry.version(self._resource)
-        if self._known[0] != version:
-            hooks = []
-            for found in sorted(registry.list(self._resource), key=lambda c: c["metadata"]["name"]):
-                name = found["metadata"]["name"]
-                hooks += [Hook.of(name, hook, index) for index, hook in enumerate(found.get("webhooks") or ())]
-            self._known = (version, hooks)
-        return self._known[1]
+        if self._stale.value:
+            self._stale.renew()
+            self._hooks = []
+            for found in sorted(self._context.registry.list(self._resource), key=meta.name):
+                name = meta.name(found)
+                self._hooks += [Hook.of(name, hook, index) for index, hook in enumerate(found.get("webhooks") or ())]
+        return self._hooks
 
     def concern(self, operation: Operation) -> bool:
         """Tell quickly whether some webhook may have to be asked."""
