@@ -17,7 +17,7 @@ from wherry.api.resources import (
     builtin,
 )
 from wherry.apiserver.api import Api
-from wherry.apiserver.extensions.names import FINALIZER
+from wherry.apiserver.extensions.names import FINALIZER, terminating
 from wherry.apiserver.handlers.writing import durable, remove
 from wherry.apiserver.request import Request
 from wherry.store.protocol import Mismatch, Record
@@ -156,6 +156,8 @@ def _marked(resource: Resource, old: Object, options: DeleteOptions) -> Object |
     """Return `old` marked as being deleted, `old` itself when it can go at once, None when nothing is to be done."""
     if resource is NAMESPACES:
         return _marked_namespace(old, options)
+    if resource is CUSTOMRESOURCEDEFINITIONS and not old["metadata"].get("deletionTimestamp"):
+        return _marked_definition(old)
     new = {**old, "metadata": dict(old["metadata"])}
     metadata = new["metadata"]
     graceful = False
@@ -165,16 +167,12 @@ def _marked(resource: Resource, old: Object, options: DeleteOptions) -> Object |
             return None
         graceful = state
     finalizers = wanted_finalizers(resource, metadata.get("finalizers") or [], options)
-    if resource is CUSTOMRESOURCEDEFINITIONS and not metadata.get("deletionTimestamp") and FINALIZER not in finalizers:
-        finalizers = [*finalizers, FINALIZER]
     _set_finalizers(metadata, finalizers)
     if graceful:
         return new
     if not finalizers:
         return old
     _mark(metadata)
-    if resource is CUSTOMRESOURCEDEFINITIONS:
-        _mark_terminating(new)
     return new
 
 
@@ -254,16 +252,15 @@ def _marked_namespace(old: Object, options: DeleteOptions) -> Object:
     return {**old, "metadata": metadata, "status": {**(old.get("status") or {}), "phase": "Terminating"}}
 
 
-def _mark_terminating(new: Object) -> None:
-    status = dict(new.get("status") or {})
-    status["conditions"] = meta.with_condition(
-        status.get("conditions") or (),
-        {
-            "type": "Terminating",
-            "status": "True",
-            "reason": "InstanceDeletionPending",
-            "message": "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
-        },
-        now=clock.timestamp(),
-    )
-    new["status"] = status
+def _marked_definition(old: Object) -> Object:
+    """Definitions are marked in a way of their own: their objects go first, whatever else is asked for."""
+    metadata = dict(old["metadata"])
+    metadata["deletionTimestamp"] = now = clock.timestamp()
+    if FINALIZER not in (metadata.get("finalizers") or ()):
+        metadata["finalizers"] = [*(metadata.get("finalizers") or ()), FINALIZER]
+    pending = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon"
+    return {
+        **old,
+        "metadata": metadata,
+        "status": terminating(old, "True", "InstanceDeletionPending", pending, now=now),
+    }

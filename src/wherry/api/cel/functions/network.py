@@ -37,12 +37,9 @@ def _parse_url(text: str) -> Url:
     message = f'parse "{text}": invalid URI for request'
     try:
         parts = urlsplit(text)
-        bad = not text or (not parts.scheme and not text.startswith("/")) or (parts.scheme and not _rooted(text, parts))
-        if (
-            bad
-            or any(ord(char) < 33 or ord(char) == 127 for char in text)
-            or ("[" in parts.netloc and "]" not in parts.netloc)
-        ):
+        rooted = _rooted(text, parts) if parts.scheme else text.startswith("/")
+        control = any(ord(char) < 32 or ord(char) == 127 for char in text)
+        if not rooted or control or " " in parts.netloc or ("[" in parts.netloc and "]" not in parts.netloc):
             raise EvalError(f"URL parse error during conversion from string: {message}")
     except ValueError:
         raise EvalError(f"URL parse error during conversion from string: {message}") from None
