@@ -11,11 +11,11 @@ from collections.abc import Iterable, Sequence
 from wherry.api import meta
 from wherry.api.meta import Object
 from wherry.api.resources import NODES, PODS
+from wherry.api.selectors.nodes import tolerates
 from wherry.client.cache import by_node
 from wherry.client.events import NORMAL
 from wherry.controllers.controller import Controller
 from wherry.controllers.disruptions import mark_and_delete
-from wherry.controllers.nodefit import tolerates
 from wherry.controllers.nodetaints import NO_EXECUTE, taints_of
 from wherry.util import clock
 

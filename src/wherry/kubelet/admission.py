@@ -1,9 +1,10 @@
 """Whether a pod may run on this node at all; what was rejected fails and is not tried again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from wherry.api import meta, quantity
-from wherry.kubelet import resources, sandboxes
+from wherry.api.selectors import nodes
+from wherry.kubelet import podspec, resources, sandboxes
 from wherry.kubelet.status import Failure
 
 SAFE_SYSCTLS = (
@@ -26,19 +27,59 @@ def admit(
     pod: meta.Object,
     others: Sequence[meta.Object],
     *,
+    node: meta.Object | None,
     allocatable: Mapping[str, str],
-    node_labels: Mapping[str, str],
     allowed_sysctls: Sequence[str] = (),
 ) -> Failure | None:
-    """Return why a pod cannot run on this node, None when it can. `others` are the pods that run here already."""
+    """Return why a pod cannot run on this node, None when it can.
+
+    `others` are the pods that run here already; `node` is the Node, None while it is not known (its labels and taints
+    do not count then). Source of the rules: kubernetes ``pkg/kubelet/lifecycle/predicate.go``.
+    """
     for name in sandboxes.sysctls_of(pod):
         if name not in SAFE_SYSCTLS and not _listed(name, allowed_sysctls):
-            return Failure("SysctlForbidden", f'Pod was rejected: forbidden sysctl: "{name}" not allowlisted')
-    selector = pod["spec"].get("nodeSelector") or {}
-    if any(node_labels.get(key) != value for key, value in selector.items()):
-        text = "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"
-        return Failure("NodeAffinity", f"Pod was rejected: {text}")
-    return _fit(pod, others, allocatable)
+            return _rejected("SysctlForbidden", f'forbidden sysctl: "{name}" not allowlisted')
+    failure = _fit(pod, others, allocatable)
+    if failure is not None or node is None:
+        return failure
+    if not nodes.selects_node(pod["spec"], node):
+        return _predicate("NodeAffinity", "node(s) didn't match Pod's node affinity/selector")
+    if _ports_taken(pod, others):
+        return _predicate("NodePorts", "node(s) didn't have free ports for the requested pod ports")
+    taints = (node.get("spec") or {}).get("taints") or ()
+    tolerations = pod["spec"].get("tolerations") or ()
+    found = () if podspec.is_mirror(pod) else nodes.untolerated(taints, tolerations, effects=("NoExecute",))
+    if found:
+        shown = f"{{{found[0]['key']}: {found[0].get('value', '')}}}"
+        return _predicate("TaintToleration", f"node(s) had untolerated taint {shown}")
+    return None
+
+
+def _rejected(reason: str, message: str) -> Failure:
+    return Failure(reason, f"Pod was rejected: {message}", rejected=True)
+
+
+def _predicate(name: str, message: str) -> Failure:
+    return _rejected(name, f"Predicate {name} failed: {message}")
+
+
+def _host_ports(pod: meta.Object) -> Iterator[tuple[str, str, int]]:
+    """Yield address, protocol and number of the ports of the host that a pod wants."""
+    sidecars = (entry for entry in podspec.init_containers(pod) if podspec.is_sidecar(entry))
+    for container in (*podspec.containers(pod), *sidecars):
+        for port in container.get("ports") or ():
+            if port.get("hostPort"):
+                yield port.get("hostIP") or "0.0.0.0", port.get("protocol", "TCP"), port["hostPort"]
+
+
+def _ports_taken(pod: meta.Object, others: Sequence[meta.Object]) -> bool:
+    wanted = list(_host_ports(pod))
+    return bool(wanted) and any(
+        mine[1:] == its[1:] and (mine[0] == its[0] or "0.0.0.0" in (mine[0], its[0]))
+        for other in others
+        for its in _host_ports(other)
+        for mine in wanted
+    )
 
 
 def _listed(name: str, patterns: Sequence[str]) -> bool:
@@ -62,4 +103,4 @@ def _fit(pod: meta.Object, others: Sequence[meta.Object], allocatable: Mapping[s
 
 def _out_of(name: str, asked: int, used: int, capacity: int) -> Failure:
     text = f"Node didn't have enough resource: {name}, requested: {asked}, used: {used}, capacity: {capacity}"
-    return Failure(f"OutOf{name}", f"Pod was rejected: {text}")
+    return _rejected(f"OutOf{name}", text)

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Mapping
 
 from wherry.api import meta
-from wherry.api.resources import PODS, SERVICES
+from wherry.api.resources import NODES, PODS, SERVICES
 from wherry.client.client import Client
 from wherry.client.events import EventRecorder
 from wherry.client.informer import InformerFactory
@@ -71,6 +71,7 @@ class Kubelet:
         self._recorder = EventRecorder(client, "kubelet", config.node_name)
         self._pod_informer = informers.informer(PODS, field_selector=f"spec.nodeName={config.node_name}")
         self._service_informer = informers.informer(SERVICES)
+        self._node_informer = informers.informer(NODES, field_selector=f"metadata.name={config.node_name}")
 
     async def run(self) -> None:
         """Register the node and drive its pods until cancelled."""
@@ -141,6 +142,7 @@ class Kubelet:
             hostname=socket.gethostname(),
             node_memory=self._machine.memory,
             allocatable=allocatable,
+            node=lambda: self._node_informer.lister.get(config.node_name),
             starts=asyncio.Semaphore(config.max_parallel_starts),
         )
 

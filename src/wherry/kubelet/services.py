@@ -27,7 +27,7 @@ from wherry.runtime.protocol import Runtime
 class NodeServices:
     """One node's parts, as a worker needs them. `services` lists the cluster's Services; `allocatable` is the node's;
     `hostname` its own; `node_memory` its bytes. `cgroups` is None where nothing is to be limited (tests).
-    `others` returns the node's other pods that have not ended."""
+    `node` returns the Node (None while it is not known), `others` its other pods that have not ended."""
 
     config: KubeletConfig
     client: Client
@@ -48,5 +48,6 @@ class NodeServices:
     hostname: str = ""
     node_memory: int = 0
     allocatable: Mapping[str, str] = field(default_factory=dict)
+    node: Callable[[], meta.Object | None] = lambda: None
     others: Callable[[meta.Object], list[meta.Object]] = lambda pod: []
     starts: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(8))

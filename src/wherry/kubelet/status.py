@@ -26,10 +26,14 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a pod failed as a whole: ``status.reason`` and ``status.message`` (DeadlineExceeded, Evicted …)."""
+    """Why a pod failed as a whole: ``status.reason`` and ``status.message`` (DeadlineExceeded, Evicted …).
+
+    A `rejected` pod was never let in: it has no containers to tell of.
+    """
 
     reason: str
     message: str
+    rejected: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +72,7 @@ def pod_status(pod: meta.Object, seen: Observed) -> dict[str, Any]:
     if seen.pod_ips:
         result["podIP"] = seen.pod_ips[0]
         result["podIPs"] = [{"ip": ip} for ip in seen.pod_ips]
-    for kind, key in _STATUS_LISTS.items():
+    for kind, key in _STATUS_LISTS.items() if seen.failure is None or not seen.failure.rejected else ():
         if pod["spec"].get(kind):
             result[key] = [_container_status(pod, kind, c, seen) for c in pod["spec"][kind]]
     result["phase"] = pod_phase(pod, result, stopped=seen.stopped)

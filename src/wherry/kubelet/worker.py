@@ -11,7 +11,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from wherry.api import errors, meta
-from wherry.api.resources import PODS
+from wherry.api.resources import NODES, PODS
 from wherry.images.protocol import Image
 from wherry.kubelet import admission, cgroups, podspec, sandboxes, stopping, termination
 from wherry.kubelet.crashes import EventBackoff
@@ -130,25 +130,30 @@ class PodWorker:
             return None
         self._check_deadline()
         if self._failure is None and not self._adopted:
-            self._failure = self._rejected()
+            self._failure = await self._rejected()
             self._adopted = True
         if self._failure is not None or podspec.is_terminal(self.pod):
             await self._finish()
             return None
         return await self._sync()
 
-    def _rejected(self) -> Failure | None:
-        config = self._services.config
-        failure = admission.admit(
-            self.pod,
-            self._services.others(self.pod),
-            allocatable=self._services.allocatable,
-            node_labels=config.node_labels,
-            allowed_sysctls=config.allowed_sysctls,
-        )
+    async def _rejected(self) -> Failure | None:
+        failure = self._admit(self._services.node())
+        if failure is not None and failure.reason in ("NodeAffinity", "TaintToleration"):
+            # The scheduler may have seen a later state of the node than this process.
+            failure = self._admit(await self._services.client.get(NODES, self._services.config.node_name))
         if failure is not None:
             self._services.events.warning(self.pod, failure.reason, failure.message)
         return failure
+
+    def _admit(self, node: meta.Object | None) -> Failure | None:
+        return admission.admit(
+            self.pod,
+            self._services.others(self.pod),
+            node=node,
+            allocatable=self._services.allocatable,
+            allowed_sysctls=self._services.config.allowed_sysctls,
+        )
 
     def _check_deadline(self) -> None:
         if self._failure is None and (left := self._deadline()) is not None and left <= 0:
