@@ -37,6 +37,7 @@ from wherry.controllers.servicecidr import ServiceCIDRController
 from wherry.controllers.statefulset import StatefulSetController
 from wherry.controllers.tainteviction import TaintEvictionController
 from wherry.controllers.ttlafterfinished import TTLAfterFinishedController
+from wherry.controllers.validatingadmissionpolicy import ValidatingAdmissionPolicyStatusController
 from wherry.controllers.volumeprotection import (
     ClaimProtectionController,
     VolumeAttributesClassProtectionController,
@@ -55,6 +56,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     JobController,
     CronJobController,
     TTLAfterFinishedController,
+    ValidatingAdmissionPolicyStatusController,
     EndpointsController,
     EndpointSliceController,
     EndpointSliceMirroringController,
