@@ -8,10 +8,14 @@ from wherry.api.errors import BadRequest, NotAcceptable
 from wherry.api.printers.text import age
 from wherry.api.resources import Resource
 from wherry.apiserver import negotiate
+from wherry.apiserver.decode import MEDIA_TYPES
 from wherry.apiserver.negotiate import Form
 
 Object = dict[str, Any]
 
+
+_CREATED_ONLY = frozenset({"create"})
+"""Reviews and the like: answered, not kept."""
 
 SCALES = Resource("autoscaling", "v1", "scales", "scale", "Scale", True, frozenset())
 """Stands for the objects of ``scale`` subresources."""
@@ -38,9 +42,11 @@ def partial(obj: Object, version: str = "v1") -> Object:
 
 
 def transform(form: Form, resource: Resource | None, obj: Object, include: str) -> Object:
-    """Return one object as `form` asks. A Status stays what it is."""
+    """Return one object as `form` asks. A Status stays what it is; what can only be created has no table."""
     if resource is None or obj.get("kind") == "Status":
         return obj
+    if form.kind == negotiate.TABLE and resource.verbs == _CREATED_ONLY:
+        raise NotAcceptable(f"only the following media types are accepted: {MEDIA_TYPES}")
     if form.kind == negotiate.PARTIAL_LIST:
         raise NotAcceptable(
             f"you requested PartialObjectMetadataList, but the requested object is not a list (*core.{resource.kind})"
