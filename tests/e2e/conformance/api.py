@@ -113,7 +113,13 @@ class Api:
         return answer
 
     def call(
-        self, method: str, path: str, body: Any = None, *, headers: dict[str, str] | None = None, **params: str
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        headers: dict[str, str] | None = None,
+        **params: str,
     ) -> Any:
         """Send one request and return the object answered. Raises Refused."""
         answer = self.raw(method, path, body, headers=headers, **params)
@@ -126,19 +132,19 @@ class Api:
         return found
 
     def get(self, path: str, **params: str) -> Any:
-        return self.call("GET", path, **params)
+        return self.call("GET", path, headers=None, **params)
 
     def create(self, path: str, obj: Object, **params: str) -> Any:
-        return self.call("POST", path, obj, **params)
+        return self.call("POST", path, obj, headers=None, **params)
 
     def update(self, path: str, obj: Object, **params: str) -> Any:
-        return self.call("PUT", path, obj, **params)
+        return self.call("PUT", path, obj, headers=None, **params)
 
     def patch(self, path: str, patch: Any, kind: str = MERGE, **params: str) -> Any:
         return self.call("PATCH", path, patch, headers={"Content-Type": kind}, **params)
 
     def delete(self, path: str, options: Object | None = None, **params: str) -> Any:
-        return self.call("DELETE", path, options, **params)
+        return self.call("DELETE", path, options, headers=None, **params)
 
     def watch(self, path: str, *, seconds: int = 20, **params: str) -> Iterator[tuple[str, Object]]:
         """Iterate over the events of a watch, at most `seconds` long, as (type, object)."""

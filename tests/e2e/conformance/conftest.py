@@ -7,6 +7,7 @@ import pytest
 
 from tests.e2e.cluster import Cluster
 from tests.e2e.conformance.api import Api
+from tests.e2e.conformance.world import World
 
 _NUMBERS = itertools.count(1)
 
@@ -23,4 +24,19 @@ def ns(api: Api) -> Iterator[str]:
     made = api.create("/api/v1/namespaces", {"metadata": {"generateName": f"conformance-{next(_NUMBERS)}-"}})
     name = made["metadata"]["name"]
     yield name
+    api.delete(f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture
+def world(api: Api, cluster: Cluster, ns: str) -> World:
+    """The test's namespace with what makes pods in it."""
+    return World(api, cluster, ns)
+
+
+@pytest.fixture(scope="module")
+def town(api: Api, cluster: Cluster) -> Iterator[World]:
+    """A namespace that the tests of one file share."""
+    made = api.create("/api/v1/namespaces", {"metadata": {"generateName": "conformance-town-"}})
+    name = made["metadata"]["name"]
+    yield World(api, cluster, name)
     api.delete(f"/api/v1/namespaces/{name}")

@@ -72,9 +72,8 @@ def test_life_of(named: str, api: Api, ns: str) -> None:
 
     api.delete(one)
     api.gone(one)
-    seen = []
     for path in (collection, everywhere):
-        seen = []
+        seen: list[str] = []
         for type_, obj in api.watch(path, labelSelector=selector, resourceVersion=version):
             if obj["metadata"]["name"] == names[0]:
                 seen.append(type_)
