@@ -46,9 +46,9 @@ def row(status: kopf.Status, patch: kopf.Patch, **_: Any) -> None:
 
 
 @kopf.daemon("boats.example.com")
-async def watch_out(stopped: kopf.DaemonStopped, patch: kopf.Patch, **_: Any) -> None:
-    patch.status["watched"] = True
+async def watch_out(body: kopf.Body, stopped: kopf.DaemonStopped, **_: Any) -> None:
     await stopped.wait()
+    kopf.info(body, reason="Watched", message="Until the end")
 
 
 @kopf.on.delete("boats.example.com")

@@ -54,7 +54,7 @@ def test_the_operator_does_its_work(operator: Namespace) -> None:
     made = operator.run("create", "-f", "-", stdin=boat("a", oars=2))
     assert made.returncode == 0, made.stderr
     assert "Warning: boats are wet" in made.stderr
-    for path, value in (("afloat", "true"), ("launch.oars", "2"), ("rounds", "3"), ("watched", "true")):
+    for path, value in (("afloat", "true"), ("launch.oars", "2"), ("rounds", "3")):
         operator.kubectl("wait", "boat/a", f"--for=jsonpath={{.status.{path}}}={value}", "--timeout=20s")
     found = operator.get("boat", "a")
     assert found["spec"] == {"oars": 2, "colour": "brown"}
@@ -67,5 +67,5 @@ def test_the_operator_does_its_work(operator: Namespace) -> None:
     assert owner["uid"] == found["metadata"]["uid"]
     operator.kubectl("delete", "boat", "a", "--timeout=20s")
     reasons = operator.kubectl("get", "events", "-o", "jsonpath={.items[*].reason}").split()
-    assert {"Launched", "Sunk"} <= set(reasons)
+    assert {"Launched", "Watched", "Sunk"} <= set(reasons)
     operator.kubectl("wait", "configmap/a-crew", "--for=delete", "--timeout=20s")
