@@ -55,14 +55,14 @@ class Document:
 class Discovery:
     """Makes the documents from the registry's table and keeps them until it changes.
 
-    `extra_groups` gives APIGroup objects of aggregated servers; `unavailable` tells whether a group version is stale.
+    `remotes` holds the resources of aggregated servers by group and version, None of one that does not answer.
     """
 
     def __init__(self, registry: Registry, *, server_address: Callable[[], str]) -> None:
         self._registry = registry
         self._server_address = server_address
         self._known: dict[tuple[str, str], Document | None] = {}
-        self.aggregated: list[Object] = []
+        self.remotes: dict[str, dict[str, list[Object] | None]] = {}
         registry.on_table_change.append(self.forget)
 
     def forget(self) -> None:
@@ -100,13 +100,14 @@ class Discovery:
 
     def groups(self) -> list[str]:
         """Return the named groups in order of priority."""
-        present = {r.group for r in self._registry.table} - {""}
+        present = {r.group for r in self._registry.table} - {""} | self.remotes.keys()
         known = [name for name in _ORDER if name in present]
         return known + sorted(present - set(known))
 
     def versions(self, group: str) -> list[str]:
         """Return the versions of a group, the preferred one first."""
-        return sorted({r.version for r in self._registry.table if r.group == group}, key=version_priority)
+        served = {r.version for r in self._registry.table if r.group == group}
+        return sorted(served | self.remotes.get(group, {}).keys(), key=version_priority)
 
     def group(self, name: str) -> Object:
         """Return the APIGroup of a group without its type."""
@@ -182,11 +183,20 @@ class Discovery:
 
     def _aggregated_group(self, name: str) -> Object:
         metadata: Object = {"name": name} if name else {}
-        versions = [
-            {"version": version, "resources": [_discovered(r) for r in self._of(name, version)], "freshness": "Current"}
-            for version in self.versions(name)
-        ]
+        versions = [self._aggregated_version(name, version) for version in self.versions(name)]
         return {"metadata": metadata, "versions": versions}
+
+    def _aggregated_version(self, group: str, version: str) -> Object:
+        remotes = self.remotes.get(group, {})
+        if version in remotes:
+            resources = remotes[version]
+            return {
+                "version": version,
+                "resources": resources or [],
+                "freshness": "Current" if resources is not None else "Stale",
+            }
+        resources = [_discovered(r) for r in self._of(group, version)]
+        return {"version": version, "resources": resources, "freshness": "Current"}
 
 
 _CUSTOM_VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")

@@ -21,6 +21,8 @@ from wherry.api.errors import InternalError, NotFound, RequestEntityTooLarge, St
 from wherry.api.resources import BUILTIN_GROUPS, TABLE
 from wherry.api.warnings import for_resource
 from wherry.apiserver import dispatch, negotiate
+from wherry.apiserver.aggregation.aggregator import Aggregator
+from wherry.apiserver.aggregation.remote import Remote, Unavailable
 from wherry.apiserver.api import Api
 from wherry.apiserver.attributes import Attributes, Authenticator, Authorizer, UserInfo
 from wherry.apiserver.authn import impersonation, x509
@@ -68,6 +70,7 @@ class Frontend:
         self.flow = FlowControl(api.registry)
         self.metrics = Metrics()
         self.relay = relay
+        self.aggregator: Aggregator | None = None
         self._long: set[asyncio.Task[Any]] = set()
         self._stopping = False
         self._parser = PathParser(lambda: api.registry.table)
@@ -155,11 +158,28 @@ class Frontend:
         if not decision.allowed:
             self.metrics.authorizations["denied"] += 1
             raise forbidden(attributes, decision.reason)
+        remote = self.aggregator.find(path) if self.aggregator is not None else None
+        if remote is not None:
+            return await self._remote(remote, http, attributes, info)
         if info.is_resource:
             return await self._resource(
                 http, info, attributes.verb, params, attributes.user, warnings, answer_headers=answer_headers
             )
         return self._plain(await self.paths.answer(http.method, path, params, http.headers))
+
+    async def _remote(
+        self, remote: Remote, http: web.BaseRequest, attributes: Attributes, info: PathInfo
+    ) -> web.StreamResponse:
+        if not remote.available:
+            return self._plain(_UNAVAILABLE)
+        try:
+            if not is_long(attributes.verb, info.subresource):
+                return await remote.pass_on(http, attributes.user)
+            with self._ended_at_stop(attributes.verb, info):
+                return await remote.pass_on(http, attributes.user)
+        except Unavailable as error:
+            log.debug("%s: %s", remote.name, error)
+            return self._plain(_UNAVAILABLE)
 
     async def _authenticate(self, request: web.BaseRequest) -> UserInfo:
         transport = request.transport
@@ -305,6 +325,7 @@ class Frontend:
         return WholeResponse(plain.code, headers, plain.body)
 
 
+_UNAVAILABLE = Plain(b"service unavailable\n", TEXT, 503, {"X-Content-Type-Options": "nosniff"})
 _TOO_MANY = Plain(
     b"Too many requests, please try again later.\n",
     TEXT,

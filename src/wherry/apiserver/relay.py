@@ -17,6 +17,8 @@ from aiohttp import (
     hdrs,
     web,
 )
+from aiohttp.abc import AbstractResolver
+from multidict import CIMultiDict
 from yarl import URL
 
 from wherry.api.errors import InternalError, ServiceUnavailable, StatusError
@@ -43,6 +45,11 @@ _CHUNK = 1 << 16
 _CONNECT = ClientTimeout(total=None, connect=30.0)
 
 
+def _is_own(header: str) -> bool:
+    """Tell whether a header is for this server alone, or one that only this server may set."""
+    return header in _HOP or header.startswith("x-remote-")
+
+
 class Relayed(web.StreamResponse):
     """Stands for an answer that has been written past aiohttp."""
 
@@ -57,13 +64,17 @@ class Relayed(web.StreamResponse):
 class Relay:
     """Passes requests on. `context` is the TLS context for the other side, None for plain HTTP targets only."""
 
-    def __init__(self, context: ssl.SSLContext | None) -> None:
+    def __init__(self, context: ssl.SSLContext | None, *, resolver: AbstractResolver | None = None) -> None:
         self._context = context
+        self._resolver = resolver
         self._session: ClientSession | None = None
 
-    def _client(self) -> ClientSession:
+    def client(self) -> ClientSession:
+        """Return the session that requests are passed on with."""
         if self._session is None or self._session.closed:
-            connector = TCPConnector(limit=0, ssl=self._context if self._context is not None else True)
+            connector = TCPConnector(
+                limit=0, ssl=self._context if self._context is not None else True, resolver=self._resolver
+            )
             self._session = ClientSession(connector=connector, auto_decompress=False, timeout=_CONNECT)
         return self._session
 
@@ -92,9 +103,10 @@ class Relay:
     async def _stream(
         self, http: web.BaseRequest, url: URL, extra: Mapping[str, str], prefix: str
     ) -> web.StreamResponse:
-        sent = {k: v for k, v in http.headers.items() if k.lower() not in _HOP} | dict(extra)
+        sent = CIMultiDict((k, v) for k, v in http.headers.items() if not _is_own(k.lower()) and k not in extra)
+        sent.extend(extra)
         data = http.content if http.can_read_body else None
-        async with self._client().request(http.method, url, headers=sent, data=data, allow_redirects=False) as answer:
+        async with self.client().request(http.method, url, headers=sent, data=data, allow_redirects=False) as answer:
             response = web.StreamResponse(status=answer.status)
             hosts = frozenset({url.raw_authority, http.host})
             links = LinkRewriter(prefix, hosts) if prefix and answer.content_type == "text/html" else None
@@ -112,7 +124,7 @@ class Relay:
     async def _websocket(self, http: web.BaseRequest, url: URL) -> web.StreamResponse:
         protocols = [p.strip() for p in http.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, "").split(",") if p.strip()]
         try:
-            far = await self._client().ws_connect(url, protocols=protocols, max_msg_size=0, autoping=True)
+            far = await self.client().ws_connect(url, protocols=protocols, max_msg_size=0, autoping=True)
         except WSServerHandshakeError as error:
             raise _refusal(error.status, error.message) from error
         chosen = (far.protocol,) if far.protocol else ()

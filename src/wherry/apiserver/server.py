@@ -16,6 +16,7 @@ from wherry.apiserver.admission.chain import Chain
 from wherry.apiserver.admission.context import AdmissionContext
 from wherry.apiserver.admission.order import standard
 from wherry.apiserver.admission.plugin import Plugin
+from wherry.apiserver.aggregation.aggregator import Aggregator
 from wherry.apiserver.api import Api
 from wherry.apiserver.attributes import AUTHENTICATED_GROUP, MASTERS_GROUP, UserInfo
 from wherry.apiserver.authn.bootstraptoken import BootstrapTokens
@@ -72,6 +73,9 @@ class ServerOptions:
     anonymous: bool = True
     allow_privileged: bool = True
     legacy_apis: bool = False
+    front_proxy_certificate: Path | None = None
+    front_proxy_key: Path | None = None
+    front_proxy_ca: Path | None = None
 
 
 class ApiServer:
@@ -114,7 +118,12 @@ class ApiServer:
         self.paths.providers["/openapi/"] = self.openapi.provide
         itself = Client(self.transport(_SELF), field_manager="kube-apiserver")
         self.extensions = Extensions(self.api, self.openapi.documents, itself)
+        front = options.front_proxy_certificate, options.front_proxy_key
+        self.aggregator = Aggregator(
+            registry, self.discovery, itself, (front[0], front[1]) if front[0] and front[1] else None
+        )
         self.frontend = Frontend(self.api, self.authenticator, self.authorizer, self.paths)
+        self.frontend.aggregator = self.aggregator
         self.metrics = self.frontend.metrics
         self.metrics.sources.append(partial(store_samples, registry))
         self.metrics.sources.append(self.frontend.flow.samples)
@@ -147,6 +156,7 @@ class ApiServer:
         await site.start()
         self.port = self._runner.addresses[0][1]
         await self._bootstrap(client)
+        await self.aggregator.__aenter__()
         self.health.started = True
         log.info("serving on %s:%d", self.options.host, self.port)
         return self
@@ -160,6 +170,7 @@ class ApiServer:
             await self._runner.cleanup()
         await self.extensions.__aexit__(kind, error, traceback)
         await self.api.admission.close()
+        await self.aggregator.__aexit__(kind, error, traceback)
         await self.proxy.close()
         self.registry.stop()
 
@@ -173,6 +184,7 @@ class ApiServer:
             address=options.address,
             port=self.port,
             client_ca=authority,
+            front_proxy_ca=options.front_proxy_ca.read_text() if options.front_proxy_ca is not None else "",
         )
         await rbac.reconcile(self.registry, client)
 

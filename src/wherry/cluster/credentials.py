@@ -19,6 +19,8 @@ class Credentials:
     serving: KeyPair
     kubelet_client: KeyPair
     service_account_key: Path
+    front_proxy_ca: Path
+    front_proxy: KeyPair
 
 
 def ensure(config: ClusterConfig) -> Credentials:
@@ -37,7 +39,15 @@ def ensure(config: ClusterConfig) -> Credentials:
         (config.paths.storage_kubeconfig, storage),
     ):
         kubeconfig.write(path, kubeconfig.entries(config, authority.files.certificate, pair))
-    return Credentials(authority.files, serving, kubelet_client, service_account_key(config.paths.pki))
+    front = Authority(config.paths.pki / "front-proxy")
+    return Credentials(
+        authority.files,
+        serving,
+        kubelet_client,
+        service_account_key(config.paths.pki),
+        front.files.certificate,
+        front.client("client", "front-proxy-client", []),
+    )
 
 
 def _names(config: ClusterConfig) -> list[str]:

@@ -47,6 +47,9 @@ def options(config: ClusterConfig, made: Credentials, *, host: str = "0.0.0.0") 
         service_cidr=config.service_cidr,
         kubernetes_version=config.kubernetes_version,
         legacy_apis=config.legacy_apis,
+        front_proxy_certificate=made.front_proxy.certificate,
+        front_proxy_key=made.front_proxy.key,
+        front_proxy_ca=made.front_proxy_ca,
     )
 
 

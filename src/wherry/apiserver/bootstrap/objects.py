@@ -11,6 +11,7 @@ from typing import Any
 from wherry.api.errors import AlreadyExists
 from wherry.api.resources import (
     APISERVICES,
+    CONFIGMAPS,
     ENDPOINTS,
     ENDPOINTSLICES,
     SERVICECIDRS,
@@ -30,14 +31,17 @@ def shipped() -> list[Object]:
     return json.loads(text)
 
 
-async def create(reader: Reader, client: Client, *, service_cidr: str, address: str, port: int, client_ca: str) -> None:
+async def create(
+    reader: Reader, client: Client, *, service_cidr: str, address: str, port: int, client_ca: str, front_proxy_ca: str
+) -> None:
     """Create what is missing and correct where the API server is. What exists stays as its users changed it."""
     fixed = shipped()
     await _create_all(reader, client, [o for o in fixed if o["kind"] == "Namespace"])
     await _create_all(reader, client, [_service_cidr(service_cidr)])
     await _create_all(reader, client, [o for o in fixed if o["kind"] != "Namespace"])
     first = str(ipaddress.ip_network(service_cidr)[1])
-    await _create_all(reader, client, [_service(first, port), _authentication(client_ca), _legacy_tokens()])
+    await _create_all(reader, client, [_service(first, port), _legacy_tokens()])
+    await _keep_data(reader, client, _authentication(client_ca, front_proxy_ca))
     if ipaddress.ip_address(address).is_loopback:
         return  # a server that only this machine reaches has no endpoint that pods could use
     await _publish(reader, client, ENDPOINTS, _endpoints(address, port), lambda obj: obj.get("subsets"))
@@ -98,6 +102,14 @@ async def _publish(
         await client.update(resource, {**obj, "metadata": metadata})
 
 
+async def _keep_data(reader: Reader, client: Client, wanted: Object) -> None:
+    existing = reader.get(CONFIGMAPS, wanted["metadata"]["namespace"], wanted["metadata"]["name"])
+    if existing is None:
+        await _create(client, CONFIGMAPS, wanted)
+    elif existing.get("data") != wanted["data"]:
+        await client.update(CONFIGMAPS, {**existing, "data": wanted["data"]})
+
+
 def _service_cidr(cidr: str) -> Object:
     return {
         "apiVersion": "networking.k8s.io/v1",
@@ -156,8 +168,17 @@ def _slice(address: str, port: int) -> Object:
     }
 
 
-def _authentication(client_ca: str) -> Object:
+def _authentication(client_ca: str, front_proxy_ca: str) -> Object:
+    """What an aggregated server needs to know its clients, and this server, by."""
     data = {"client-ca-file": client_ca} if client_ca else {}
+    if front_proxy_ca:
+        data |= {
+            "requestheader-allowed-names": '["front-proxy-client"]',
+            "requestheader-client-ca-file": front_proxy_ca,
+            "requestheader-extra-headers-prefix": '["X-Remote-Extra-"]',
+            "requestheader-group-headers": '["X-Remote-Group"]',
+            "requestheader-username-headers": '["X-Remote-User"]',
+        }
     return _config_map("extension-apiserver-authentication", data)
 
 

@@ -1,0 +1,126 @@
+"""A group version that another server serves."""
+
+import asyncio
+import base64
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from tests.component.apiserver.conftest import Http
+from wherry.cluster.pki import Authority
+
+GROUP = "wardle.example.com"
+RESOURCES = {
+    "kind": "APIResourceList",
+    "groupVersion": f"{GROUP}/v1",
+    "resources": [
+        {"name": "flunders", "singularName": "flunder", "namespaced": True, "kind": "Flunder", "verbs": ["get"]}
+    ],
+}
+
+
+class Other:
+    """The other server: answers discovery, and whatever else is asked with who asked."""
+
+    def __init__(self, authority: Authority) -> None:
+        self.authority = authority
+        self.port = 0
+        self.well = True
+        self.server = web.Server(self._answer)
+
+    async def settled(self) -> None:
+        """Wait until no connection is open: each is a task."""
+        while self.server.connections:  # noqa: ASYNC110 - aiohttp tells nobody
+            await asyncio.sleep(0.001)
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        response = self._said(request)
+        response.force_close()
+        return response
+
+    def _said(self, request: web.BaseRequest) -> web.StreamResponse:
+        if not self.well:
+            return web.Response(status=500)
+        if request.path == f"/apis/{GROUP}/v1":
+            return web.json_response(RESOURCES)
+        return web.json_response({"user": request.headers.getall("X-Remote-User"), "path": request.raw_path})
+
+
+@pytest.fixture
+async def other(tmp_path: Path) -> AsyncIterator[Other]:
+    other = Other(Authority(tmp_path))
+    pair = other.authority.server("sample", ["sample.default.svc"])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.certificate, pair.key)
+    runner = web.ServerRunner(other.server)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+    other.port = runner.addresses[0][1]
+    yield other
+    await runner.cleanup()
+
+
+async def aggregate(http: Http, other: Other) -> None:
+    spec = {"type": "ExternalName", "externalName": "localhost", "ports": [{"port": other.port}]}
+    await http("POST", "/api/v1/namespaces/default/services", {"metadata": {"name": "sample"}, "spec": spec})
+    service = {"namespace": "default", "name": "sample", "port": other.port}
+    bundle = base64.b64encode(other.authority.files.certificate.read_bytes()).decode()
+    code, answer = await http(
+        "POST",
+        "/apis/apiregistration.k8s.io/v1/apiservices",
+        {
+            "metadata": {"name": f"v1.{GROUP}"},
+            "spec": {
+                "group": GROUP, "version": "v1", "service": service, "caBundle": bundle,
+                "groupPriorityMinimum": 2000, "versionPriority": 200,
+            },
+        },
+    )  # fmt: skip
+    assert code == 201, answer
+
+
+async def condition(http: Http, status: str) -> dict[str, Any]:
+    async with asyncio.timeout(10):
+        while True:
+            _, service = await http("GET", f"/apis/apiregistration.k8s.io/v1/apiservices/v1.{GROUP}")
+            for found in service.get("status", {}).get("conditions", ()):
+                if found["status"] == status:
+                    return found  # type: ignore[no-any-return]
+            await asyncio.sleep(0.01)
+
+
+async def test_requests_reach_the_other_server_as_their_user(http: Http, other: Other) -> None:
+    await aggregate(http, other)
+    assert (await condition(http, "True"))["reason"] == "Passed"
+    path = f"/apis/{GROUP}/v1/namespaces/a/flunders?limit=1"
+    code, answer = await http("GET", path, X_Remote_User="system:masters")
+    assert (code, answer) == (200, {"user": ["admin"], "path": path})
+    await other.settled()
+
+
+async def test_discovery_lists_what_the_other_server_has(http: Http, other: Other) -> None:
+    await aggregate(http, other)
+    await condition(http, "True")
+    _, groups = await http("GET", "/apis")
+    assert {"groupVersion": f"{GROUP}/v1", "version": "v1"} in next(
+        group["versions"] for group in groups["groups"] if group["name"] == GROUP
+    )
+    accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+    _, found = await http("GET", "/apis", Accept=accept)
+    (version,) = next(item for item in found["items"] if item["metadata"]["name"] == GROUP)["versions"]
+    assert version["freshness"] == "Current"
+    assert version["resources"][0]["resource"] == "flunders"
+    await other.settled()
+
+
+async def test_a_service_that_does_not_answer_is_unavailable(http: Http, other: Other) -> None:
+    other.well = False
+    await aggregate(http, other)
+    assert (await condition(http, "False"))["reason"] == "FailedDiscoveryCheck"
+    code, answer = await http("GET", f"/apis/{GROUP}/v1/flunders")
+    assert (code, answer) == (503, "service unavailable\n")
+    await other.settled()
