@@ -159,6 +159,13 @@ async def test_names_are_taken_by_the_first_and_free_when_it_goes(http: Http):
     await until(http, "/apis/yard.example.com/v1/namespaces/default/ships", lambda code, _: code == 200)
 
 
+async def test_of_definitions_made_at_the_same_time_one_gets_the_names(http: Http):
+    plurals = ["boats", "ships", "barges"]
+    await asyncio.gather(*(http("POST", CRDS, definition(plural, "Boat")) for plural in plurals))
+    found = [await http("GET", f"{CRDS}/{plural}.yard.example.com") for plural in plurals]
+    assert sorted(made["status"]["conditions"][0]["status"] for _, made in found) == ["False", "False", "True"]
+
+
 async def test_deleting_a_definition_deletes_its_objects_first(http: Http):
     await http("POST", CRDS, definition())
     held = boat(length=1)

@@ -4,6 +4,7 @@ It is told of every write of a definition in the write itself (`wherry.apiserver
 find served what they were told exists. Deleting a definition's objects happens beside the requests.
 """
 
+import asyncio
 import logging
 from types import TracebackType
 from typing import Any
@@ -41,6 +42,8 @@ class Extensions:
         self._serving = Serving(api, documents, self._webhooks)
         self._scope = Scope()
         self._cleaning: set[str] = set()
+        self._deciding = asyncio.Lock()
+        self._decider: asyncio.Task[Any] | None = None
 
     async def __aenter__(self) -> "Extensions":
         await self._scope.__aenter__()
@@ -56,6 +59,8 @@ class Extensions:
         await self._webhooks.close()
 
     async def _written(self, new: Object | None, old: Object | None) -> None:
+        if asyncio.current_task() is self._decider:
+            return  # a status that was written here
         if new is not None:
             await self._reconcile(meta.name(new))
         elif old is not None:
@@ -69,6 +74,15 @@ class Extensions:
                 await self._reconcile(meta.name(definition))
 
     async def _reconcile(self, name: str) -> None:
+        """Bring one definition to where it should be; one after the other, since they compete for names."""
+        async with self._deciding:
+            self._decider = asyncio.current_task()
+            try:
+                await self._decide(name)
+            finally:
+                self._decider = None
+
+    async def _decide(self, name: str) -> None:
         definition = self._read(name)
         if definition is None:
             return
@@ -88,11 +102,13 @@ class Extensions:
         return None if record is None else registry.obj(record)
 
     async def _write_status(self, definition: Object, status: Object) -> None:
-        """Write a status; when another writer was first, its write has brought the definition here again."""
+        """Write a status; when another writer was first, its write brings the definition here again."""
         try:
             await self._client.update_status(CUSTOMRESOURCEDEFINITIONS, {**definition, "status": status})
         except (Conflict, NotFound):
             log.debug("the definition %s changed meanwhile", meta.name(definition))
+        except StatusError as error:
+            log.warning("cannot write the status of the definition %s: %s", meta.name(definition), error)
 
     def _end(self, definition: Object) -> None:
         name = meta.name(definition)
