@@ -58,15 +58,17 @@ class Rule:
 
     def matches(self, operation: Operation, resource: Resource) -> bool:
         """Tell whether the rule is for an operation, seen as one on `resource` (another version of its own)."""
+        return self.may_match(operation) and _in(resource.group, self.groups) and _in(resource.version, self.versions)
+
+    def may_match(self, operation: Operation) -> bool:
+        """Tell whether the rule is for an operation in some version of its resource."""
+        own = operation.resource
         return (
-            _in(resource.group, self.groups)
-            and _in(operation.operation, self.operations)
-            and _in(resource.version, self.versions)
+            _in(operation.operation, self.operations)
             and any(
-                plural in ("*", resource.plural) and sub in ("*", operation.subresource)
-                for plural, sub in self.resources
+                plural in ("*", own.plural) and sub in ("*", operation.subresource) for plural, sub in self.resources
             )
-            and (self.scope == "*" or (self.scope == "Namespaced") is resource.namespaced)
+            and (self.scope == "*" or (self.scope == "Namespaced") is own.namespaced)
             and (not self.names or operation.name in self.names)
         )
 
@@ -112,9 +114,10 @@ class Criteria:
 
     def _by_rules(self, rules: tuple[Rule, ...], registry: Registry, operation: Operation) -> Resource | None:
         own = operation.resource
+        rules = tuple(rule for rule in rules if rule.may_match(operation))
         if any(rule.matches(operation, own) for rule in rules):
             return own
-        if not self.equivalent:
+        if not self.equivalent or not rules:
             return None
         others = equivalents(registry, own)
         return next((other for rule in rules for other in others if rule.matches(operation, other)), None)

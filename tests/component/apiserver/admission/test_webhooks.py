@@ -200,3 +200,33 @@ async def test_service_reference_goes_to_a_ready_endpoint(server: ApiServer, htt
     await server.registry.write(ENDPOINTSLICES, found, namespace="default", name="hook-1", expected=0)
     code, answer = await http("POST", CONFIGMAPS, configmap("a"))
     assert (code, answer["message"]) == (400, 'admission webhook "h0.example.com" denied the request: by service')
+
+
+async def test_custom_resources_are_pruned_and_defaulted_after_a_webhook(
+    server: ApiServer, http: Any, webhook: Webhook
+) -> None:
+    fields = {"known": {"type": "string"}, "given": {"type": "string", "default": "d"}}
+    schema = {"type": "object", "properties": {"data": {"type": "object", "properties": fields}}}
+    definition = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "things.example.com"},
+        "spec": {
+            "group": "example.com",
+            "scope": "Namespaced",
+            "names": {"plural": "things", "kind": "Thing"},
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}],
+        },
+    }
+    assert (await http("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition))[0] == 201
+    added = {"known": "1", "unknown": "2"}
+    webhook.answers["/m"] = lambda request: patch({"op": "add", "path": "/data", "value": added})
+    rule = {**RULE, "apiGroups": ["example.com"], "resources": ["things"]}
+    await register(http, "Mutating", {"clientConfig": webhook.client("/m"), "rules": [rule]})
+    made = {"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "t"}}
+    path = "/apis/example.com/v1/namespaces/default/things"
+    while (await http("GET", path))[0] == 404:
+        continue
+    code, answer = await http("POST", path, made)
+    assert code == 201, answer["message"]
+    assert answer["data"] == {"known": "1", "given": "d"}
