@@ -6,6 +6,7 @@ from typing import Any
 from wherry.api import field
 from wherry.api.field import FieldError
 from wherry.api.structural.expressions import Place, rule_errors
+from wherry.api.structural.fieldpath import field_at
 
 Schema = dict[str, Any]
 
@@ -259,34 +260,3 @@ def _form_errors(schema: Schema, rule: Schema, path: str) -> list[FieldError]:
 
 def _broken(text: str) -> bool:
     return "\n" in text or "\r" in text
-
-
-def field_at(schema: Schema, path: str, *, brackets: bool = True) -> Schema | str:
-    """Return the schema of the field at ``.a['b'].c``, or what is wrong with the path."""
-    rest, current = path, schema
-    while rest:
-        if rest[0] == ".":
-            end = min((at for at in (rest.find(".", 1), rest.find("[", 1)) if at > 0), default=len(rest))
-            name, rest = rest[1:end], rest[end:]
-            if not name:
-                return "unexpected end of JSON path"
-        elif rest[0] == "[":
-            if not brackets:
-                return "array notation is not allowed"
-            end = rest.find("]")
-            name = rest[1:end]
-            if end < 0 or len(name) < 2 or name[0] != "'" or name[-1] != "'":
-                return f"expected single quoted string but got {name or rest[1:]}"
-            name, rest = name[1:-1].replace("\\'", "'"), rest[end + 1 :]
-        else:
-            return f"expected [ or . but got: {rest.split('.')[0].split('[')[0]}"
-        properties, additional = current.get("properties"), current.get("additionalProperties")
-        if properties:
-            if name not in properties:
-                return "does not refer to a valid field"
-            current = properties[name]
-        elif isinstance(additional, dict):
-            current = additional
-        else:
-            return "does not refer to a valid field"
-    return current

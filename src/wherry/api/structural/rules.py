@@ -11,6 +11,7 @@ from wherry.api.cel.values import NONE, Optional
 from wherry.api.field import FieldError
 from wherry.api.meta import Object
 from wherry.api.structural import paths
+from wherry.api.structural.fieldpath import field_at
 from wherry.api.structural.paths import Path
 from wherry.api.structural.validate import ABSENT, by_keys, match
 
@@ -62,13 +63,14 @@ class Rule:
         return self.message or f"failed rule: {self.text}"
 
 
-def compile_rule(given: dict[str, Any], kind: Type) -> Rule:
-    """Return a rule over values of `kind`; what keeps it from being compiled is kept in it."""
+def compile_rule(given: dict[str, Any], kind: Type, schema: Schema) -> Rule:
+    """Return a rule over values of `kind` and `schema`; what keeps it from being compiled is kept in it."""
     optional_old = bool(given.get("optionalOldSelf"))
     variables = {"self": kind, "oldSelf": optional_of(kind) if optional_old else kind}
     text = given.get("rule") or ""
     program, error = compile_text(text.strip(), variables) if text.strip() else (None, "")
     expression = (given.get("messageExpression") or "").strip()
+    found = field_at(schema, given.get("fieldPath") or "")
     message_program = compile_text(expression, variables)[0] if expression else None
     return Rule(
         text.strip(),
@@ -77,7 +79,7 @@ def compile_rule(given: dict[str, Any], kind: Type) -> Rule:
         (given.get("message") or "").strip(),
         message_program,
         given.get("reason") or "",
-        normal_path(given.get("fieldPath") or ""),
+        "" if isinstance(found, str) else found.shown,
         optional_old,
     )
 
@@ -88,11 +90,6 @@ def compile_text(text: str, variables: dict[str, Type]) -> tuple[cel.Program | N
         return cel.compile(text, variables), ""
     except cel.CompileError as error:
         return None, f"compilation failed: {error}"
-
-
-def normal_path(text: str) -> str:
-    """Return a ``fieldPath`` as errors show it: ``.a['b'].c`` as ``a.b.c``."""
-    return text.replace("['", ".").replace("']", "").lstrip(".")
 
 
 class _Node(NamedTuple):
@@ -140,7 +137,7 @@ def _compile(schema: Schema, *, root: bool = False) -> _Node | None:
     given = schema.get("x-kubernetes-validations") or ()
     embedded = root or bool(schema.get("x-kubernetes-embedded-resource"))
     kind = type_of(schema, root=embedded) if given else None
-    rules = [compile_rule(rule, kind) for rule in given] if kind is not None else []
+    rules = [compile_rule(rule, kind, schema) for rule in given] if kind is not None else []
     members = {name: _compile(member) for name, member in (schema.get("properties") or {}).items()}
     found = {name: node for name, node in members.items() if node is not None}
     additional, items = schema.get("additionalProperties"), schema.get("items")

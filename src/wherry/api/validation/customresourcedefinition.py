@@ -11,7 +11,8 @@ from wherry.api import field
 from wherry.api.field import FieldError
 from wherry.api.structural.defaultcheck import default_errors
 from wherry.api.structural.expressions import Budget, Place
-from wherry.api.structural.openapi import OpenApiErrors, field_at
+from wherry.api.structural.fieldpath import field_at
+from wherry.api.structural.openapi import OpenApiErrors
 from wherry.api.structural.structure import structure_errors
 from wherry.api.validation import checks, metadata
 from wherry.api.validation.references import webhook_client
@@ -301,7 +302,7 @@ def _selectable(fields: list[Obj], schema: Obj | None, path: str, *, top: bool) 
             continue
         if text.split(".")[1] == "metadata":
             errors.append(field.invalid(place, text, "must not point to fields in metadata"))
-        if found.get("type") not in ("string", "boolean", "integer"):
+        if found.schema.get("type") not in ("string", "boolean", "integer"):
             detail = (
                 "must point to a field of type string, boolean or integer. Enum string fields and strings with formats "
                 "are allowed."

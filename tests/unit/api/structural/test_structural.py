@@ -10,8 +10,9 @@ from wherry.api import meta
 from wherry.api.structural.default import defaulter
 from wherry.api.structural.defaultcheck import default_errors
 from wherry.api.structural.expressions import Budget, Place
+from wherry.api.structural.fieldpath import field_at
 from wherry.api.structural.lists import duplicates, embedded
-from wherry.api.structural.openapi import OpenApiErrors, field_at
+from wherry.api.structural.openapi import OpenApiErrors
 from wherry.api.structural.prune import pruner
 from wherry.api.structural.rules import rules_of
 from wherry.api.structural.structure import structure_errors
@@ -396,8 +397,8 @@ def test_old_values_cannot_be_seen_where_they_cannot_be_told_apart():
 
 def test_the_path_of_a_rule_must_lead_to_a_field():
     schema = {"properties": {"a": {"properties": {"b-c": {"type": "string"}}}, "m": {"additionalProperties": {}}}}
-    assert field_at(schema, ".a['b-c']") == {"type": "string"}
-    assert field_at(schema, ".m['x']") == {}
+    assert field_at(schema, ".a['b-c']") == ({"type": "string"}, "a.b-c")
+    assert field_at(schema, ".m['x']") == ({}, "m[x]")
     assert field_at(schema, ".a.x") == "does not refer to a valid field"
 
 
