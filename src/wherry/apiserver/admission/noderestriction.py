@@ -92,6 +92,12 @@ class NodeRestriction(Plugin):
     def _pod(self, operation: Operation, node: str) -> None:
         if operation.subresource == "status":
             _pod_status(operation, node)
+        elif operation.subresource == "eviction":
+            found = self._reader.get(PODS, operation.namespace, operation.name)
+            if found is None:
+                raise NotFound.of("pods", operation.name)
+            if found["spec"].get("nodeName") != node:
+                raise _no(operation, f"node {node} can only evict pods with spec.nodeName set to itself")
         elif operation.subresource:
             why = f"unexpected pod subresource \"{operation.subresource}\", only 'status' and 'eviction' are allowed"
             raise _no(operation, why)

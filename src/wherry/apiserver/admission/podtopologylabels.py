@@ -2,7 +2,7 @@
 
 from wherry.api import meta
 from wherry.api.resources import NODES, PODS
-from wherry.apiserver.admission.plugin import CREATE, UPDATE, Operation, Plugin
+from wherry.apiserver.admission.plugin import CREATE, Operation, Plugin
 from wherry.apiserver.attributes import Reader
 
 _LABELS = ("topology.kubernetes.io/zone", "topology.kubernetes.io/region")
@@ -13,21 +13,28 @@ class PodTopologyLabels(Plugin):
 
     name = "PodTopologyLabels"
     resources = (PODS,)
-    operations = frozenset({CREATE, UPDATE})
+    operations = frozenset({CREATE})
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
     def handles(self, operation: Operation) -> bool:
-        # A binding comes as the update of the pod that it makes.
-        return operation.subresource == ("" if operation.operation == CREATE else "binding")
+        return operation.subresource in ("", "binding")
 
     async def admit(self, operation: Operation) -> None:
-        pod = operation.obj
-        name = pod["spec"].get("nodeName") if pod is not None else None
+        obj = operation.obj
+        if obj is None:
+            return
+        name = _node_of_binding(obj) if operation.subresource else obj["spec"].get("nodeName")
         node = self._reader.get(NODES, None, name) if name else None
-        if pod is None or node is None:
+        if node is None:
             return
         found = {label: meta.labels(node)[label] for label in _LABELS if label in meta.labels(node)}
         if found:
-            pod["metadata"] = {**pod["metadata"], "labels": {**found, **meta.labels(pod)}}
+            # The labels of a binding become those of the pod.
+            obj["metadata"] = {**obj["metadata"], "labels": {**found, **meta.labels(obj)}}
+
+
+def _node_of_binding(binding: meta.Object) -> str:
+    target = binding.get("target") or {}
+    return target.get("name") or "" if target.get("kind") == "Node" else ""

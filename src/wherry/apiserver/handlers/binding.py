@@ -6,7 +6,8 @@ from wherry.api import meta
 from wherry.api.errors import BadRequest, Conflict, Invalid
 from wherry.api.field import FieldError, not_supported, required
 from wherry.api.resources import PODS
-from wherry.apiserver.api import Api
+from wherry.apiserver.admission.plugin import CREATE
+from wherry.apiserver.api import Api, operation
 from wherry.apiserver.decode import decode
 from wherry.apiserver.handlers.writing import change
 from wherry.apiserver.query import dry_run
@@ -21,20 +22,22 @@ async def handle(api: Api, request: Request) -> Made:
     dry = dry_run(request.params, "CreateOptions")
     schema = api.schemas.of_subresource(PODS.subresources["binding"])
     wanted = decode(request, schema, api_version="v1", kind="Binding", options="CreateOptions")
-    metadata = wanted["metadata"]
-    name = metadata.get("name") or ""
+    name = wanted["metadata"].get("name") or ""
     if request.name and name != request.name:
         raise BadRequest("name in URL does not match name in Binding object")
     request.resource, request.name, request.subresource = PODS, name, "binding"
-    target = wanted.get("target") or {}
-    errors = _errors(target)
+    asked = operation(request, CREATE, obj=wanted, dry_run=dry)
+    await api.admission.admit(asked)
+    wanted = asked.obj or wanted
+    errors = _errors(wanted.get("target") or {})
     if errors:
         raise Invalid.of("Binding", name, errors)
+    await api.admission.validate(asked)
 
     async def make(old: Object) -> Object:
-        return _bound(old, target["name"], metadata)
+        return _bound(old, wanted["target"]["name"], wanted["metadata"])
 
-    await change(api, request, make, dry=dry)
+    await change(api, request, make, dry=dry, admitted=True)
     return Made({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, None, 201)
 
 

@@ -6,10 +6,10 @@ from wherry.api import meta
 from wherry.api.errors import BadRequest, Forbidden, InternalError, NotFound, TooManyRequests
 from wherry.api.resources import PODDISRUPTIONBUDGETS, PODS, Resource
 from wherry.api.selectors import labels
-from wherry.apiserver.api import Api
+from wherry.apiserver.admission.plugin import CREATE
+from wherry.apiserver.api import Api, operation
 from wherry.apiserver.decode import decode
-from wherry.apiserver.handlers.delete import delete_one
-from wherry.apiserver.handlers.deletion import DeleteOptions
+from wherry.apiserver.handlers.deletion import DeleteOptions, delete
 from wherry.apiserver.handlers.writing import change
 from wherry.apiserver.query import dry_run
 from wherry.apiserver.request import Made, Request
@@ -37,12 +37,15 @@ async def handle(api: Api, request: Request) -> Made:
     if pod is None:
         raise NotFound.of("pods", name)
     dry = dry or bool((eviction.get("deleteOptions") or {}).get("dryRun"))
+    asked = operation(request, CREATE, obj=eviction, dry_run=dry)
+    await api.admission.admit(asked)
+    await api.admission.validate(asked)
     if not _ignores_budgets(pod):
         await _spend(api, request, pod, dry)
     if not dry:
-        await change(api, _inner(request, PODS, name), _evicting)
+        await change(api, _inner(request, PODS, name), _evicting, admitted=True)
     request.subresource = ""
-    await delete_one(api, request, options, dry=dry)
+    await delete(api, request, options, dry=dry)
     return Made({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, None, 201)
 
 
@@ -82,7 +85,7 @@ async def _spend(api: Api, request: Request, pod: Object, dry: bool) -> None:
     async def make(old: Object) -> Object:
         return _spent(old, pod["metadata"]["name"])
 
-    await change(api, _inner(request, PODDISRUPTIONBUDGETS, budget["metadata"]["name"]), make, dry=dry)
+    await change(api, _inner(request, PODDISRUPTIONBUDGETS, budget["metadata"]["name"]), make, dry=dry, admitted=True)
 
 
 def _inner(request: Request, resource: Resource, name: str) -> Request:

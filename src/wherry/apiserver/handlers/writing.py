@@ -39,8 +39,13 @@ async def durable(api: Api, record: Record) -> None:
         await store.wait_revision(record.revision, _DURABLE_WAIT)
 
 
-async def change(api: Api, request: Request, make: Change, *, dry: bool = False) -> Stored | Made:
-    """Apply `make` to the stored object until no other writer comes between. Raises NotFound and what `make` raises."""
+async def change(
+    api: Api, request: Request, make: Change, *, dry: bool = False, admitted: bool = False
+) -> Stored | Made:
+    """Apply `make` to the stored object until no other writer comes between. Raises NotFound and what `make` raises.
+
+    `admitted`: what the client asked for has been through admission, this write is its consequence.
+    """
     resource = request.resource
     key = api.registry.key(resource, request.namespace, request.name)
     told = list(request.warnings)
@@ -53,20 +58,21 @@ async def change(api: Api, request: Request, make: Change, *, dry: bool = False)
         request.warnings[:] = told
         new = await make(old)
         try:
-            return await _write_change(api, request, record, old, new, dry)
+            return await _write_change(api, request, record, old, new, dry=dry, admitted=admitted)
         except Mismatch:
             continue
 
 
 async def _write_change(
-    api: Api, request: Request, record: Record, old: Object, new: Object, dry: bool
+    api: Api, request: Request, record: Record, old: Object, new: Object, *, dry: bool, admitted: bool
 ) -> Stored | Made:
     resource = request.resource
     check_version(request, new, record)
     check_uid(request, new, old, key=upstream_key(request))
-    asked = operation(request, UPDATE, obj=new, old=old, dry_run=dry)
-    await api.admission.admit(asked)
-    new = asked.obj or new
+    if not admitted:
+        asked = operation(request, UPDATE, obj=new, old=old, dry_run=dry)
+        await api.admission.admit(asked)
+        new = asked.obj or new
     new["metadata"] = dict(new["metadata"])
     strategy.prepare_update(resource, new, old, request.subresource)
     new["metadata"]["resourceVersion"] = str(record.revision)
@@ -77,7 +83,8 @@ async def _write_change(
         refuse_invalid(api, resource, new, validation.validate_update(resource, new, old, request.subresource))
         if not request.subresource:
             request.warnings.extend(warnings.for_object(resource, new, old))
-        await api.admission.validate(operation(request, UPDATE, obj=new, old=old, dry_run=dry))
+        if not admitted:
+            await api.admission.validate(operation(request, UPDATE, obj=new, old=old, dry_run=dry))
         if ends(resource, new):
             return await _end(api, request, record, new, dry)
         if new == old or managedfields.same_but_managed_fields(new, old):

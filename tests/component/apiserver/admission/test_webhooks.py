@@ -230,3 +230,26 @@ async def test_custom_resources_are_pruned_and_defaulted_after_a_webhook(
     code, answer = await http("POST", path, made)
     assert code == 201, answer["message"]
     assert answer["data"] == {"known": "1", "given": "d"}
+
+
+async def test_bindings_and_evictions_are_seen_as_what_they_are(server: ApiServer, http: Any, webhook: Webhook) -> None:
+    webhook.answers["/v"] = lambda request: {"allowed": request["subResource"] != "eviction"}
+    rule = {**RULE, "operations": ["CREATE"], "resources": ["pods/binding", "pods/eviction"]}
+    await register(http, "Validating", {"clientConfig": webhook.client("/v"), "rules": [rule]})
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
+    labels = {"topology.kubernetes.io/zone": "z"}
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n", "labels": labels}}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}}
+    pod["spec"] = {"containers": [{"name": "c", "image": "i"}]}
+    await http("POST", "/api/v1/namespaces/default/serviceaccounts", account)
+    assert (await http("POST", "/api/v1/nodes", node))[0] == 201
+    assert (await http("POST", "/api/v1/namespaces/default/pods", pod))[0] == 201
+    path = "/api/v1/namespaces/default/pods/p"
+    binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "p"}}
+    assert (await http("POST", f"{path}/binding", {**binding, "target": {"kind": "Node", "name": "n"}}))[0] == 201
+    _, bound = await http("GET", path)
+    assert (bound["spec"]["nodeName"], bound["metadata"]["labels"]) == ("n", labels)
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}}
+    assert (await http("POST", f"{path}/eviction", eviction))[0] == 400
+    assert [seen["kind"]["kind"] for seen in webhook.seen] == ["Binding", "Eviction"]
+    assert (await http("GET", path))[1]["metadata"].get("deletionTimestamp") is None

@@ -101,6 +101,8 @@ async def test_pods_bound_to_it_only() -> None:
     assert await admit(DELETE, PODS, name="p", old=other) == (
         'node "n1" can only delete pods with spec.nodeName set to itself'
     )
+    assert await admit(CREATE, PODS, name="p", sub="eviction", obj={}, pods=POD) == ""
+    assert "can only evict" in await admit(CREATE, PODS, name="p", sub="eviction", obj={}, pods=other)
     assert await admit(UPDATE, PODS, name="p", sub="status", obj=POD, old=POD) == ""
     assert "can only update pod status" in await admit(UPDATE, PODS, name="p", sub="status", obj=other, old=other)
     relabelled = {**POD, "metadata": {**POD["metadata"], "labels": {"a": "b"}}}
