@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from wherry.api import field
+from wherry.api.cel.regex import PatternError, compile_pattern
 from wherry.api.field import FieldError
 from wherry.api.meta import Object
 from wherry.api.structural import paths
@@ -118,8 +119,6 @@ def _string(schema: Schema) -> Check | None:
     longest, shortest, pattern = schema.get("maxLength"), schema.get("minLength"), schema.get("pattern") or ""
     if longest is None and shortest is None and not pattern:
         return None
-    from wherry.api.cel.regex import PatternError, compile_pattern
-
     try:
         search = compile_pattern(pattern).search if pattern else None
     except PatternError:

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from wherry.api.cel.functions import add, function
+from wherry.api.cel.functions.operators import in_list
 from wherry.api.cel.functions.times import format_duration, format_timestamp, parse_duration, parse_timestamp
 from wherry.api.cel.regex import compiled
 from wherry.api.cel.values import (
@@ -158,15 +159,11 @@ add("duration(int) -> duration", lambda value: Duration(value))
 
 @function("sets.contains(list(A), list(A)) -> bool", traversal=(0,))
 def sets_contains(holder: list[Any], wanted: list[Any]) -> bool:
-    from wherry.api.cel.functions.operators import in_list
-
     return all(in_list(value, holder) for value in wanted)
 
 
 @function("sets.intersects(list(A), list(A)) -> bool", traversal=(0,))
 def sets_intersects(left: list[Any], right: list[Any]) -> bool:
-    from wherry.api.cel.functions.operators import in_list
-
     return any(in_list(value, right) for value in left)
 
 
