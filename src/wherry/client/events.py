@@ -8,6 +8,7 @@ about an object at once and then one every five minutes.
 import asyncio
 import logging
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -30,6 +31,8 @@ _BURST = 25
 _REFILL = 1 / 300
 _TRIES = 12
 _TRY_AGAIN = 10.0
+_PATIENCE = 2.0
+_LOOK_AGAIN = 0.05
 
 V = TypeVar("V")
 
@@ -115,14 +118,18 @@ class EventRecorder:
     """Records events as one component.
 
     ``event`` only queues; `run` writes (give it a task). When a thousand wait, further ones are dropped: events are
-    help for people, never part of a controller's work.
+    help for people, never part of a controller's work. While `quiet` says no, an event waits, but at most two seconds:
+    its writing takes time from what it tells of.
     """
 
-    def __init__(self, client: Client, component: str, host: str = "") -> None:
+    def __init__(
+        self, client: Client, component: str, host: str = "", *, quiet: Callable[[], bool] = lambda: True
+    ) -> None:
         self._client = client
         self._component = component
         self._host = host
-        self._queue: asyncio.Queue[Object] = asyncio.Queue(_QUEUE)
+        self._quiet = quiet
+        self._queue: asyncio.Queue[tuple[float, Object]] = asyncio.Queue(_QUEUE)
         self._correlator = Correlator()
         self._last_stamp = 0
 
@@ -169,14 +176,16 @@ class EventRecorder:
         if related is not None:
             event["related"] = reference(related)
         try:
-            self._queue.put_nowait(event)
+            self._queue.put_nowait((clock.monotonic(), event))
         except asyncio.QueueFull:
             log.debug("event dropped: %s %s", reason, message)
 
     async def run(self) -> None:
         """Write recorded events until cancelled."""
         while True:
-            event = await self._queue.get()
+            recorded, event = await self._queue.get()
+            while not self._quiet() and clock.monotonic() < recorded + _PATIENCE:
+                await clock.sleep(_LOOK_AGAIN)
             try:
                 await self._write(event)
             except errors.StatusError as error:

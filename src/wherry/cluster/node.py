@@ -9,6 +9,7 @@ import asyncio
 import logging
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 
 import uvloop
@@ -40,6 +41,7 @@ from wherry.util.tasks import Scope
 log = logging.getLogger(__name__)
 
 _SERVER_POLL = 0.02
+_THREADS = 16
 
 
 def make_runtime(config: ClusterConfig) -> CrunRuntime:
@@ -77,6 +79,15 @@ async def run(config: ClusterConfig) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    # Many of its threads wait for the kernel (mounts, namespaces), so there may be more of them than processors.
+    loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="blocking"))
+    async with Scope() as scope:
+        serving = scope.spawn(_serve(config), name="node")
+        stopping = scope.spawn(stop.wait())
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+
+
+async def _serve(config: ClusterConfig) -> None:
     network, runtime = make_network(config), make_runtime(config)
     images = OverlayImageStore(str(config.paths.images))
     async with AsyncExitStack() as stack:
@@ -117,7 +128,7 @@ async def run(config: ClusterConfig) -> None:
         await asyncio.gather(kubelet.ready.wait(), proxy.wait_programmed(), dns.started.wait())
         process.report_ready()
         interpreter.settle()
-        await stop.wait()
+        await asyncio.Event().wait()
 
 
 async def _client(stack: AsyncExitStack, config: ClusterConfig, user: str) -> Client:

@@ -17,11 +17,6 @@ def pod_cgroup(pod: meta.Object, config: KubeletConfig) -> str:
     return f"{parent}/pod{meta.uid(pod)}"
 
 
-def make(pod: meta.Object, config: KubeletConfig, cgroups: Cgroups) -> None:
-    """Make a pod's cgroup with its limits. Blocks."""
-    cgroups.make(pod_cgroup(pod, config), resources.pod_level_resources(pod))
-
-
 def remove(uid: str, config: KubeletConfig, cgroups: Cgroups) -> None:
     """Remove the cgroup of the pod with that UID, wherever its class put it. Blocks."""
     for parent in (config.cgroup_root, *(f"{config.cgroup_root}/{name}" for name in CLASSES.values())):

@@ -68,10 +68,14 @@ class Kubelet:
         self._network = network
         self._cgroups = cgroups
         self._machine = machine or Machine()
-        self._recorder = EventRecorder(client, "kubelet", config.node_name)
+        self._recorder = EventRecorder(client, "kubelet", config.node_name, quiet=self._is_quiet)
+        self._starting: set[str] = set()
         self._pod_informer = informers.informer(PODS, field_selector=f"spec.nodeName={config.node_name}")
         self._service_informer = informers.informer(SERVICES)
         self._node_informer = informers.informer(NODES, field_selector=f"metadata.name={config.node_name}")
+
+    def _is_quiet(self) -> bool:
+        return not self._starting
 
     async def run(self) -> None:
         """Register the node and drive its pods until cancelled."""
@@ -144,6 +148,7 @@ class Kubelet:
             allocatable=allocatable,
             node=lambda: self._node_informer.lister.get(config.node_name),
             starts=asyncio.Semaphore(config.max_parallel_starts),
+            starting=self._starting,
         )
 
 

@@ -1,11 +1,10 @@
 """A pod's sandbox: its cgroup, network and namespaces, made and removed."""
 
-import asyncio
 import secrets
 from collections.abc import Sequence
 
 from wherry.api import meta
-from wherry.kubelet import cgroups, hosts, labels, podspec
+from wherry.kubelet import cgroups, hosts, labels, podspec, resources
 from wherry.kubelet.services import NodeServices
 from wherry.kubelet.together import together
 from wherry.network.protocol import AttachOptions, PortMapping
@@ -47,16 +46,10 @@ def new_id() -> str:
     return secrets.token_hex(32)
 
 
-async def make_cgroup(pod: meta.Object, services: NodeServices) -> None:
-    """Make the pod's cgroup with its limits. Raises OSError."""
-    if services.cgroups is not None:
-        await asyncio.to_thread(cgroups.make, pod, services.config, services.cgroups)
-
-
 async def run(
     pod: meta.Object, sandbox_id: str, *, attempt: int, namespace_path: str | None, services: NodeServices
 ) -> None:
-    """Start a sandbox whose cgroup and network are there and record it. Raises ContainerError, OSError."""
+    """Start a sandbox whose network is there, with the pod's limits, and record it. Raises ContainerError, OSError."""
     config = services.config
     log_directory = config.log_directory(meta.namespace(pod), meta.name(pod), meta.uid(pod))
     name, _ = hosts.hostname(pod, node_hostname=services.hostname, cluster_domain=config.cluster_domain)
@@ -73,6 +66,7 @@ async def run(
             sysctls={k: v for k, v in sysctls_of(pod).items() if not k.startswith("net.")},
             cgroup_parent=cgroups.pod_cgroup(pod, config),
             log_directory=str(log_directory),
+            resources=resources.pod_level_resources(pod),
         )
     )
     services.cache.put_sandbox(

@@ -27,6 +27,7 @@ from wherry.runtime.protocol import Runtime
 class NodeServices:
     """One node's parts, as a worker needs them. `services` lists the cluster's Services; `allocatable` is the node's;
     `hostname` its own; `node_memory` its bytes. `cgroups` is None where nothing is to be limited (tests).
+    `starts` limits how many containers are made at once; `starting` holds the pods that something is made for just now.
     `node` returns the Node (None while it is not known), `others` its other pods that have not ended."""
 
     config: KubeletConfig
@@ -48,6 +49,7 @@ class NodeServices:
     hostname: str = ""
     node_memory: int = 0
     allocatable: Mapping[str, str] = field(default_factory=dict)
+    starting: set[str] = field(default_factory=set)
     node: Callable[[], meta.Object | None] = lambda: None
     others: Callable[[meta.Object], list[meta.Object]] = lambda pod: []
     starts: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(8))

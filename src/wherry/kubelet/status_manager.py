@@ -16,7 +16,7 @@ from wherry.util.tasks import Scope
 
 log = logging.getLogger(__name__)
 
-SETTLE = 1.0
+SETTLE = 2.0
 """How long an uninteresting status (a pod that is about to run) waits for a better one, in seconds."""
 
 

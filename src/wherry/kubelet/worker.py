@@ -112,6 +112,7 @@ class PodWorker:
                 # A defect must not leave the pod without its worker: every step starts from what there is.
                 delay = self._errors.next()
                 log.exception("pod %s: trying again in %.1fs", meta.key_of(self.pod), delay)
+            self._services.starting.discard(self.uid)
             if not self.done.is_set():
                 await self._wait(delay)
 
@@ -177,6 +178,8 @@ class PodWorker:
         await self._follow_probes(runtime)
         for kill in plan.kill:
             self._kill(kill, runtime.containers[kill.container_id])
+        if plan.create_sandbox:
+            self._services.starting.add(self.uid)
         if plan.create_sandbox or self._ground is None:
             if not await self._prepare(create=plan.create_sandbox, replace=plan.kill_sandbox):
                 return self._next_wake()
@@ -240,10 +243,10 @@ class PodWorker:
         attempt = 0 if previous is None else int(previous.labels.get("io.kubernetes.sandbox.attempt") or 0) + 1
         await asyncio.to_thread(services.config.pod_directory(self.uid).mkdir, parents=True, exist_ok=True)
         needs_address = podspec.volumes_show_address(self.pod)
-        work: list[Coroutine[Any, Any, Any]] = [self._attach(), sandboxes.make_cgroup(self.pod, services)]
+        work: list[Coroutine[Any, Any, Any]] = [self._attach()]
         if not needs_address:
             work.append(self._set_up_volumes(()))
-        (namespace_path, addresses), _, *mounts = await together(*work)
+        (namespace_path, addresses), *mounts = await together(*work)
         made = mounts[0] if mounts else await self._set_up_volumes(addresses)
         async with services.starts:
             await sandboxes.run(

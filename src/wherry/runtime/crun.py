@@ -38,6 +38,7 @@ from wherry.runtime.protocol import (
 )
 from wherry.runtime.records import STARTING, ContainerRecord, Records, SandboxRecord, write_json
 from wherry.runtime.sandboxes import Sandboxes
+from wherry.runtime.sealed import SealedProgram
 from wherry.runtime.seccomp import CompiledProfiles
 from wherry.util import clock, linux
 from wherry.util.tasks import Scope
@@ -73,6 +74,7 @@ class CrunRuntime:
         self._host = spec.Host()
         self._filters = CompiledProfiles()
         self._boot = ""
+        self._program: SealedProgram | None = None
         self._runtime = ["crun", f"--root={run_dir}/crun", "--cgroup-manager=cgroupfs"]
         self._containers: dict[str, _Container] = {}
         self._sandboxes = Sandboxes(
@@ -81,6 +83,7 @@ class CrunRuntime:
         self._events = Events()
         self._scope: Scope | None = None
         self._starting = asyncio.Lock()
+        self._hastened: asyncio.Task[None] | None = None
         self._lock_descriptor = -1
 
     # Life of the runtime
@@ -104,7 +107,6 @@ class CrunRuntime:
         for program in ("crun", "conmon"):
             if shutil.which(program, path=spawn.environment()["PATH"]) is None:
                 raise ContainerError(f"{program} is not installed")
-        self._runtime[0] = shutil.which("crun", path=spawn.environment()["PATH"]) or "crun"
         self._records.make_directories()
         self._lock_descriptor = os.open(f"{self._state_dir}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -112,6 +114,9 @@ class CrunRuntime:
         except BlockingIOError:
             os.close(self._lock_descriptor)
             raise ContainerError(f"another process uses {self._state_dir}") from None
+        program = shutil.which("crun", path=spawn.environment()["PATH"]) or "crun"
+        self._program = SealedProgram(program, f"{self._run_dir}/bin")
+        self._runtime[0] = self._program.path
         for directory in ("crun", "sandboxes", "exec"):
             os.makedirs(f"{self._run_dir}/{directory}", mode=0o711, exist_ok=True)
         recovery.raise_descriptor_limit()
@@ -124,11 +129,10 @@ class CrunRuntime:
         await self._sandboxes.adopt(self._boot)
         for record in await asyncio.to_thread(lambda: list(self._records.load_containers())):
             container = self._containers[record.id] = _Container(record)
-            if record.state not in (CREATED, EXITED):
+            if record.state != EXITED:
                 await recovery.settle(
                     record, records=self._records, cgroups=self._cgroups, runtime=self._runtime, boot=self._boot
                 )
-                await asyncio.to_thread(self._records.save, record)
             if record.state == EXITED:
                 container.exited.set()
 
@@ -144,6 +148,8 @@ class CrunRuntime:
         self._events.end()
         self._containers.clear()
         self._sandboxes.known.clear()
+        if self._program is not None:
+            self._program.close()
         os.close(self._lock_descriptor)
 
     async def destroy(self) -> None:
@@ -155,7 +161,7 @@ class CrunRuntime:
             await self.remove_container(container_id)
         await self.close()
         await asyncio.to_thread(self._cgroups.remove, self._cgroup_root)
-        for directory in (f"{self._run_dir}/{name}" for name in ("crun", "sandboxes", "exec", "pause")):
+        for directory in (f"{self._run_dir}/{name}" for name in ("bin", "crun", "sandboxes", "exec", "pause")):
             await asyncio.to_thread(shutil.rmtree, directory, True)
         await asyncio.to_thread(shutil.rmtree, self._state_dir, True)
 
@@ -184,6 +190,7 @@ class CrunRuntime:
         _check_id(config.id)
         async with self._sandboxes.lock(config.id):
             await self._sandboxes.make(config)
+        self._hasten()
 
     async def stop_sandbox(self, sandbox_id: str) -> None:
         """Kill what still runs in it and release its namespaces (not the network namespace)."""
@@ -234,6 +241,7 @@ class CrunRuntime:
             raise ContainerError(f"sandbox {sandbox_id} is not ready", reason="CreateContainerError")
         if config.id in self._containers:
             return
+        self._hasten()
         container = _Container(self._describe(record, config))
         self._containers[config.id] = container
         try:
@@ -246,6 +254,11 @@ class CrunRuntime:
                 raise ContainerError(message, reason="CreateContainerError") from error
             raise
         self._emit(container)
+
+    def _hasten(self) -> None:
+        """Have the kernel ready for the move of a container's first process, which crun would else wait for."""
+        if self._scope is not None and (self._hastened is None or self._hastened.done()):
+            self._hastened = self._scope.spawn(asyncio.to_thread(self._cgroups.hasten), guard=True)
 
     def _describe(self, record: SandboxRecord, config: ContainerConfig) -> ContainerRecord:
         return ContainerRecord(
@@ -263,6 +276,7 @@ class CrunRuntime:
                 record.config["host_pid"] or record.config["share_process_namespace"] or config.processes_of
             ),
             created_at=clock.seconds(),
+            boot=self._boot,
         )
 
     def _write_container(self, record: ContainerRecord, config: ContainerConfig, parent: SandboxRecord) -> None:
@@ -291,8 +305,8 @@ class CrunRuntime:
                 return
             if record.state != CREATED:
                 raise ContainerError(f"container {record.name} has ended and cannot be started again")
-            record.state, record.boot = STARTING, self._boot
-            await asyncio.to_thread(self._records.save, record)
+            # Not written down: that a conmon has this bundle tells a new process as much.
+            record.state = STARTING
             bundle = self._records.bundle(record.id)
             try:
                 await conmon.launch(record, bundle=bundle, exit_dir=self._records.exits, runtime=self._runtime)
@@ -430,6 +444,7 @@ class CrunRuntime:
         """Start a command with the container's user, environment and rights. Raises ContainerError."""
         await self.start()
         self._get_running(container_id)
+        self._hasten()
         process = await asyncio.to_thread(self._exec_process, container_id, args, tty)
         run_dir = f"{self._run_dir}/exec"
         return await sessions.run_in_container(

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import select
 import signal
 from collections.abc import Callable
 
@@ -50,6 +51,26 @@ def send_signal(pid: int, started: int, number: int) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+def kill(pid: int, started: int, *, patience: float) -> None:
+    """Kill a process unless it is gone, and wait until it has ended, but not longer than `patience` seconds."""
+    descriptor = open_pid(pid, started)
+    if descriptor is None:
+        return
+    try:
+        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        _wait_readable(descriptor, patience)
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(descriptor)
+
+
+def _wait_readable(descriptor: int, patience: float) -> None:
+    poll = select.poll()  # select(2) takes no descriptor above 1023
+    poll.register(descriptor, select.POLLIN)
+    poll.poll(patience * 1000)
 
 
 def find(program: str, argument: str) -> list[int]:

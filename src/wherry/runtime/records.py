@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from wherry.runtime.protocol import CREATED, EXITED, RUNNING, ContainerStatus, Resources, SandboxConfig, SandboxStatus
 
 STARTING = "starting"
-"""Between the decision to start a container and the knowledge that it runs: what a new process has to clean up."""
+"""Between the decision to start a container and the knowledge that it runs; on disk it is still created."""
 
 T = TypeVar("T")
 

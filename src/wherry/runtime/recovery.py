@@ -5,15 +5,15 @@ import contextlib
 import json
 import os
 import resource
-import signal
 
 from wherry.runtime import processes, spawn
 from wherry.runtime.cgroups import Cgroups
 from wherry.runtime.protocol import CREATED, RUNNING
-from wherry.runtime.records import STARTING, ContainerRecord, Records
+from wherry.runtime.records import ContainerRecord, Records
 from wherry.util import clock
 
 UNKNOWN_CODE = 255
+_PATIENCE = 2.0
 
 
 def raise_descriptor_limit() -> None:
@@ -24,15 +24,25 @@ def raise_descriptor_limit() -> None:
 
 
 async def settle(record: ContainerRecord, *, records: Records, cgroups: Cgroups, runtime: list[str], boot: str) -> None:
-    """Bring the record of a container that was starting or running in line with the facts.
+    """Bring the record of a container that may have been starting or running in line with the facts, and write it.
 
     It becomes running (its conmon is to be watched then), exited, or, when it was cut off before its program ran,
     created again.
     """
-    if record.boot != boot:
-        await asyncio.to_thread(finish, record, records=records, cgroups=cgroups)
-    elif record.state == STARTING:
+    if record.state == CREATED:
+        if record.boot != boot or not await asyncio.to_thread(_has_conmon, records.bundle(record.id)):
+            return
         await _settle_half_started(record, records=records, cgroups=cgroups, runtime=runtime)
+    elif record.boot != boot:
+        await asyncio.to_thread(finish, record, records=records, cgroups=cgroups)
+    else:
+        return
+    await asyncio.to_thread(records.save, record)
+
+
+def _has_conmon(bundle: str) -> bool:
+    """Tell whether the start of a container had begun: its conmon left its id, or lives and has not come that far."""
+    return os.path.exists(f"{bundle}/conmon.pid") or bool(processes.find("conmon", bundle))
 
 
 async def _settle_half_started(
@@ -71,7 +81,7 @@ def finish(record: ContainerRecord, *, records: Records, cgroups: Cgroups) -> No
     """
     ended = records.exit(record.id)
     if ended is None:
-        processes.send_signal(record.pid, record.pid_start, signal.SIGKILL)
+        processes.kill(record.pid, record.pid_start, patience=_PATIENCE)
     if record.shares_processes or ended is None:
         # With a process namespace of its own the kernel has killed the rest together with the first process.
         cgroups.kill(record.cgroup)

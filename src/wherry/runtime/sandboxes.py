@@ -58,12 +58,9 @@ class Sandboxes:
         record = SandboxRecord(
             id=config.id, config=values, created_at=clock.seconds(), boot=self._boot, labels=dict(config.labels)
         )
-        await asyncio.to_thread(self._records.save, record)
         self.known[config.id] = record
         try:
-            await asyncio.to_thread(sandbox.make, self._directory(config.id), config)
-            if config.cgroup_parent:
-                await asyncio.to_thread(self._cgroups.make, config.cgroup_parent, config.resources)
+            await asyncio.to_thread(self._make, record, config)
             if config.share_process_namespace and not config.host_pid:
                 record.pause_pid = await self._start_pause(config)
         except (OSError, ContainerError) as error:
@@ -72,6 +69,13 @@ class Sandboxes:
             raise ContainerError(f"cannot make a sandbox: {error}", reason="CreatePodSandboxError") from error
         record.ready = True
         await asyncio.to_thread(self._records.save, record)
+
+    def _make(self, record: SandboxRecord, config: SandboxConfig) -> None:
+        # Recorded first: a process that ends in between leaves nothing that the next one does not know.
+        self._records.save(record)
+        sandbox.make(self._directory(config.id), config)
+        if config.cgroup_parent:
+            self._cgroups.make(config.cgroup_parent, config.resources)
 
     async def _start_pause(self, config: SandboxConfig) -> int:
         directory, root = f"{self._directory(config.id)}/pause", f"{self._run_dir}/pause"

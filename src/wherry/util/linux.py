@@ -3,6 +3,7 @@
 import ctypes
 import fcntl
 import os
+import struct
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MS_BIND, MS_MOVE, MS_REC = 4096, 8192, 16384
@@ -18,6 +19,9 @@ CAP_SYS_ADMIN, CAP_SYS_RESOURCE = 21, 24
 _NS_GET_NSTYPE = 0xB703
 _SYS_OPENAT2 = 437
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x02, 0x10
+
+_AT_FDCWD, _AT_SYMLINK_NOFOLLOW = -100, 0x100
+_STATX_SIZE, _STATX_ATTR_MOUNT_ROOT = 256, 0x2000
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
@@ -62,7 +66,13 @@ def mounts_below(path: str) -> list[str]:
 
 def is_mount(path: str) -> bool:
     """Return whether something is mounted at `path`, also a directory on itself (os.path.ismount misses that)."""
-    return path in mounts_below(path)
+    status = ctypes.create_string_buffer(_STATX_SIZE)
+    if _libc.statx(_AT_FDCWD, os.fsencode(path), _AT_SYMLINK_NOFOLLOW, 0, status) != 0:
+        return False
+    attributes, known = struct.unpack_from("=Q", status, 8)[0], struct.unpack_from("=Q", status, 56)[0]
+    if known & _STATX_ATTR_MOUNT_ROOT:
+        return bool(attributes & _STATX_ATTR_MOUNT_ROOT)
+    return path in mounts_below(path)  # a kernel before 5.8
 
 
 def unmount_below(path: str) -> None:
