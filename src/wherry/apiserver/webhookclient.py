@@ -75,7 +75,8 @@ class WebhookClient:
         """Return the address for messages, the one to connect to, and the name that the certificate must have."""
         url = config.get("url")
         if url:
-            return f"{url}?timeout={_seconds(timeout)}", url, urlsplit(url).netloc
+            url = f"{url}?timeout={_seconds(timeout)}"
+            return url, url, urlsplit(url).netloc
         service = config.get("service") or {}
         namespace, name, port = service.get("namespace") or "", service.get("name") or "", service.get("port") or 443
         path = "/" + (service.get("path") or "").lstrip("/")

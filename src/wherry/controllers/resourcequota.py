@@ -3,12 +3,12 @@
 Watches quotas and, as far as quotas name them, all other resources (``count/<resource>`` starts an informer of
 metadata). Writes ``status.hard`` and ``status.used``. Admission raises ``used`` before each create; this controller
 brings it down after deletions and when pods end, and right when the quota changes. What was charged a moment ago may be
-on its way to the caches: ``used`` is not lowered before the quota has rested.
+on its way to the caches: ``used`` is not computed before the quota has rested, unless ``hard`` changed.
 """
 
 from collections.abc import Iterable
 
-from wherry.api import errors, meta, quantity, quota
+from wherry.api import errors, meta, quota
 from wherry.api.meta import Object
 from wherry.api.resources import PERSISTENTVOLUMECLAIMS, PODS, RESOURCEQUOTAS, SERVICES, Resource
 from wherry.client.informer import SharedInformer
@@ -25,11 +25,6 @@ _REST = 0.3
 def new_status(found: Object, used: dict[str, str]) -> Object:
     """Return the status of a quota."""
     return {"hard": found["spec"].get("hard") or {}, "used": used}
-
-
-def is_lower(used: dict[str, str], before: dict[str, str]) -> bool:
-    """Tell whether `used` takes back some of what was charged `before`."""
-    return any(name in before and quantity.parse(text) < quantity.parse(before[name]) for name, text in used.items())
 
 
 def _spec_changed(old: Object, new: Object) -> bool:
@@ -50,7 +45,10 @@ class ResourceQuotaController(Controller):
             self._track(resource)
 
     def _note_charge(self, old: Object, new: Object) -> None:
-        self._charged[meta.key_of(new)] = clock.monotonic()
+        key = meta.key_of(new)
+        self._charged[key] = clock.monotonic()
+        # What was charged for may have been refused afterwards.
+        self.queue.add_after(key, _REST)
 
     def _forget(self, found: Object) -> None:
         self._charged.pop(meta.key_of(found), None)
@@ -85,22 +83,19 @@ class ResourceQuotaController(Controller):
         found = self._quotas.lister.get(key)
         if found is None or meta.is_deleting(found):
             return None
+        before = found.get("status") or {}
+        at = self._charged.get(key)
+        hard_is_told = before.get("hard") == (found["spec"].get("hard") or {})
+        if hard_is_told and at is not None and clock.monotonic() - at < _REST:
+            return _REST
         namespace, objects = meta.namespace(found), []
         for resource in self._resources_of(found):
             informer = self._track(resource)
             await informer.wait_synced()
             objects.append((resource, informer.lister.list(namespace)))
         status = new_status(found, quota.total_usage(found["spec"], objects))
-        before = found.get("status") or {}
         if status == before:
             return None
-        rested = clock.monotonic() - self._charged.get(key, 0.0)
-        if (
-            rested < _REST
-            and status["hard"] == before.get("hard")
-            and is_lower(status["used"], before.get("used") or {})
-        ):
-            return _REST
         try:
             answer = await self.client.update_status(RESOURCEQUOTAS, {**found, "status": status})
         except errors.NotFound:
