@@ -48,6 +48,10 @@ class Encoder:
             return self._list(answer)
         return (self.encode(answer, form, params),)
 
+    def object_of(self, answer: Listed) -> Object:
+        """Return a list as an object."""
+        return self._object(answer, negotiate.PLAIN, "")
+
     def _protobuf(self, answer: Stored | Listed) -> bytes:
         registry, resource = self._registry, answer.resource
         if isinstance(answer, Stored):

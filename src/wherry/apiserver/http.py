@@ -1,21 +1,20 @@
 """HTTP around the handlers: one request is one pass through `Frontend.handle`.
 
-parse → authenticate → impersonate → authorize → flow limits → handler (decode, admission, defaults, validation,
-write) → encode. Paths that are no resources go to `wherry.apiserver.paths`.
+parse → authenticate → impersonate → audit → flow limits → authorize → handler (decode, admission, defaults, validation,
+write) → encode (`respond`). Paths that are no resources go to `wherry.apiserver.paths`, those of other servers to
+`wherry.apiserver.aggregation`. An `Exchange` carries what the steps tell each other.
 """
 
 import asyncio
 import contextlib
-import gzip
 import hashlib
 import logging
-import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote
 
+import orjson
 from aiohttp import hdrs, web
-from multidict import CIMultiDict
 
 from wherry.api.errors import InternalError, NotFound, RequestEntityTooLarge, StatusError, Unauthorized
 from wherry.api.resources import BUILTIN_GROUPS, TABLE
@@ -25,24 +24,25 @@ from wherry.apiserver.aggregation.aggregator import Aggregator
 from wherry.apiserver.aggregation.remote import Remote, Unavailable
 from wherry.apiserver.api import Api
 from wherry.apiserver.attributes import Attributes, Authenticator, Authorizer, UserInfo
+from wherry.apiserver.audit.log import AuditLog
+from wherry.apiserver.audit.policy import COMPLETE, NONE, RECEIVED
+from wherry.apiserver.audit.record import Record
 from wherry.apiserver.authn import impersonation, x509
 from wherry.apiserver.authz.messages import forbidden
-from wherry.apiserver.encode import Encoder, WatchEncoder
+from wherry.apiserver.exchange import Exchange
 from wherry.apiserver.flowcontrol.control import Flow, FlowControl, is_long, list_seats
 from wherry.apiserver.flowcontrol.level import Rejected
 from wherry.apiserver.metrics import Metrics
-from wherry.apiserver.negotiate import Form
 from wherry.apiserver.paths import TEXT, Paths, Plain
 from wherry.apiserver.query import boolean, parse_query
-from wherry.apiserver.request import Answer, Made, Request, Stored, Watched, status_of
+from wherry.apiserver.request import Request
 from wherry.apiserver.requestinfo import PathInfo, PathParser, verb_of
-from wherry.apiserver.whole import WholeResponse
+from wherry.apiserver.respond import Responder
 from wherry.util import clock
 
 log = logging.getLogger(__name__)
 
 MAX_BODY = 3 * 1024 * 1024
-_GZIP_FROM = 128 * 1024
 _PATIENCE = 15.0
 """Seconds that a request waits for a seat: a quarter of the time that upstream gives to a request."""
 
@@ -52,7 +52,8 @@ _JSON = "application/json"
 
 
 class Frontend:
-    """Answers HTTP requests. `relay` handles the subresources that are streams (see `wherry.apiserver.nodeproxy`)."""
+    """Answers HTTP requests. `relay` handles the subresources that are streams (see `wherry.apiserver.nodeproxy`),
+    `aggregator` knows who else serves, `audit` writes down what happens; None of the latter two is nobody, nothing."""
 
     def __init__(
         self,
@@ -71,10 +72,11 @@ class Frontend:
         self.metrics = Metrics()
         self.relay = relay
         self.aggregator: Aggregator | None = None
+        self.audit: AuditLog | None = None
         self._long: set[asyncio.Task[Any]] = set()
         self._stopping = False
         self._parser = PathParser(lambda: api.registry.table)
-        self._encoder = Encoder(api.registry)
+        self._respond = Responder(api.registry, self.metrics, stopping=lambda: self._stopping, note=self._note)
         api.registry.on_table_change.append(self._parser.forget)
         paths.metrics = self.metrics
 
@@ -82,104 +84,104 @@ class Frontend:
         """Answer one request; errors become Status objects."""
         raw, _, query = request.raw_path.partition("?")
         path = unquote(raw) if "%" in raw else raw
-        info = self._parser.parse(path)
-        params = parse_query(query) if query else {}
-        headers = request.headers
-        warnings: list[str] = []
-        verb = request.method.lower()
+        x = Exchange(request, path, self._parser.parse(path), parse_query(query) if query else {})
         started = clock.monotonic()
         try:
-            user = await self._authenticate(request)
-            if info.is_resource:
-                verb = verb_of(request.method, info, watch="watch" in params and boolean(params, "watch")) or verb
-            attributes = _attributes(user, verb, info, params)
-            target = impersonation.wanted(headers.items())
-            if target is not None:
-                user = impersonation.impersonate(user, target, attributes, self.authorizer)
-                attributes = attributes._replace(user=user)
-            flow = None if is_long(verb, info.subresource) and verb != "watch" else self.flow.classify(attributes)
-            if flow is None:
-                response = await self._authorized(request, path, attributes, info, params, warnings)
-            else:
-                response = await self._seated(flow, request, path, attributes, info, params, warnings)
+            response = await self._answer(x)
         except Rejected as error:
             log.debug("%s %s: %s", request.method, path, error)
-            response = self._plain(_TOO_MANY)
+            response = self._respond.plain(x, _TOO_MANY)
         except StatusError as error:
-            response = self._failure(error, headers, warnings)
+            response = self._respond.failure(x, error)
         except Exception as error:
             log.exception("%s %s failed", request.method, path)
-            response = self._failure(InternalError.of(error), headers, warnings)
-        self.metrics.count(verb, info, response.status, clock.monotonic() - started, response.body_length)
+            response = self._respond.failure(x, InternalError.of(error))
+        self.metrics.count(x.verb, x.info, response.status, clock.monotonic() - started, response.body_length)
+        if x.record is not None:
+            self._note(x.record.event(COMPLETE))
         return response
 
-    async def _seated(
-        self,
-        flow: Flow,
-        http: web.BaseRequest,
-        path: str,
-        attributes: Attributes,
-        info: PathInfo,
-        params: dict[str, str],
-        warnings: list[str],
-    ) -> web.StreamResponse:
-        """Answer with the seats that the request's flow gives it. Raises Rejected."""
+    async def _answer(self, x: Exchange) -> web.StreamResponse:
+        """Find out who asks for what, and answer with the seats that the request's flow has."""
+        http, info = x.http, x.info
+        user = await self._authenticate(http)
+        if info.is_resource:
+            watch = "watch" in x.params and boolean(x.params, "watch")
+            x.verb = verb_of(http.method, info, watch=watch) or x.verb
+        attributes = _attributes(user, x.verb, info, x.params)
+        if self.audit is not None:
+            self._begin_record(x, attributes, self.audit)
+        target = impersonation.wanted(http.headers.items())
+        if target is not None:
+            user = impersonation.impersonate(user, target, attributes, self.authorizer)
+            attributes = attributes._replace(user=user)
+            if x.record is not None:
+                x.record.impersonated = user
+        x.attributes = attributes
+        flow = None if is_long(x.verb, info.subresource) and x.verb != "watch" else self.flow.classify(attributes)
+        if flow is None:
+            return await self._authorized(x, attributes)
+        x.headers = flow.headers
+        return await self._seated(x, attributes, flow)
+
+    def _begin_record(self, x: Exchange, attributes: Attributes, audit: AuditLog) -> None:
+        decision = audit.policy.decide(attributes)
+        if decision.level == NONE:
+            return
+        http = x.http
+        agent = http.headers.get(hdrs.USER_AGENT, "")
+        x.record = Record(x.audit_id, decision, attributes, uri=http.raw_path, source=http.remote or "", agent=agent)
+        audit.write(x.record.event(RECEIVED))
+
+    def _note(self, event: Any) -> None:
+        if self.audit is not None:
+            self.audit.write(event)
+
+    async def _seated(self, x: Exchange, attributes: Attributes, flow: Flow) -> web.StreamResponse:
+        """Answer with the seats that the request's flow gives it. Raises Rejected, StatusError."""
         level, seats = flow.level, 1
-        if attributes.verb == "list" and info.resource is not None:
-            registry, limit = self.api.registry, params.get("limit", "")
-            objects = registry.store.count(registry.prefix(info.resource, info.namespace))
+        if x.verb == "list" and x.info.resource is not None:
+            registry, limit = self.api.registry, x.params.get("limit", "")
+            objects = registry.store.count(registry.prefix(x.info.resource, x.info.namespace))
             seats = list_seats(objects, int(limit) if limit.isdigit() else 0)
         queue = await level.enter(flow.key, flow.schema, seats, patience=_PATIENCE)
-        if attributes.verb == "watch":
+        if x.verb == "watch":
             level.leave(seats, 0.0, queue)  # the stream lasts; what it sends is counted with what is written
-            return await self._authorized(http, path, attributes, info, params, warnings, flow.headers)
+            return await self._authorized(x, attributes)
         began = clock.monotonic()
         try:
-            response = await self._authorized(http, path, attributes, info, params, warnings)
-        except StatusError as error:
-            response = self._failure(error, http.headers, warnings)
+            return await self._authorized(x, attributes)
         finally:
             level.leave(seats, clock.monotonic() - began, queue)
-        if isinstance(response, WholeResponse):
-            response.add_headers(flow.headers)
-        return response
 
-    async def _authorized(
-        self,
-        http: web.BaseRequest,
-        path: str,
-        attributes: Attributes,
-        info: PathInfo,
-        params: dict[str, str],
-        warnings: list[str],
-        answer_headers: Sequence[tuple[str, str]] = (),
-    ) -> web.StreamResponse:
+    async def _authorized(self, x: Exchange, attributes: Attributes) -> web.StreamResponse:
         decision = self.authorizer.authorize(attributes)
+        if x.record is not None:
+            x.record.annotations = {
+                "authorization.k8s.io/decision": "allow" if decision.allowed else "forbid",
+                "authorization.k8s.io/reason": decision.reason,
+            }
         if not decision.allowed:
             self.metrics.authorizations["denied"] += 1
             raise forbidden(attributes, decision.reason)
-        remote = self.aggregator.find(path) if self.aggregator is not None else None
+        remote = self.aggregator.find(x.path) if self.aggregator is not None else None
         if remote is not None:
-            return await self._remote(remote, http, attributes, info)
-        if info.is_resource:
-            return await self._resource(
-                http, info, attributes.verb, params, attributes.user, warnings, answer_headers=answer_headers
-            )
-        return self._plain(await self.paths.answer(http.method, path, params, http.headers))
+            return await self._remote(x, attributes, remote)
+        if x.info.is_resource:
+            return await self._resource(x, attributes.user)
+        return self._respond.plain(x, await self.paths.answer(x.http.method, x.path, x.params, x.http.headers))
 
-    async def _remote(
-        self, remote: Remote, http: web.BaseRequest, attributes: Attributes, info: PathInfo
-    ) -> web.StreamResponse:
+    async def _remote(self, x: Exchange, attributes: Attributes, remote: Remote) -> web.StreamResponse:
         if not remote.available:
-            return self._plain(_UNAVAILABLE)
+            return self._respond.plain(x, _UNAVAILABLE)
         try:
-            if not is_long(attributes.verb, info.subresource):
-                return await remote.pass_on(http, attributes.user)
-            with self._ended_at_stop(attributes.verb, info):
-                return await remote.pass_on(http, attributes.user)
+            if not is_long(x.verb, x.info.subresource):
+                return await remote.pass_on(x.http, attributes.user)
+            with self._ended_at_stop(x.verb, x.info):
+                return await remote.pass_on(x.http, attributes.user)
         except Unavailable as error:
             log.debug("%s: %s", remote.name, error)
-            return self._plain(_UNAVAILABLE)
+            return self._respond.plain(x, _UNAVAILABLE)
 
     async def _authenticate(self, request: web.BaseRequest) -> UserInfo:
         transport = request.transport
@@ -200,37 +202,26 @@ class Frontend:
         self.metrics.users[user.name if user.name in _COUNTED_USERS else "other"] += 1
         return user
 
-    async def _resource(
-        self,
-        http: web.BaseRequest,
-        info: PathInfo,
-        verb: str,
-        params: dict[str, str],
-        user: UserInfo,
-        warnings: list[str],
-        *,
-        answer_headers: Sequence[tuple[str, str]] = (),
-    ) -> web.StreamResponse:
+    async def _resource(self, x: Exchange, user: UserInfo) -> web.StreamResponse:
+        http, info, verb = x.http, x.info, x.verb
         resource = info.resource
         if resource is None:
             if info.group in BUILTIN_GROUPS:
                 raise NotFound.path()
-            return self._plain(Plain(b"404 page not found\n", TEXT, 404, {"X-Content-Type-Options": "nosniff"}))
-        namespace = info.namespace if resource.namespaced else ""
+            return self._respond.plain(x, _NOT_FOUND)
         request = Request(
             verb,
             resource,
-            namespace,
+            info.namespace if resource.namespaced else "",
             info.name,
             info.subresource,
             user,
-            params,
-            warnings=warnings,
-            answer_headers=answer_headers,
+            x.params,
+            warnings=x.warnings,
             user_agent=http.headers.get(hdrs.USER_AGENT, ""),
             content_type=http.headers.get(hdrs.CONTENT_TYPE, ""),
         )
-        warnings += for_resource(resource)
+        x.warnings += for_resource(resource)
         if info.watch and info.name:
             _narrow_to_name(request)
         handler = None
@@ -244,11 +235,13 @@ class Frontend:
             with self._ended_at_stop(verb, info):
                 if handler is None:
                     return await self.relay.handle(http, request, info)
-                return await self._answer(http, request, await handler(self.api, request), form)
+                return await self._respond.answer(x, request, await handler(self.api, request), form)
         if verb not in ("get", "list"):
             request.body = await read_body(http)
+            if x.record is not None and x.record.decision.wants_request:
+                x.record.request_object = _shown_body(request.body)
         assert handler is not None
-        return await self._answer(http, request, await handler(self.api, request), form)
+        return await self._respond.answer(x, request, await handler(self.api, request), form)
 
     @contextlib.contextmanager
     def _ended_at_stop(self, verb: str, info: PathInfo) -> Iterator[None]:
@@ -269,62 +262,8 @@ class Frontend:
         for task in list(self._long):
             task.cancel()
 
-    async def _answer(self, http: web.BaseRequest, request: Request, answer: Answer, form: Form) -> web.StreamResponse:
-        if isinstance(answer, Watched):
-            return await self._stream(http, request, answer, form)
-        if not isinstance(answer, Made) and self.api.registry.is_fetched(answer.resource):
-            records = [answer.record] if isinstance(answer, Stored) else answer.records
-            await self.api.registry.ready(records, answer.resource)
-        parts = self._encoder.parts(answer, form, request.params)
-        headers = _headers(form.media, request.warnings)
-        if sum(map(len, parts)) >= _GZIP_FROM and "gzip" in http.headers.get(hdrs.ACCEPT_ENCODING, ""):
-            parts = (await asyncio.to_thread(gzip.compress, b"".join(parts), 1),)
-            headers += [("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")]
-        return WholeResponse(answer.code, headers, *parts)
 
-    async def _stream(self, http: web.BaseRequest, request: Request, answer: Watched, form: Form) -> web.StreamResponse:
-        encoder = WatchEncoder(self.api.registry, answer.resource, form, request.params.get("includeObject", ""))
-        headers = [*_headers(encoder.media, request.warnings), *request.answer_headers]
-        response = web.StreamResponse(headers=CIMultiDict(headers))
-        response.enable_chunked_encoding()
-        kind = (answer.resource.group, answer.resource.version, answer.resource.kind)
-        await response.prepare(http)
-        # The client must see that the watch stands before anything happens.
-        try:
-            async for changes in answer.events:
-                if encoder.nothing:
-                    break
-                data = encoder.encode(changes)
-                self.metrics.watched(kind, len(changes), len(data))
-                await response.write(data)
-            await response.write_eof()
-        except (ConnectionResetError, ConnectionAbortedError):
-            log.debug("a watch of %s ended early", request.resource.plural)
-        except asyncio.CancelledError:
-            transport = http.transport
-            if not self._stopping or transport is None or transport.get_write_buffer_size():
-                raise  # also at the stop, when the client does not read: the connection is dropped
-            await response.write_eof()
-        finally:
-            await answer.events.aclose()  # type: ignore[attr-defined]
-        return response
-
-    def _failure(self, error: StatusError, headers: Mapping[str, str], warnings: list[str]) -> WholeResponse:
-        form = negotiate.error_form(headers.get(hdrs.ACCEPT, ""))
-        body = self._encoder.encode(status_of(error), form, {})
-        out = _headers(form.media, warnings)
-        seconds = (error.details or {}).get("retryAfterSeconds")
-        if seconds:
-            out.append(("Retry-After", str(seconds)))
-        out.extend((name, value) for name, value in error.headers.items() if name != "Retry-After" or not seconds)
-        return WholeResponse(error.status_code, out, body)
-
-    def _plain(self, plain: Plain) -> WholeResponse:
-        own = {"Audit-Id": f"{random.getrandbits(128):032x}", "Cache-Control": "no-cache, private"}
-        headers = ({**own, "Content-Type": plain.media} | plain.headers).items()
-        return WholeResponse(plain.code, headers, plain.body)
-
-
+_NOT_FOUND = Plain(b"404 page not found\n", TEXT, 404, {"X-Content-Type-Options": "nosniff"})
 _UNAVAILABLE = Plain(b"service unavailable\n", TEXT, 503, {"X-Content-Type-Options": "nosniff"})
 _TOO_MANY = Plain(
     b"Too many requests, please try again later.\n",
@@ -377,16 +316,14 @@ def _narrow_to_name(request: Request) -> None:
     request.name = ""
 
 
-def _headers(media: str, warnings: list[str]) -> list[tuple[str, str]]:
-    headers = [
-        ("Audit-Id", f"{random.getrandbits(128):032x}"),
-        ("Cache-Control", "no-cache, private"),
-        ("Content-Type", media),
-    ]
-    for warning in dict.fromkeys(warnings):
-        escaped = warning.replace("\\", "\\\\").replace('"', '\\"')
-        headers.append(("Warning", f'299 - "{escaped}"'))
-    return headers
+def _shown_body(body: bytes) -> Any:
+    """Return a body for the audit log; one that is no JSON as text where it is text."""
+    if not body:
+        return None
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return body.decode("utf-8", "replace")
 
 
 async def read_body(http: web.BaseRequest) -> bytes:

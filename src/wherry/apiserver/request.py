@@ -32,7 +32,6 @@ class Request:
     content_type: str = ""
     user_agent: str = ""
     warnings: list[str] = field(default_factory=list)
-    answer_headers: Sequence[tuple[str, str]] = ()
 
     @property
     def manager(self) -> str:

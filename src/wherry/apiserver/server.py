@@ -19,6 +19,9 @@ from wherry.apiserver.admission.plugin import Plugin
 from wherry.apiserver.aggregation.aggregator import Aggregator
 from wherry.apiserver.api import Api
 from wherry.apiserver.attributes import AUTHENTICATED_GROUP, MASTERS_GROUP, UserInfo
+from wherry.apiserver.audit.log import FAMILIES as AUDIT_FAMILIES
+from wherry.apiserver.audit.log import AuditLog
+from wherry.apiserver.audit.policy import Policy
 from wherry.apiserver.authn.bootstraptoken import BootstrapTokens
 from wherry.apiserver.authn.issuer import ServiceAccountIssuer
 from wherry.apiserver.authn.serviceaccount import ServiceAccountTokens
@@ -76,6 +79,8 @@ class ServerOptions:
     front_proxy_certificate: Path | None = None
     front_proxy_key: Path | None = None
     front_proxy_ca: Path | None = None
+    audit_policy: Path | None = None
+    audit_log: Path | None = None
 
 
 class ApiServer:
@@ -124,6 +129,8 @@ class ApiServer:
         )
         self.frontend = Frontend(self.api, self.authenticator, self.authorizer, self.paths)
         self.frontend.aggregator = self.aggregator
+        if options.audit_policy is not None and options.audit_log is not None:
+            self.frontend.audit = AuditLog(Policy.load(options.audit_policy), options.audit_log)
         self.metrics = self.frontend.metrics
         self.metrics.sources.append(partial(store_samples, registry))
         self.metrics.sources.append(self.frontend.flow.samples)
@@ -139,6 +146,10 @@ class ApiServer:
 
     async def __aenter__(self) -> "ApiServer":
         await self.registry.start()
+        if self.frontend.audit is not None:
+            await self.frontend.audit.start()
+            self.metrics.sources.append(self.frontend.audit.samples)
+            self.metrics.families.update(AUDIT_FAMILIES)
         client = Client(self.transport(_SELF), field_manager="kube-apiserver")
         await self.services.load(client)
         await self.extensions.__aenter__()
@@ -172,6 +183,8 @@ class ApiServer:
         await self.api.admission.close()
         await self.aggregator.__aexit__(kind, error, traceback)
         await self.proxy.close()
+        if self.frontend.audit is not None:
+            await self.frontend.audit.close()
         self.registry.stop()
 
     async def _bootstrap(self, client: Client) -> None:

@@ -4,7 +4,7 @@ A GET of a small object spends most of its time in writing headers; this makes t
 speed and twice that.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from http import HTTPStatus
 
 from aiohttp import web
@@ -22,11 +22,6 @@ class WholeResponse(web.StreamResponse):
     def __init__(self, status: int, headers: Iterable[tuple[str, str]], *parts: bytes) -> None:
         # The base class is not initialised: nothing of it is used but its type.
         self._whole = (status, headers, parts)
-
-    def add_headers(self, headers: Sequence[tuple[str, str]]) -> None:
-        """Add headers before it is sent."""
-        status, given, parts = self._whole
-        self._whole = (status, [*given, *headers], parts)
 
     @property
     def status(self) -> int:

@@ -81,7 +81,10 @@ async def run_cluster(config: ClusterConfig) -> None:
     """Run the server process of a cluster."""
     made = credentials.ensure(config)
     config.paths.server.mkdir(parents=True, exist_ok=True, mode=0o700)
-    await serve(SQLiteStore(config.paths.server / "state.db"), options(config, made), made, cluster=config)
+    served = options(config, made)
+    if (policy := config.paths.server / "audit-policy.yaml").exists():
+        served.audit_policy, served.audit_log = policy, config.paths.logs / "audit.log"
+    await serve(SQLiteStore(config.paths.server / "state.db"), served, made, cluster=config)
 
 
 async def run_alone(*, data_dir: Path, port: int, token: str, memory: bool) -> None:

@@ -44,7 +44,7 @@ class _Endpoint(AbstractResolver):
     ) -> list[ResolveResult]:
         found = await asyncio.get_running_loop().getaddrinfo(self.address, port, type=socket.SOCK_STREAM)
         return [
-            ResolveResult(hostname=host, host=at[0], port=at[1], family=kind, proto=proto, flags=0)
+            ResolveResult(hostname=host, host=str(at[0]), port=port, family=kind, proto=proto, flags=0)
             for kind, _, proto, _, at in found
         ]
 

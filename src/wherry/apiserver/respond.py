@@ -1,0 +1,117 @@
+"""From an answer to what is sent: whole answers, streams of watch events, failures, bytes that are ready."""
+
+import asyncio
+import gzip
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import hdrs, web
+from multidict import CIMultiDict
+
+from wherry.api.errors import StatusError
+from wherry.apiserver import negotiate
+from wherry.apiserver.audit.policy import STARTED
+from wherry.apiserver.encode import Encoder, WatchEncoder
+from wherry.apiserver.exchange import Exchange
+from wherry.apiserver.metrics import Metrics
+from wherry.apiserver.negotiate import Form
+from wherry.apiserver.paths import Plain
+from wherry.apiserver.registry import Registry
+from wherry.apiserver.request import Answer, Listed, Made, Request, Stored, Watched, status_of
+from wherry.apiserver.whole import WholeResponse
+
+log = logging.getLogger(__name__)
+
+_GZIP_FROM = 128 * 1024
+
+
+class Responder:
+    """Makes responses. `stopping` tells a cancelled watch whether the server ends; `note` takes audit events."""
+
+    def __init__(
+        self, registry: Registry, metrics: Metrics, *, stopping: Callable[[], bool], note: Callable[[Any], None]
+    ) -> None:
+        self._registry = registry
+        self._metrics = metrics
+        self._encoder = Encoder(registry)
+        self._stopping = stopping
+        self._note = note
+
+    async def answer(self, x: Exchange, request: Request, answer: Answer, form: Form) -> web.StreamResponse:
+        """Return the response to an answer; a watch is over when this returns."""
+        if isinstance(answer, Watched):
+            return await self._stream(x, request, answer, form)
+        if not isinstance(answer, Made) and self._registry.is_fetched(answer.resource):
+            records = [answer.record] if isinstance(answer, Stored) else answer.records
+            await self._registry.ready(records, answer.resource)
+        parts = self._encoder.parts(answer, form, request.params)
+        headers = x.answer_headers(form.media)
+        if sum(map(len, parts)) >= _GZIP_FROM and "gzip" in x.http.headers.get(hdrs.ACCEPT_ENCODING, ""):
+            parts = (await asyncio.to_thread(gzip.compress, b"".join(parts), 1),)
+            headers += [("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")]
+        if x.record is not None:
+            self._note_answer(x, answer)
+        return WholeResponse(answer.code, headers, *parts)
+
+    def _note_answer(self, x: Exchange, answer: Stored | Made | Listed) -> None:
+        record = x.record
+        assert record is not None
+        record.response_status = {"metadata": {}, "code": answer.code}
+        if isinstance(answer, Stored):
+            record.response_object = self._registry.obj(answer.record, answer.resource)
+        elif isinstance(answer, Made):
+            record.response_object = answer.obj
+        elif record.decision.wants_response:
+            record.response_object = self._encoder.object_of(answer)
+
+    async def _stream(self, x: Exchange, request: Request, answer: Watched, form: Form) -> web.StreamResponse:
+        encoder = WatchEncoder(self._registry, answer.resource, form, request.params.get("includeObject", ""))
+        response = web.StreamResponse(headers=CIMultiDict(x.answer_headers(encoder.media)))
+        response.enable_chunked_encoding()
+        kind = (answer.resource.group, answer.resource.version, answer.resource.kind)
+        # The client must see that the watch stands before anything happens.
+        await response.prepare(x.http)
+        if x.record is not None:
+            x.record.response_status = {"metadata": {}, "code": 200}
+            self._note(x.record.event(STARTED))
+        try:
+            async for changes in answer.events:
+                if encoder.nothing:
+                    break
+                data = encoder.encode(changes)
+                self._metrics.watched(kind, len(changes), len(data))
+                await response.write(data)
+            await response.write_eof()
+        except (ConnectionResetError, ConnectionAbortedError):
+            log.debug("a watch of %s ended early", request.resource.plural)
+        except asyncio.CancelledError:
+            transport = x.http.transport
+            if not self._stopping() or transport is None or transport.get_write_buffer_size():
+                raise  # also at the stop, when the client does not read: the connection is dropped
+            await response.write_eof()
+        finally:
+            await answer.events.aclose()  # type: ignore[attr-defined]
+        return response
+
+    def failure(self, x: Exchange, error: StatusError) -> WholeResponse:
+        """Return the response to an error: its Status, in the form that was asked for where that is possible."""
+        form = negotiate.error_form(x.http.headers.get(hdrs.ACCEPT, ""))
+        status = status_of(error)
+        if x.record is not None:
+            shown = {k: v for k, v in status.obj.items() if k not in ("kind", "apiVersion")}
+            x.record.response_status, x.record.response_object = shown, status.obj
+        body = self._encoder.encode(status, form, {})
+        out = x.answer_headers(form.media)
+        seconds = (error.details or {}).get("retryAfterSeconds")
+        if seconds:
+            out.append(("Retry-After", str(seconds)))
+        out.extend((name, value) for name, value in error.headers.items() if name != "Retry-After" or not seconds)
+        return WholeResponse(error.status_code, out, body)
+
+    def plain(self, x: Exchange, plain: Plain) -> WholeResponse:
+        """Return the response of bytes that are ready."""
+        if x.record is not None:
+            x.record.response_status = {"metadata": {}, "code": plain.code}
+        headers = (dict(x.answer_headers(plain.media)) | plain.headers).items()
+        return WholeResponse(plain.code, headers, plain.body)
