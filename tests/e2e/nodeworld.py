@@ -231,6 +231,7 @@ def _main() -> int:
     module = importlib.util.module_from_spec(description)
     description.loader.exec_module(module)
     world = World(Path(directory))
+    os.chdir(directory)  # conmon notes an out-of-memory kill in its working directory
 
     async def run() -> None:
         try:
