@@ -1,7 +1,7 @@
 """The few rtnetlink messages of pod networking (``linux/rtnetlink.h``), sent in batches.
 
 pyroute2 speaks all of netlink, but importing it takes 0.4 s and 27 MB in a process that must be ready within a second
-(``docs/adr/0010-routed-pods.md``).
+(``docs/adr/0005-routed-pods.md``).
 """
 
 import os

@@ -1,6 +1,6 @@
 """Pods on routed veth pairs: every packet of a pod passes the host's routing, so nothing depends on br_netfilter.
 
-``docs/adr/0010-routed-pods.md`` gives the reasons.
+``docs/adr/0005-routed-pods.md`` gives the reasons.
 """
 
 import asyncio
