@@ -92,6 +92,12 @@ def _field(number: int, kind: str, value: Any) -> bytes:
     return write(number, value) if write is not None else delimited(number, _message(kind)(value))
 
 
+@lru_cache(maxsize=4096)
+def _text(number: int, value: str) -> bytes:
+    """Most texts of a document occur again and again: names of parameters, media types, tags."""
+    return delimited(number, value.encode())
+
+
 _SCALARS: dict[str, _Writer] = {
     "text": lambda number, value: _text(number, value),
     "flag": lambda number, value: tagged(number, VARINT) + (b"\x01" if value else b"\x00"),
@@ -99,12 +105,6 @@ _SCALARS: dict[str, _Writer] = {
     "float": lambda number, value: tagged(number, FIXED64) + pack("<d", value),
     "any": lambda number, value: delimited(number, _any(value)),
 }
-
-
-@lru_cache(maxsize=4096)
-def _text(number: int, value: str) -> bytes:
-    """Most texts of a document occur again and again: names of parameters, media types, tags."""
-    return delimited(number, value.encode())
 
 
 def _any(value: Any) -> bytes:
