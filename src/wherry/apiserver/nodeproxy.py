@@ -7,13 +7,21 @@ from typing import Any
 from aiohttp import web
 from yarl import URL
 
-from wherry.api.errors import BadRequest, Invalid, MethodNotAllowed, NotFound, ServiceUnavailable
+from wherry.api.errors import (
+    BadRequest,
+    InternalError,
+    Invalid,
+    MethodNotAllowed,
+    NotFound,
+    ServiceUnavailable,
+    StatusError,
+)
 from wherry.api.field import FieldError, forbidden, invalid
 from wherry.api.resources import ENDPOINTSLICES, NODES, PODS
 from wherry.apiserver.admission.plugin import CONNECT
 from wherry.apiserver.api import Api, operation
 from wherry.apiserver.query import boolean, integer, parse_multi
-from wherry.apiserver.relay import Relay
+from wherry.apiserver.relay import Relay, unreachable_kubelet
 from wherry.apiserver.request import Request
 from wherry.apiserver.requestinfo import PathInfo
 
@@ -69,7 +77,12 @@ class NodeProxy:
         url = self._kubelet_url(node) / "containerLogs" / request.namespace / request.name / container
         kept = ("follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines", "limitBytes", "stream")
         url = url.with_query({k: v for k, v in request.params.items() if k in kept})
-        return await self._kubelet.pass_on(http, url)
+        return await self._kubelet.pass_on(
+            http,
+            url,
+            check=lambda status, text: log_error(request.name, status, text),
+            unreachable=lambda why: unreachable_kubelet(why, f'Get "{url}": {why}'),
+        )
 
     async def _stream(self, http: web.BaseRequest, request: Request, pod: Object) -> web.StreamResponse:
         sub, name = request.subresource, request.name
@@ -81,7 +94,9 @@ class NodeProxy:
                 raise BadRequest(f"pod {name} does not have a host assigned")
             url = self._kubelet_url(node) / "portForward" / request.namespace / name
             return await self._kubelet.pass_on(
-                http, url.with_query({"port": query["ports"]} if "ports" in query else {})
+                http,
+                url.with_query({"port": query["ports"]} if "ports" in query else {}),
+                unreachable=unreachable_kubelet,
             )
         _check_streams(request)
         container = container_of(pod, request.params.get("container", ""))
@@ -94,7 +109,7 @@ class NodeProxy:
             for ours, theirs in (("stdin", "input"), ("stdout", "output"), ("stderr", "error"), ("tty", "tty"))
             if boolean(request.params, ours)
         ]
-        return await self._kubelet.pass_on(http, url.with_query(pairs))
+        return await self._kubelet.pass_on(http, url.with_query(pairs), unreachable=unreachable_kubelet)
 
     def _kubelet_url(self, node: str) -> URL:
         obj = self._api.registry.get(NODES, None, node)
@@ -219,6 +234,29 @@ def container_of(pod: Object, wanted: str) -> str:
     if ephemeral:
         text += f" or one of the ephemeral containers: [{' '.join(ephemeral)}]"
     raise BadRequest(text)
+
+
+def log_error(pod: str, status: int, text: str) -> StatusError:
+    """Return the error for a kubelet's answer to a request for logs (registry/generic/rest/response_checker.go)."""
+    if status == 500:
+        return InternalError(f"Internal error occurred: {text}", {"causes": [{"message": text}]})
+    if status == 400:
+        return BadRequest(text)
+    reason, message = _GENERIC.get(
+        status, ("", f"the server responded with the status code {status} but did not return more information")
+    )
+    error = InternalError(f"{message} ( pods/log {pod})", {"name": pod, "kind": "pods/log"})
+    error.status_code, error.status_reason = status, reason
+    return error
+
+
+_GENERIC = {
+    401: ("Unauthorized", "the server has asked for the client to provide credentials"),
+    403: ("Forbidden", "the server does not allow access to the requested resource"),
+    404: ("NotFound", "the server could not find the requested resource"),
+    503: ("ServiceUnavailable", "the server is currently unable to handle the request"),
+    504: ("Timeout", "the server was unable to return a response in the time allotted, but may still be processing"),
+}
 
 
 def _log_errors(request: Request) -> list[FieldError]:

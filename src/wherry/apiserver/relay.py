@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import logging
+import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiohttp import (
+    ClientConnectorError,
     ClientError,
     ClientSession,
     ClientTimeout,
@@ -42,12 +44,38 @@ _HOP = frozenset(
     }
 )
 _CHUNK = 1 << 16
+_ERROR_TEXT = 50_000
 _CONNECT = ClientTimeout(total=None, connect=30.0)
 
 
 def _is_own(header: str) -> bool:
     """Tell whether a header is for this server alone, or one that only this server may set."""
     return header in _HOP or header.startswith("x-remote-")
+
+
+Check = Callable[[int, str], StatusError]
+
+
+def unreachable_service(why: str) -> StatusError:
+    """Return the error for a service, pod or node that cannot be connected to."""
+    return ServiceUnavailable(f"error trying to reach service: {why}")
+
+
+def unreachable_kubelet(why: str, message: str = "") -> StatusError:
+    """Return the error for a kubelet that cannot be connected to; it has no reason."""
+    error = InternalError(message or f"error dialing backend: {why}")
+    error.status_reason = ""
+    return error
+
+
+def _why(error: Exception, url: URL) -> str:
+    """Say why a connection failed as clients of upstream read it."""
+    dialed = f"dial tcp {url.host}:{url.port}"
+    if isinstance(error, TimeoutError):
+        return f"{dialed}: i/o timeout"
+    if isinstance(error, ClientConnectorError | OSError) and error.errno:
+        return f"{dialed}: connect: {os.strerror(error.errno).lower()}"
+    return str(error) or type(error).__name__
 
 
 class Relayed(web.StreamResponse):
@@ -84,11 +112,19 @@ class Relay:
             await self._session.close()
 
     async def pass_on(
-        self, http: web.BaseRequest, url: URL, *, headers: Mapping[str, str] | None = None, prefix: str = ""
+        self,
+        http: web.BaseRequest,
+        url: URL,
+        *,
+        headers: Mapping[str, str] | None = None,
+        prefix: str = "",
+        check: Check | None = None,
+        unreachable: Callable[[str], StatusError] = unreachable_service,
     ) -> web.StreamResponse:
         """Relay `http` to `url` in whatever way it asks for; links in answers are to go on working below `prefix`.
 
-        Raises ServiceUnavailable when nobody is there.
+        `check` makes an error of an answer that is none (its status and text). Raises what `unreachable` makes of the
+        reason when nobody is there.
         """
         upgrade = http.headers.get(hdrs.UPGRADE, "").lower()
         try:
@@ -96,17 +132,20 @@ class Relay:
                 return await self._websocket(http, url)
             if upgrade:
                 return await self._raw(http, url)
-            return await self._stream(http, url, headers or {}, prefix)
+            return await self._stream(http, url, headers or {}, prefix, check)
         except (ClientError, OSError, TimeoutError) as error:
-            raise ServiceUnavailable(f"error trying to reach service: {error}") from error
+            raise unreachable(_why(error, url)) from error
 
     async def _stream(
-        self, http: web.BaseRequest, url: URL, extra: Mapping[str, str], prefix: str
+        self, http: web.BaseRequest, url: URL, extra: Mapping[str, str], prefix: str, check: Check | None
     ) -> web.StreamResponse:
         sent = CIMultiDict((k, v) for k, v in http.headers.items() if not _is_own(k.lower()) and k not in extra)
         sent.extend(extra)
         data = http.content if http.can_read_body else None
         async with self.client().request(http.method, url, headers=sent, data=data, allow_redirects=False) as answer:
+            if check is not None and not 200 <= answer.status <= 206:
+                text = await answer.content.read(_ERROR_TEXT)
+                raise check(answer.status, text.decode(errors="replace"))
             response = web.StreamResponse(status=answer.status)
             hosts = frozenset({url.raw_authority, http.host})
             links = LinkRewriter(prefix, hosts) if prefix and answer.content_type == "text/html" else None

@@ -13,8 +13,9 @@ from wherry.kubelet.node_status import NodeStatus
 from wherry.kubelet.pods import PodManager
 from wherry.kubelet.server import execute, logs, portforward, stats
 from wherry.kubelet.server.logs import LogOptions
+from wherry.kubelet.server.streams import StreamOptions
 from wherry.kubelet.services import NodeServices
-from wherry.runtime.protocol import RUNNING, ContainerStatus
+from wherry.runtime.protocol import RUNNING, ContainerStatus, Session
 
 log = logging.getLogger(__name__)
 
@@ -73,14 +74,14 @@ class NodeServer:
             request.match_info["namespace"], request.match_info["pod"], request.match_info.get("uid", "")
         )
         if found is None:
-            raise web.HTTPNotFound(text="pod does not exist")
+            raise web.HTTPNotFound(text=f'pod "{request.match_info["pod"]}" does not exist')
         return found
 
     def _running(self, request: web.Request) -> ContainerStatus:
         pod, name = self._pod(request), request.match_info["container"]
         status = self._services.cache.pod(meta.uid(pod)).latest(name)
         if status is None or status.state != RUNNING:
-            raise web.HTTPNotFound(text=f'unable to upgrade connection: container not found ("{name}")')
+            raise web.HTTPInternalServerError(text=f'container not found ("{name}")')
         return status
 
     async def _list_pods(self, request: web.Request) -> web.Response:
@@ -99,20 +100,21 @@ class NodeServer:
         return await logs.serve(request, attempts[0], options, self._services.cache)
 
     async def _exec(self, request: web.Request) -> web.StreamResponse:
-        status = self._running(request)
-        return await execute.serve(
-            request,
-            lambda options: self._services.runtime.exec(
-                status.id, request.query.getall("command", []), stdin=options.stdin, tty=options.tty
-            ),
-        )
+        words = request.query.getall("command", [])
+
+        async def start(status: ContainerStatus, options: StreamOptions) -> Session:
+            return await self._services.runtime.exec(status.id, words, stdin=options.stdin, tty=options.tty)
+
+        return await execute.serve(request, lambda: self._running(request), start)
 
     async def _attach(self, request: web.Request) -> web.StreamResponse:
-        status = self._running(request)
-        container = podspec.find_container(self._pod(request), request.match_info["container"]) or {}
-        return await execute.serve(
-            request, lambda options: self._services.runtime.attach(status.id), tty=bool(container.get("tty"))
-        )
+        pod = self._pods.find(request.match_info["namespace"], request.match_info["pod"])
+        container = podspec.find_container(pod or {"spec": {}}, request.match_info["container"]) or {}
+
+        async def start(status: ContainerStatus, options: StreamOptions) -> Session:
+            return await self._services.runtime.attach(status.id)
+
+        return await execute.serve(request, lambda: self._running(request), start, tty=bool(container.get("tty")))
 
     async def _run_command(self, request: web.Request) -> web.Response:
         status = self._running(request)

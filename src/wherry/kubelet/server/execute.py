@@ -11,13 +11,13 @@ from wherry.kubelet.server import upgrade
 from wherry.kubelet.server.spdystreams import STREAM_PROTOCOLS, SpdyStreams
 from wherry.kubelet.server.streams import RemoteStreams, StreamOptions
 from wherry.kubelet.server.websocket import PROTOCOLS, WebSocketStreams
-from wherry.runtime.protocol import ContainerError, Session
+from wherry.runtime.protocol import ContainerError, ContainerStatus, Session
 from wherry.util.tasks import Scope, cancel
 
 log = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-OpenSession = Callable[[StreamOptions], Awaitable[Session]]
+OpenSession = Callable[[ContainerStatus, StreamOptions], Awaitable[Session]]
 
 _CHUNK = 32 * 1024
 
@@ -32,8 +32,14 @@ def options_of(request: web.Request, *, tty: bool | None = None) -> StreamOption
     return StreamOptions(asked("input"), asked("output"), asked("error") and not terminal, terminal)
 
 
-async def serve(request: web.Request, open_session: OpenSession, *, tty: bool | None = None) -> web.StreamResponse:
-    """Run a session for a request over WebSocket or SPDY."""
+async def serve(
+    request: web.Request, find: Callable[[], ContainerStatus], open_session: OpenSession, *, tty: bool | None = None
+) -> web.StreamResponse:
+    """Run a session for a request over WebSocket or SPDY in the container that `find` returns.
+
+    An HTTPException of `find` is the answer, over a WebSocket as the closing Status: there an API server of today has
+    accepted the connection before it asks the kubelet.
+    """
     options = options_of(request, tty=tty)
     if not (options.stdin or options.stdout or options.stderr):
         raise web.HTTPBadRequest(text="you must specify at least 1 of stdin, stdout, stderr")
@@ -44,19 +50,25 @@ async def serve(request: web.Request, open_session: OpenSession, *, tty: bool | 
         await streams.open()
         async with Scope() as scope:
             scope.spawn(streams.receive(), guard=True)
-            await run(streams, options, open_session)
+            try:
+                status = find()
+            except web.HTTPException as error:
+                await streams.finish(_failure(f"unable to upgrade connection: {error.text}"))
+            else:
+                await run(streams, options, lambda: open_session(status, options))
         return socket
+    status = find()
     protocol = upgrade.choose(request, STREAM_PROTOCOLS)
     async with upgrade.spdy(request, protocol) as connection:
         spdy = await SpdyStreams.collect(connection, options, protocol)
-        await run(spdy, options, open_session)
+        await run(spdy, options, lambda: open_session(status, options))
     return upgrade.Upgraded()
 
 
-async def run(streams: RemoteStreams, options: StreamOptions, open_session: OpenSession) -> None:
+async def run(streams: RemoteStreams, options: StreamOptions, open_session: Callable[[], Awaitable[Session]]) -> None:
     """Connect the client's streams with a session until it ends or the client goes."""
     try:
-        session = await open_session(options)
+        session = await open_session()
     except (ContainerError, OSError) as error:
         await streams.finish(_failure(f"error executing command in container: {error}"))
         return
@@ -120,4 +132,11 @@ def exit_status(code: int) -> dict[str, Any]:
 
 
 def _failure(message: str) -> dict[str, Any]:
-    return {"metadata": {}, "status": "Failure", "message": message, "reason": "InternalError", "code": 500}
+    return {
+        "metadata": {},
+        "status": "Failure",
+        "message": f"Internal error occurred: {message}",
+        "reason": "InternalError",
+        "details": {"causes": [{"message": message}]},
+        "code": 500,
+    }
