@@ -15,6 +15,8 @@ from pathlib import Path
 import uvloop
 
 from wherry.apiserver.attributes import MASTERS_GROUP, UserInfo
+from wherry.apiserver.authn import oidcfile
+from wherry.apiserver.authn.oidc import OIDCTokens
 from wherry.apiserver.authn.token import TokenAuthenticator
 from wherry.apiserver.authn.tokenfile import TokenFile
 from wherry.apiserver.server import ServerOptions
@@ -23,6 +25,7 @@ from wherry.cluster import config as configs
 from wherry.cluster.config import ClusterConfig, ClusterError
 from wherry.cluster.controlplane import ControlPlane
 from wherry.cluster.credentials import Credentials
+from wherry.store.encryption import Sealer
 from wherry.store.memory import MemoryStore
 from wherry.store.protocol import Store
 from wherry.store.sqlite import SQLiteStore
@@ -78,13 +81,24 @@ async def serve(
 
 
 async def run_cluster(config: ClusterConfig) -> None:
-    """Run the server process of a cluster."""
+    """Run the server process of a cluster.
+
+    Files that a person may put into its directory, in Kubernetes' own formats: ``audit-policy.yaml`` (Policy),
+    ``encryption.yaml`` (EncryptionConfiguration), ``authentication.yaml`` (AuthenticationConfiguration).
+    """
     made = credentials.ensure(config)
     config.paths.server.mkdir(parents=True, exist_ok=True, mode=0o700)
     served = options(config, made)
     if (policy := config.paths.server / "audit-policy.yaml").exists():
         served.audit_policy, served.audit_log = policy, config.paths.logs / "audit.log"
-    await serve(SQLiteStore(config.paths.server / "state.db"), served, made, cluster=config)
+    sealer = None
+    if (encryption := config.paths.server / "encryption.yaml").exists():
+        sealer = Sealer.load(encryption)
+    tokens = []
+    if (authentication := config.paths.server / "authentication.yaml").exists():
+        tokens = [OIDCTokens(provider) for provider in oidcfile.load(authentication)]
+    store = SQLiteStore(config.paths.server / "state.db", sealer=sealer)
+    await serve(store, served, made, cluster=config, tokens=tokens)
 
 
 async def run_alone(*, data_dir: Path, port: int, token: str, memory: bool) -> None:

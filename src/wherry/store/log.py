@@ -1,6 +1,6 @@
 """The durable half of a store: an append-only log of revisions. `logged.LoggedStore` holds the other half in memory."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from wherry.store.protocol import Event, Record
@@ -39,6 +39,10 @@ class Log(Protocol):
 
     def page(self, prefix: str, revision: int, after: str, limit: int) -> Page:
         """Return the records below `prefix` as they were at `revision`, with keys greater than `after`."""
+        ...
+
+    def rewrite(self, renew: Callable[[str, bytes], bytes | None]) -> None:
+        """Replace the values of all revisions for which `renew` (of key and value) returns another; called at start."""
         ...
 
     def compact(self, after: int, until: int) -> None:

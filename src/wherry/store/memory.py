@@ -1,6 +1,6 @@
 """A store that forgets everything at the end of the process: for tests and simulation. Never leaves the event loop."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 
 from wherry.store.log import Loaded, Page
@@ -33,6 +33,9 @@ class MemoryLog:
         keys = sorted(key for key in state if key.startswith(prefix) and key > after)
         chosen = keys[: limit or None]
         return Page([state[key] for key in chosen], len(keys) - len(chosen))
+
+    def rewrite(self, renew: Callable[[str, bytes], bytes | None]) -> None:
+        """Nothing is there at the start."""
 
     def compact(self, after: int, until: int) -> None:
         for revision in [r for r in self._events if r <= until]:

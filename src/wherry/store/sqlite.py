@@ -7,13 +7,14 @@ and compacting follow row numbers and never search.
 
 import errno
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 
+from wherry.store.encryption import SealedLog, Sealer
 from wherry.store.log import Loaded, Page, end_of
 from wherry.store.logged import LoggedStore
 from wherry.store.protocol import DELETE, PUT, Event, Record
@@ -130,6 +131,18 @@ class SQLiteLog:
                 self._reader.execute("COMMIT")
         return Page([Record(*row) for row in rows], total - len(rows))
 
+    def rewrite(self, renew: Callable[[str, bytes], bytes | None]) -> None:
+        with _as_oserror(), self._writer:
+            self._writer.execute("PRAGMA secure_delete=ON")  # what is replaced must not stay readable in the file
+            self._writer.execute("BEGIN IMMEDIATE")
+            rows = self._reader.execute("SELECT revision, key, value FROM log")
+            for revision, key, value in rows:
+                renewed = renew(key, value)
+                if renewed is not None:
+                    self._writer.execute("UPDATE log SET value = ? WHERE revision = ?", (renewed, revision))
+        with _as_oserror():
+            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def compact(self, after: int, until: int) -> None:
         span = (after, until)
         replaced = "SELECT previous FROM log WHERE revision > ? AND revision <= ? AND previous > 0"
@@ -146,11 +159,15 @@ class SQLiteLog:
 
 
 class SQLiteStore(LoggedStore):
-    """A `protocol.Store` in the file at `path`. Opening reads all live records (and blocks for that long)."""
+    """A `protocol.Store` in the file at `path`. Opening reads all live records (and blocks for that long).
 
-    def __init__(self, path: Path | str) -> None:
+    With a `sealer` what it says is encrypted in the file.
+    """
+
+    def __init__(self, path: Path | str, *, sealer: Sealer | None = None) -> None:
+        log = SQLiteLog(Path(path))
         super().__init__(
-            SQLiteLog(Path(path)),
+            log if sealer is None else SealedLog(log, sealer),
             writer=ThreadPoolExecutor(1, "store-writer"),
             reader=ThreadPoolExecutor(1, "store-reader"),
         )

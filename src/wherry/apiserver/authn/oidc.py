@@ -21,7 +21,8 @@ _FETCH_SECONDS = 10.0
 class OIDCConfig:
     """One provider; the members are the ``--oidc-`` flags of kube-apiserver.
 
-    `username_prefix` None is upstream's default: the issuer and ``#``, nothing for the claim ``email``; ``-`` is none.
+    `ca_file` or `ca_pem` holds the certificates to trust, the machine's when there is neither. `username_prefix` None
+    is upstream's default: the issuer and ``#``, nothing for the claim ``email``; ``-`` is none.
     """
 
     issuer_url: str
@@ -33,6 +34,7 @@ class OIDCConfig:
     required_claims: Mapping[str, str] = field(default_factory=dict)
     signing_algs: Sequence[str] = ("RS256",)
     ca_file: str | None = None
+    ca_pem: str = ""
 
     def prefix(self) -> str:
         """Return what stands before the user names."""
@@ -76,7 +78,9 @@ class OIDCTokens:
         raise InvalidToken("oidc: verify token: failed to verify signature: no key of the provider signed it")
 
     async def _fetch(self) -> dict[str, Any]:
-        context = await asyncio.to_thread(ssl.create_default_context, cafile=self._config.ca_file)
+        context = await asyncio.to_thread(
+            ssl.create_default_context, cafile=self._config.ca_file, cadata=self._config.ca_pem or None
+        )
         timeout = aiohttp.ClientTimeout(total=_FETCH_SECONDS)
         async with aiohttp.ClientSession(timeout=timeout, raise_for_status=True, trust_env=True) as session:
             url = self._config.issuer_url.rstrip("/") + "/.well-known/openid-configuration"
