@@ -29,6 +29,7 @@ from wherry.controllers.persistentvolume import PersistentVolumeController
 from wherry.controllers.podgc import PodGCController
 from wherry.controllers.replicaset import ReplicaSetController
 from wherry.controllers.replicationcontroller import ReplicationControllerController
+from wherry.controllers.resourceclaim import ResourceClaimController
 from wherry.controllers.resourcequota import ResourceQuotaController
 from wherry.controllers.rootca import RootCAController
 from wherry.controllers.serviceaccount import ServiceAccountController
@@ -70,6 +71,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     PodGCController,
     DisruptionController,
     EphemeralVolumeController,
+    ResourceClaimController,
     ResourceQuotaController,
     PersistentVolumeController,
     ClaimProtectionController,
