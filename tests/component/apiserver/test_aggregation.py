@@ -124,3 +124,14 @@ async def test_a_service_that_does_not_answer_is_unavailable(http: Http, other: 
     code, answer = await http("GET", f"/apis/{GROUP}/v1/flunders")
     assert (code, answer) == (503, "service unavailable\n")
     await other.settled()
+
+
+async def test_a_group_version_is_gone_with_its_apiservice(http: Http, other: Other) -> None:
+    await aggregate(http, other)
+    await condition(http, "True")
+    await http("DELETE", f"/apis/apiregistration.k8s.io/v1/apiservices/v1.{GROUP}")
+    code, _ = await http("GET", f"/apis/{GROUP}/v1/flunders")
+    assert code == 404
+    _, groups = await http("GET", "/apis")
+    assert GROUP not in [group["name"] for group in groups["groups"]]
+    await other.settled()

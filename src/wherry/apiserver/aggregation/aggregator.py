@@ -35,6 +35,7 @@ class Aggregator:
         self._remotes: dict[str, Remote] = {}
         self._by_path: dict[str, Remote] = {}
         self._wake = asyncio.Event()
+        self._due = 0.0
         self._scope = Scope()
 
     async def __aenter__(self) -> "Aggregator":
@@ -85,13 +86,13 @@ class Aggregator:
     async def _run(self) -> None:
         """Check all when something that they depend on changed, and every half a minute."""
         seen: tuple[int, ...] = ()
-        due = 0.0
         while True:
             versions = tuple(map(self._registry.version, (SERVICES, ENDPOINTSLICES)))
-            if self._remotes and (versions != seen or clock.monotonic() >= due or self._wake.is_set()):
-                self._wake.clear()
+            asked = self._wake.is_set()
+            self._wake.clear()
+            if self._remotes and (asked or versions != seen or clock.monotonic() >= self._due):
+                seen, self._due = versions, clock.monotonic() + _CHECK_AGAIN
                 await asyncio.gather(*(self._check(remote) for remote in list(self._remotes.values())))
-                seen, due = versions, clock.monotonic() + _CHECK_AGAIN
             try:
                 async with asyncio.timeout(_LOOK if self._remotes else None):
                     await self._wake.wait()
@@ -121,5 +122,5 @@ class Aggregator:
         try:
             await self._client.update_status(APISERVICES, {**obj, "status": status})
         except StatusError as error:
-            log.debug("the status of %s is left for the next check: %s", remote.name, error)
-            self._wake.set()
+            log.debug("the status of %s is left for the next look: %s", remote.name, error)
+            self._due = 0.0
