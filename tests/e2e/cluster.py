@@ -1,17 +1,22 @@
 """One cluster for all end-to-end tests of a session, with an image made of busybox, and kubectl for it."""
 
+import http.client
 import json
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
+from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+import yaml
 
 from tests.e2e.leaks import CLUSTER
 from wherry.util import clock
@@ -69,11 +74,30 @@ class Cluster:
         path.write_text(json.dumps(shown | {"users": []}))
         return str(path)
 
-    def start(self, *args: str) -> subprocess.Popen[str]:
+    def request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> tuple[int, Any]:
+        """Send one request as the administrator, without kubectl; return the status and the decoded answer."""
+        config = yaml.safe_load(self.kubeconfig.read_text())
+        server = urlsplit(config["clusters"][0]["cluster"]["server"])
+        connection = http.client.HTTPSConnection(server.hostname or "", server.port, context=self._tls(config))
+        data, headers = (json.dumps(body), {"Content-Type": "application/json"}) if body else (None, {})
+        connection.request(method, path, data, headers)
+        with connection.getresponse() as answer:
+            return answer.status, json.loads(answer.read())
+
+    def _tls(self, config: Any) -> ssl.SSLContext:
+        user, cluster = config["users"][0]["user"], config["clusters"][0]["cluster"]
+        context = ssl.create_default_context(cadata=b64decode(cluster["certificate-authority-data"]).decode())
+        pair = self.kubeconfig.with_name("pair.pem")
+        if not pair.exists():
+            pair.write_bytes(b64decode(user["client-certificate-data"]) + b64decode(user["client-key-data"]))
+        context.load_cert_chain(pair)
+        return context
+
+    def start(self, *args: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         """Start kubectl without waiting for it; its output is a pipe."""
         return subprocess.Popen(
             ["kubectl", *args],
-            env=self.environment,
+            env=self.environment | dict(env or {}),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -102,9 +126,9 @@ class Namespace:
         """Run kubectl in this namespace and return its standard output."""
         return self.cluster.kubectl("-n", self.name, *args, stdin=stdin, env=env)
 
-    def start(self, *args: str) -> subprocess.Popen[str]:
+    def start(self, *args: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         """Start kubectl in this namespace without waiting for it."""
-        return self.cluster.start("-n", self.name, *args)
+        return self.cluster.start("-n", self.name, *args, env=env)
 
     def get(self, *args: str) -> Any:
         """Return the object or list that ``kubectl get`` shows."""
@@ -163,6 +187,21 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Namespace]:
     """A namespace of the test's own; its removal is begun at the end of the test, and not awaited."""
     name = f"t{abs(hash(request.node.nodeid)) % 10**8}-{int(clock.monotonic() * 1000) % 10**6}"
-    cluster.kubectl("create", "namespace", name)
+    path = "/api/v1/namespaces"
+    status, answer = cluster.request("POST", path, {"metadata": {"name": name}})
+    assert status == 201, answer
+    while cluster.request("GET", f"{path}/{name}/serviceaccounts/default")[0] != 200:
+        clock.block(0.005)
     yield Namespace(cluster, name)
-    cluster.kubectl("delete", "namespace", name, "--wait=false", "--grace-period=0", "--force")
+    cluster.request("DELETE", f"{path}/{name}")
+
+
+@pytest.fixture
+def served(namespace: Namespace) -> Namespace:
+    """A namespace with the ready pod `web`, which answers on port 8080 and logs `began`."""
+    command = ["sh", "-c", "echo began; httpd -p 8080 -h /www; trap exit TERM; sleep 1d & wait"]
+    container = {"name": "box", "image": IMAGE, "command": command}
+    metadata = {"name": "web", "labels": {"app": "web"}}
+    namespace.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container]}})
+    namespace.kubectl("wait", "pod/web", "--for=condition=Ready", "--timeout=30s")
+    return namespace

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e import leaks
-from tests.e2e.cluster import cluster, namespace
+from tests.e2e.cluster import cluster, namespace, served
 
-__all__ = ["cluster", "namespace", "nothing_left_behind"]
+__all__ = ["cluster", "namespace", "nothing_left_behind", "served"]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,4 +1,4 @@
-"""What the tests of client libraries share: a custom resource, and a pod that serves a page."""
+"""What the tests of client libraries share: a custom resource."""
 
 import json
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.cluster import IMAGE, Cluster, Namespace
+from tests.e2e.cluster import Cluster
 
 _SPEC = {"type": "object", "properties": {"oars": {"type": "integer", "minimum": 0}, "colour": {"type": "string"}}}
 _STATUS = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
@@ -40,14 +40,3 @@ def boats(cluster: Cluster) -> Iterator[Cluster]:
     cluster.kubectl("wait", "crd/boats.example.com", "--for=condition=Established", "--timeout=10s")
     yield cluster
     cluster.kubectl("delete", "crd", "boats.example.com", "--timeout=60s")
-
-
-@pytest.fixture
-def served(namespace: Namespace) -> Namespace:
-    """A namespace with the ready pod `web`, which answers on port 8080 and logs `began`."""
-    command = ["sh", "-c", "echo began; httpd -p 8080 -h /www; trap exit TERM; sleep 1d & wait"]
-    container = {"name": "box", "image": IMAGE, "command": command}
-    metadata = {"name": "web", "labels": {"app": "web"}}
-    namespace.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container]}})
-    namespace.kubectl("wait", "pod/web", "--for=condition=Ready", "--timeout=30s")
-    return namespace

@@ -40,12 +40,15 @@ def test_draining_a_node(node: Namespace) -> None:
     node.kubectl("wait", "pod", "-l", "app=d", "--for=condition=Ready", "--timeout=30s")
 
 
-def test_a_disruption_budget_holds_a_drain_back(node: Namespace) -> None:
+def test_a_disruption_budget_refuses_an_eviction(node: Namespace) -> None:
     node.kubectl("create", "deployment", "d", f"--image={IMAGE}")
     node.kubectl("create", "pdb", "d", "--selector=app=d", "--min-available=1")
     node.kubectl("rollout", "status", "deploy/d", "--timeout=30s")
     node.kubectl("wait", "pdb/d", "--for=jsonpath={.status.currentHealthy}=1", "--timeout=10s")
-    refused = node.run("drain", NODE, "--pod-selector=app=d", "--timeout=1s")
+    name = node.kubectl("get", "pods", "-l", "app=d", "-o", "jsonpath={.items[0].metadata.name}")
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
+    path = f"/api/v1/namespaces/{node.name}/pods/{name}/eviction"
+    refused = node.run("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
     assert refused.returncode == 1 and "would violate the pod's disruption budget" in refused.stderr
 
 

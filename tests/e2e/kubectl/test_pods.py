@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,16 @@ def test_executing(namespace: Namespace) -> None:
     missing = namespace.run("exec", "a", "-c", "c0", "--", "/none")
     assert missing.returncode != 0 and "no such file" in missing.stderr.lower()
     assert "container none is not valid for pod a" in namespace.run("exec", "a", "-c", "none", "--", "true").stderr
+
+
+def test_the_older_protocol_of_streams(served: Namespace) -> None:
+    env = {"KUBECTL_REMOTE_COMMAND_WEBSOCKETS": "false", "KUBECTL_PORT_FORWARD_WEBSOCKETS": "false"}
+    assert served.kubectl("exec", "-i", "web", "--", "cat", stdin="text\n", env=env) == "text\n"
+    failed = served.run("exec", "web", "--", "sh", "-c", "echo out; echo err >&2; exit 3", env=env)
+    assert (failed.returncode, failed.stdout) == (3, "out\n")
+    assert failed.stderr == "err\ncommand terminated with exit code 3\n"
+    with background(served, "port-forward", "pod/web", ":8080", env=env) as local:
+        assert [fetch(local, "/index.html") for _ in range(3)] == ["hello\n"] * 3
 
 
 def test_a_terminal_for_exec(namespace: Namespace) -> None:
@@ -149,9 +159,9 @@ def test_copying_to_and_from_a_pod(namespace: Namespace, tmp_path: Path) -> None
 
 
 @contextmanager
-def background(namespace: Namespace, *args: str) -> Iterator[int]:
+def background(namespace: Namespace, *args: str, env: Mapping[str, str] | None = None) -> Iterator[int]:
     """Run kubectl and give the port that it says it listens on."""
-    process = namespace.start(*args)
+    process = namespace.start(*args, env=env)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
