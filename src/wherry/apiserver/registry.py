@@ -253,7 +253,7 @@ class Registry:
 
     def version(self, resource: Resource) -> int:
         """Return a number that changes whenever an object of the resource does."""
-        return self._versions.get(self.prefix(resource), 0)
+        return self._versions.get(self._prefixes.get(resource) or self.prefix(resource), 0)
 
     def follow(self, resource: Resource, follower: Follower) -> None:
         """Tell `follower` of every object that there is, then of every change in the step in which `list` shows it.
