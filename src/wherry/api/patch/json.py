@@ -1,29 +1,41 @@
-"""JSON patch (RFC 6902) as the API server's library applies it.
+"""JSON patch (RFC 6902) as the API server's library applies it (evanphx ``json-patch`` version 4).
 
-Where that library departs from the RFC: ``remove`` of a member that is not there and negative list indexes.
+Where that library departs from the RFC: what stands before the first slash of a path is not looked at, negative indexes
+count from the end, a missing member is replaced, copied and tested as null, and only ``replace`` and ``test`` take the
+empty path.
 """
 
+import re
 from typing import Any
-
-import jsonpatch
-from jsonpointer import JsonPointer, JsonPointerException
 
 from wherry.api.errors import BadRequest, Invalid, RequestEntityTooLarge
 from wherry.api.meta import Object
 from wherry.api.meta import copy as deep_copy
+from wherry.api.schema.decode import go_kind
 
 MAX_OPERATIONS = 10_000
 _REJECTED = "the server rejected our request due to an error in our request"
+_INDEX = re.compile(r"[+-]?[0-9]+", re.ASCII)
+
+
+class _Inapplicable(Exception):
+    """An operation cannot be applied; upstream keeps the cause to itself."""
 
 
 def apply_json(obj: Object, operations: Any) -> Object:
-    """Return `obj` with the operations applied in order.
+    """Return `obj` with the operations applied in order; null stands for no operations.
 
     Raises BadRequest when `operations` is not a list of objects, RequestEntityTooLarge for more than 10,000 of them,
     Invalid when one cannot be applied.
     """
-    if not isinstance(operations, list) or not all(isinstance(one, dict) for one in operations):
-        raise BadRequest("error decoding patch: json: cannot unmarshal the patch into Go value of type jsonpatch.Patch")
+    if operations is None:
+        return obj
+    if not isinstance(operations, list):
+        found = f"json: cannot unmarshal {go_kind(operations)} into Go value of type []interface {{}}"
+        raise BadRequest(f"error decoding patch: {found}")
+    for one in operations:
+        if one is not None and not isinstance(one, dict):
+            raise BadRequest(f"json: cannot unmarshal {go_kind(one)} into Go value of type jsonpatch.Operation")
     if len(operations) > MAX_OPERATIONS:
         raise RequestEntityTooLarge(
             f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(operations)}"
@@ -31,8 +43,8 @@ def apply_json(obj: Object, operations: Any) -> Object:
     document: Any = deep_copy(obj)
     for operation in operations:
         try:
-            document = _apply(document, operation)
-        except (jsonpatch.JsonPatchException, JsonPointerException, TypeError, KeyError, IndexError, ValueError):
+            document = _apply(document, operation or {})
+        except _Inapplicable:
             raise Invalid(_REJECTED, {}) from None
     if not isinstance(document, dict):
         raise Invalid(_REJECTED, {})
@@ -40,43 +52,98 @@ def apply_json(obj: Object, operations: Any) -> Object:
 
 
 def _apply(document: Any, operation: dict[str, Any]) -> Any:
-    kind = operation.get("op")
-    operation = _normal(document, operation)
-    if kind == "replace" and operation["path"] and _parent_is_map(document, operation["path"]):
-        operation = {**operation, "op": "add"}
-    if kind == "test" and operation.get("value") is None and not _exists(document, operation["path"]):
-        return document
-    if kind in ("add", "replace") and "value" not in operation:
-        operation = {**operation, "value": None}
-    return jsonpatch.JsonPatch([operation]).apply(document, in_place=True)
+    """Change `document` and return it; only a replaced root is another one."""
+    given: Any = operation.get("value")
+    value = deep_copy(given)
+    match operation.get("op"):
+        case "add":
+            _add(*_find(document, _pointer(operation, "path")), value)
+        case "remove":
+            _remove(*_find(document, _pointer(operation, "path")))
+        case "replace":
+            path = _pointer(operation, "path")
+            if not path:
+                if not isinstance(value, (dict, list)):
+                    raise _Inapplicable
+                return value
+            _replace(*_find(document, path), value)
+        case "move":
+            source = _find(document, _pointer(operation, "from"))
+            moved = _get(*source)
+            _remove(*source)
+            _add(*_find(document, _pointer(operation, "path")), moved)
+        case "copy":
+            copied = deep_copy(_get(*_find(document, _pointer(operation, "from"))))
+            _add(*_find(document, _pointer(operation, "path")), copied)
+        case "test":
+            path = _pointer(operation, "path")
+            if not _equal(_get(*_find(document, path)) if path else document, value):
+                raise _Inapplicable
+        case _:
+            raise _Inapplicable
+    return document
 
 
-def _normal(document: Any, operation: dict[str, Any]) -> dict[str, Any]:
-    """Return the operation with negative list indexes made positive: -1 is the last element, or behind it for add."""
-    out = dict(operation)
-    for member in ("path", "from"):
-        pointer = out.get(member)
-        if not isinstance(pointer, str):
-            continue
-        head, _, last = pointer.rpartition("/")
-        if last.startswith("-") and last[1:].isdigit():
-            parent = JsonPointer(head).resolve(document)
-            if isinstance(parent, list):
-                adds = member == "path" and out.get("op") in ("add", "copy", "move")
-                index = int(last) + len(parent) + (1 if adds else 0)
-                if index < 0:
-                    raise JsonPointerException(f"index {last} is out of bounds")
-                out[member] = f"{head}/{index}"
-    return out
+def _pointer(operation: dict[str, Any], member: str) -> str:
+    pointer = operation.get(member)
+    if not isinstance(pointer, str):
+        raise _Inapplicable
+    return pointer
 
 
-def _parent_is_map(document: Any, pointer: str) -> bool:
-    return isinstance(JsonPointer(pointer.rpartition("/")[0]).resolve(document), dict)
+def _find(document: Any, pointer: str) -> tuple[Any, str]:
+    """Return the object or list that holds what `pointer` names, and the last step."""
+    steps = [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
+    if not steps:
+        raise _Inapplicable
+    holder = document
+    for step in steps[:-1]:
+        holder = _get(holder, step)
+        if not isinstance(holder, (dict, list)):
+            raise _Inapplicable
+    return holder, steps[-1]
 
 
-def _exists(document: Any, pointer: str) -> bool:
-    try:
-        JsonPointer(pointer).resolve(document)
-    except JsonPointerException:
-        return False
-    return True
+def _index(step: str, length: int) -> int:
+    """Return the index below `length` that `step` names; -1 is the last one."""
+    if not _INDEX.fullmatch(step):
+        raise _Inapplicable
+    index = int(step)
+    if not -length <= index < length:
+        raise _Inapplicable
+    return index % length
+
+
+def _get(holder: Any, step: str) -> Any:
+    return holder.get(step) if isinstance(holder, dict) else holder[_index(step, len(holder))]
+
+
+def _add(holder: Any, step: str, value: Any) -> None:
+    if isinstance(holder, dict):
+        holder[step] = value
+    elif step == "-":
+        holder.append(value)
+    else:
+        holder.insert(_index(step, len(holder) + 1), value)
+
+
+def _replace(holder: Any, step: str, value: Any) -> None:
+    holder[step if isinstance(holder, dict) else _index(step, len(holder))] = value
+
+
+def _remove(holder: Any, step: str) -> None:
+    if isinstance(holder, list):
+        del holder[_index(step, len(holder))]
+    elif step in holder:
+        del holder[step]
+    else:
+        raise _Inapplicable
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Compare as JSON text does: 1, 1.0 and true are three values."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_equal(value, other[name]) for name, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    return type(one) is type(other) and one == other

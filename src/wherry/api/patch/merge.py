@@ -12,6 +12,8 @@ def apply_merge(obj: Object, patch: Any) -> Object:
 
     Raises BadRequest when the patch is not an object.
     """
+    if patch is None:
+        raise BadRequest("Invalid JSON Patch")
     if not isinstance(patch, dict):
         kind = go_kind(patch)
         raise BadRequest(
@@ -28,5 +30,12 @@ def _merge(target: Any, patch: dict[str, Any]) -> Object:
         elif isinstance(value, dict):
             out[name] = _merge(out.get(name), value)
         else:
-            out[name] = value
+            out[name] = _pruned(value)
     return out
+
+
+def _pruned(value: Any) -> Any:
+    """Return `value` without the null members of objects in lists."""
+    if isinstance(value, dict):
+        return {name: _pruned(item) for name, item in value.items() if item is not None}
+    return [_pruned(item) for item in value] if isinstance(value, list) else value

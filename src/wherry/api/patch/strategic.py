@@ -7,20 +7,24 @@ Directives (sig-api-machinery ``strategic-merge-patch.md``): ``$patch: delete|re
 from collections.abc import Callable
 from typing import Any
 
-from wherry.api.errors import BadRequest, Invalid, StatusError
+from wherry.api.errors import BadRequest, StatusError
 from wherry.api.meta import Object
 from wherry.api.schema.decode import go_kind
 from wherry.api.schema.types import Field, Type, TypeSchema
 
 _PATCH, _RETAIN = "$patch", "$retainKeys"
 _ORDER, _DELETE = "$setElementOrder/", "$deleteFromPrimitiveList/"
+_GO_LIST, _GO_OBJECT = "[]interface {}", "map[string]interface {}"
 
 
 def apply_strategic(obj: Object, patch: Any, type_schema: TypeSchema) -> Object:
     """Return `obj` with `patch` merged in by the strategies of the schema.
 
-    Raises BadRequest for malformed directives, Invalid and StatusError (500) for lists that cannot be merged.
+    A patch of null changes nothing. Raises BadRequest for malformed directives, StatusError (500) for lists that cannot
+    be merged.
     """
+    if patch is None:
+        return obj
     if not isinstance(patch, dict):
         kind = go_kind(patch)
         raise BadRequest(f"json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}")
@@ -34,6 +38,19 @@ def _failure(message: str) -> StatusError:
     return error
 
 
+def _bad_directive(directive: Any, patch: Object) -> StatusError:
+    if not isinstance(directive, str):
+        kind = {bool: "bool", int: "int64", float: "float64"}.get(type(directive), "")
+        shown = _go_map(directive)
+        directive = f"%!s({kind}={shown})" if kind else shown
+    return _failure(f"unknown patch type: {directive} in map: {_go_map(patch)}")
+
+
+def _bad_type(expected: str, value: Any) -> StatusError:
+    kinds = {str: "string", bool: "bool", int: "int64", float: "float64", list: _GO_LIST, dict: _GO_OBJECT}
+    return _failure(f"expected a {expected}, but received a {kinds.get(type(value), '%!s(<nil>)')}")
+
+
 def _merge_object(original: Object, patch: Object, kind: Type | None) -> Object:
     if _PATCH in patch:
         match patch[_PATCH]:
@@ -42,7 +59,7 @@ def _merge_object(original: Object, patch: Object, kind: Type | None) -> Object:
             case "delete":
                 return {}
             case other:
-                raise _failure(f"unknown patch type found: {other}")
+                raise _bad_directive(other, patch)
     out, patch = _retain(original, patch)
     for name in [name for name in patch if name.startswith(_ORDER)]:
         _merge_ordered(out, patch, name.removeprefix(_ORDER), patch.pop(name), kind)
@@ -51,11 +68,10 @@ def _merge_object(original: Object, patch: Object, kind: Type | None) -> Object:
         name = key.removeprefix(_DELETE)
         if value is None:
             out.pop(name, None)
-        elif delete and not isinstance(value, list):
-            raise BadRequest("invalid patch format of primitive list")
-        elif delete:
-            if isinstance(out.get(name), list):
-                out[name] = [item for item in out[name] if item not in value]
+        elif delete and (not isinstance(value, list) or not isinstance(out.get(name), list)):
+            continue
+        elif delete and _merges_primitives(out[name], value, _field(kind, name)):
+            out[name] = [item for item in out[name] if item not in value]
         elif name not in out or type(out[name]) is not type(value):
             out[name] = _plain(value)
         else:
@@ -82,6 +98,11 @@ def _merge_member(original: Any, value: Any, field: Field | None) -> Any:
     return value
 
 
+def _merges_primitives(original: list[Any], value: list[Any], field: Field | None) -> bool:
+    merges = field is not None and "merge" in field.strategies
+    return merges and not any(isinstance(item, dict) for item in (*original, *value))
+
+
 def _retain(original: Object, patch: Object) -> tuple[Object, Object]:
     """Return copies of both; `original` without what ``$retainKeys`` does not name."""
     out, rest = dict(original), dict(patch)
@@ -99,10 +120,13 @@ def _merge_ordered(out: Object, patch: Object, name: str, order: Any, kind: Type
     """Merge one list and bring it into the order of ``$setElementOrder``; the list leaves `patch`."""
     field = _field(kind, name)
     if not isinstance(order, list):
-        raise BadRequest("invalid patch format of setElementOrder list")
+        raise _bad_type(_GO_LIST, order)
     if field is None:
         raise _failure(f'unable to find api field in struct {kind.name if kind else ""} for the json field "{name}"')
     changes = patch.pop(name, None)
+    for value in (out.get(name), changes):
+        if value is not None and not isinstance(value, list):
+            raise _bad_type(_GO_LIST, value)
     had, has = isinstance(out.get(name), list), isinstance(changes, list)
     if not had and not has:
         return
@@ -112,27 +136,33 @@ def _merge_ordered(out: Object, patch: Object, name: str, order: Any, kind: Type
     merged = original = out[name] if had else []
     if has:
         merged = _merge_member(original, changes, field) if had else _plain(changes)
+    if key:
+        for item in order:
+            _require_key(item, key)
     wanted, others = _partition(merged, order, key)
     out[name] = _interleave(_sorted_like(wanted, order, key), _sorted_like(others, original, key), original, key)
 
 
 def _check_order(changes: list[Any], order: list[Any], key: str) -> None:
-    """Every element of the patch must be in the order list, in the same order."""
+    """Every element of the patch must be in the order list, in the same order; an empty one asks for nothing."""
+    if not order:
+        return
     where = -1
     for item in changes:
         if isinstance(item, dict) and _PATCH in item:
             continue
         at = _index(order, item, key)
         if at < 0 or at <= where:
-            raise _failure("The order in patch list doesn't match $setElementOrder list")
+            shown = f"{_go_map(changes)}\n doesn't match $setElementOrder list:\n{_go_map(order)}"
+            raise _failure(f"The order in patch list:\n{shown}\n")
         where = at
 
 
 def _merge_list(original: list[Any], patch: list[Any], field: Field) -> list[Any]:
     if not original and not patch:
         return original
-    if any(isinstance(item, list) for item in (*original, *patch)):
-        raise Invalid("lists of lists are not supported", {})
+    if len({type(item) for item in (*original, *patch)}) > 1:
+        raise _failure(f"list element types are not identical: {_go_map([original, patch])}")
     key, element = field.merge_key, field.type.element
     if not any(isinstance(item, dict) for item in (*original, *patch)):
         both = [*original, *patch]
@@ -169,12 +199,14 @@ def _directives(original: list[Any], patch: list[Any], key: str) -> tuple[list[A
         elif directive == "merge":
             raise _failure("merging lists cannot yet be specified in the patch")
         else:
-            raise _failure(f"unknown patch type found: {directive}")
+            raise _bad_directive(directive, item)
     return (rest, []) if replace else (original, rest)
 
 
 def _require_key(item: Any, key: str) -> None:
-    if not isinstance(item, dict) or key not in item:
+    if not isinstance(item, dict):
+        raise _bad_type(_GO_OBJECT, item)
+    if key not in item:
         raise _failure(f"map: {_go_map(item)} does not contain declared merge key: {key}")
 
 

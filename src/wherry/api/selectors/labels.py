@@ -9,7 +9,7 @@ from typing import Any
 from wherry.api import names
 from wherry.api.field import FieldError, forbidden, invalid, required
 
-_TOKEN = re.compile(r"\s*(?:(==|!=|[=!<>(),])|([^\s=!<>(),]+))")
+_TOKEN = re.compile(r"[ \t\r\n]*(?:(==|!=|[=!<>(),])|([^ \t\r\n=!<>(),]+))")
 _WORDS = {"in": "in", "notin": "notin"}
 _SYMBOLS = {"=": "=", "==": "==", "!=": "!=", ">": "gt", "<": "lt"}
 _OF_EXPRESSION = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "!"}

@@ -68,8 +68,6 @@ def body_of(request: Request, kind: str) -> tuple[Any, list[str]]:
         if kind == APPLY:
             return schema.decode_body(request.body, "application/yaml")
         content, duplicates = schema.decode_patch(request.body)
-        if kind == MERGE and not isinstance(content, dict):
-            raise DecodeError("json: cannot unmarshal array into Go value of type map[string]interface {}")
         return content, duplicates
     except DecodeError as error:
         raise BadRequest(f"{_UNREADABLE.get(kind, '')}{error}") from None
