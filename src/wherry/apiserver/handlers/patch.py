@@ -36,7 +36,7 @@ async def handle(api: Api, request: Request) -> Stored | Made:
     _check_options(request, kind)
     content, duplicates = body_of(request, kind)
     if kind == APPLY:
-        return await _apply(api, request, content, dry)
+        return await _apply(api, request, content, dry=dry, refused=duplicates if mode == "Strict" else [])
 
     async def make(old: Object) -> Object:
         patched = _patched(api, request.resource, kind, old, content)
@@ -125,7 +125,7 @@ def _finish(request: Request, new: Object) -> None:
     create.drop_duplicate_owners(request, new["metadata"])
 
 
-async def _apply(api: Api, request: Request, config: Object, dry: bool) -> Stored | Made:
+async def _apply(api: Api, request: Request, config: Object, *, dry: bool, refused: list[str]) -> Stored | Made:
     resource = request.resource
     force = boolean(request.params, "force")
     if not isinstance(config, dict):
@@ -143,6 +143,8 @@ async def _apply(api: Api, request: Request, config: Object, dry: bool) -> Store
             type_schema=api.schema(resource),
             reset=managedfields.reset_fields(resource, request.subresource),
         )
+        if refused:
+            raise BadRequest(f"error strict decoding YAML: error converting YAML to JSON: {refused[0]}")
         new = api.schema(resource).conform(applied).obj
         new["metadata"] = dict(new["metadata"])
         new["metadata"].setdefault("name", request.name)
