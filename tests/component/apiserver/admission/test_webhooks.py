@@ -253,3 +253,19 @@ async def test_bindings_and_evictions_are_seen_as_what_they_are(server: ApiServe
     assert (await http("POST", f"{path}/eviction", eviction))[0] == 400
     assert [seen["kind"]["kind"] for seen in webhook.seen] == ["Binding", "Eviction"]
     assert (await http("GET", path))[1]["metadata"].get("deletionTimestamp") is None
+
+
+async def test_attaching_can_be_denied(server: ApiServer, http: Any, webhook: Webhook) -> None:
+    webhook.answers["/v"] = lambda request: {"allowed": False, "status": {"message": "no attaching"}}
+    rule = {**RULE, "operations": ["CONNECT"], "resources": ["pods/attach"]}
+    await register(http, "Validating", {"clientConfig": webhook.client("/v"), "rules": [rule]})
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}}
+    pod["spec"] = {"containers": [{"name": "c", "image": "i"}]}
+    await http("POST", "/api/v1/namespaces/default/serviceaccounts", account)
+    assert (await http("POST", "/api/v1/namespaces/default/pods", pod))[0] == 201
+    code, answer = await http("POST", "/api/v1/namespaces/default/pods/p/attach?stdin=true&container=c")
+    assert (code, answer["message"]) == (400, 'admission webhook "h0.example.com" denied the request: no attaching')
+    (seen,) = webhook.seen
+    assert (seen["kind"]["kind"], seen["subResource"], seen["options"]) == ("PodAttachOptions", "attach", None)
+    assert seen["object"] == {"kind": "PodAttachOptions", "apiVersion": "v1", "stdin": True, "container": "c"}
