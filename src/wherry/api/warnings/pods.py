@@ -4,6 +4,7 @@ from typing import Any
 
 from wherry.api.quantity import Quantity
 from wherry.api.validation import checks
+from wherry.api.validation.pod import content_of
 
 Obj = dict[str, Any]
 
@@ -34,6 +35,9 @@ _ANNOTATIONS = {
     "security.alpha.kubernetes.io/unsafe-sysctls": 'non-functional in v1.11+; use the "sysctls" field instead',
 }
 _GROUPS = ("initContainers", "containers")
+_KNOWN = 4096
+_quiet: dict[bytes, None] = {}
+"""Contents of new pods that there was nothing to warn about: the pods of one workload are alike."""
 
 
 def for_pod(pod: Obj, old: Obj | None) -> list[str]:
@@ -42,7 +46,16 @@ def for_pod(pod: Obj, old: Obj | None) -> list[str]:
     same = old is not None and pod["spec"] == old["spec"]
     if same and old is not None and meta.get("annotations") == old["metadata"].get("annotations"):
         return []
-    return _warnings(pod["spec"], meta, "spec", "metadata", is_pod=True)
+    hostname = _hostname(pod["spec"], meta, "metadata")
+    content = content_of(pod) if old is None else b""
+    if content in _quiet:
+        return hostname
+    found = _warnings(pod["spec"], meta, "spec", "metadata", hostname)
+    if content and found == hostname:
+        if len(_quiet) >= _KNOWN:
+            _quiet.clear()
+        _quiet[content] = None
+    return found
 
 
 def for_template(template: Obj | None, old: Obj | None, path: str) -> list[str]:
@@ -50,10 +63,10 @@ def for_template(template: Obj | None, old: Obj | None, path: str) -> list[str]:
     if not template or template == old:
         return []
     spec, meta = template.get("spec") or {}, template.get("metadata") or {}
-    return _warnings(spec, meta, f"{path}.spec", f"{path}.metadata", is_pod=False)
+    return _warnings(spec, meta, f"{path}.spec", f"{path}.metadata", [])
 
 
-def _warnings(spec: Obj, meta: Obj, path: str, meta_path: str, *, is_pod: bool) -> list[str]:
+def _warnings(spec: Obj, meta: Obj, path: str, meta_path: str, hostname: list[str]) -> list[str]:
     out: list[str] = []
     get = spec.get
     if get("nodeSelector"):
@@ -92,16 +105,20 @@ def _warnings(spec: Obj, meta: Obj, path: str, meta_path: str, *, is_pod: bool) 
         out.append(
             f"{path}.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"
         )
-    if is_pod:
-        out += _hostname(spec, meta, meta_path)
-    return out + _empty_selectors(spec, path)
+    return out + hostname + _empty_selectors(spec, path)
+
+
+def deprecated_label(key: str) -> str | None:
+    """Return what is said of a deprecated label of nodes, None for any other label."""
+    if key not in _TOPOLOGY:
+        return None
+    since, instead = _TOPOLOGY[key]
+    return f'deprecated since {since}; use "{instead}" instead'
 
 
 def _deprecated_label(key: str, path: str) -> str:
-    since, instead = _TOPOLOGY[key]
-    if path.endswith(f"[{key}]"):
-        return f'{path}: deprecated since {since}; use "{instead}" instead'
-    return f'{path}: {key} is deprecated since {since}; use "{instead}" instead'
+    shown = "" if path.endswith(f"[{key}]") else f"{key} is "
+    return f"{path}: {shown}{deprecated_label(key)}"
 
 
 _REQUIRED, _PREFERRED = (
