@@ -25,6 +25,12 @@ async def test_a_second_object_of_a_name_is_refused(http: Http) -> None:
     assert (code, status["reason"], status["message"]) == (409, "AlreadyExists", 'configmaps "c" already exists')
 
 
+async def test_a_name_beside_a_base_for_names_is_kept(http: Http) -> None:
+    given = configmap("base-x", generateName="base-")
+    assert (await http("POST", CONFIGMAPS, given))[1]["metadata"]["name"] == "base-x"
+    assert (await http("POST", CONFIGMAPS, given))[0] == 409
+
+
 async def test_an_update_that_changes_nothing_keeps_the_resource_version(http: Http) -> None:
     _, created = await http("POST", CONFIGMAPS, configmap("c"))
     _, updated = await http("PUT", f"{CONFIGMAPS}/c", created)

@@ -41,8 +41,9 @@ async def create(api: Api, request: Request, obj: Object, *, dry: bool = False, 
     resource = request.resource
     metadata = obj["metadata"]
     check_namespace(request, metadata)
+    generated = bool(metadata.get("generateName")) and not metadata.get("name")
     fill(metadata)
-    if metadata.get("generateName"):
+    if generated:
         defaults.default(resource, obj)  # some defaults are made of the name
     request.name = metadata.get("name") or ""
     if not request.name and "generateName" not in metadata:
@@ -55,7 +56,7 @@ async def create(api: Api, request: Request, obj: Object, *, dry: bool = False, 
     asked = operation(request, CREATE, obj=obj, dry_run=dry)
     await api.admission.admit(asked)
     obj = asked.obj or obj
-    if metadata.get("generateName"):
+    if generated:
         return await _store_generated(api, request, obj, asked)
     return await _store(api, request, obj, asked)
 
@@ -105,14 +106,11 @@ def drop_duplicate_owners(request: Request, metadata: Object) -> None:
 async def _store_generated(api: Api, request: Request, obj: Object, asked: Operation) -> Stored | Made:
     """Another object may have the generated name: try others."""
     base = obj["metadata"]["generateName"]
-    given = obj["metadata"].get("name", "")
     pristine = meta.copy(obj)
     for _ in range(_ATTEMPTS - 1):
         try:
             return await _store(api, request, obj, asked)
         except AlreadyExists:
-            if not given.startswith(base):
-                raise
             obj = meta.copy(pristine)
             obj["metadata"]["name"] = request.name = names.generate(base)
     return await _store(api, request, obj, asked)
