@@ -1,6 +1,6 @@
-"""Objects that make a cluster whole beside the control plane: DNS name, default storage, rights of their servers."""
+"""Objects that make a cluster whole beside the control plane: DNS name, storage, metrics, rights of their servers."""
 
-from wherry.addons import localpath
+from wherry.addons import localpath, metrics
 from wherry.api import errors
 from wherry.api.meta import Object
 from wherry.api.resources import CLUSTERROLEBINDINGS, CLUSTERROLES, STORAGECLASSES, Resource
@@ -12,7 +12,7 @@ _RBAC = "rbac.authorization.k8s.io"
 
 
 async def publish(client: Client, config: ClusterConfig) -> None:
-    """Make the DNS Service, this node's slice of it, the default StorageClass, and the rights of the node process."""
+    """Make the DNS Service, this node's slice of it, the default StorageClass, the metrics API, the node's rights."""
     readable = (("", ["endpoints", "services", "pods", "namespaces"]), ("discovery.k8s.io", ["endpointslices"]))
     rules = [{"apiGroups": [group], "resources": names, "verbs": ["list", "watch"]} for group, names in readable]
     # The proxy and the DNS server of a node share one connection, as the proxy's user.
@@ -21,6 +21,7 @@ async def publish(client: Client, config: ClusterConfig) -> None:
     await _ensure(client, STORAGECLASSES, localpath.storage_class())
     address = gateway(config.pod_cidr)
     await service.publish(client, config.dns_service_ip, node_name=config.node_name, address=address)
+    await metrics.publish(client, address=address, node_name=config.node_name)
 
 
 async def _grant(client: Client, role: str, rules: list[Object], *, user: str) -> None:

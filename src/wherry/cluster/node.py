@@ -15,6 +15,10 @@ from contextlib import AsyncExitStack
 import uvloop
 
 from wherry.addons.localpath import LocalPathProvisioner
+from wherry.addons.metrics import Counters, MetricsServer, Reading
+from wherry.api import meta
+from wherry.api.meta import Object
+from wherry.api.resources import NODES
 from wherry.client import kubeconfig
 from wherry.client.client import Client
 from wherry.client.informer import InformerFactory
@@ -29,6 +33,7 @@ from wherry.dns.server import DnsServer
 from wherry.images.store import OverlayImageStore
 from wherry.kubelet.config import KubeletConfig
 from wherry.kubelet.kubelet import Kubelet
+from wherry.kubelet.machine import Machine
 from wherry.network.routed import RoutedNetwork
 from wherry.proxy.proxy import Proxy
 from wherry.runtime import mountns
@@ -116,12 +121,26 @@ async def _serve(config: ClusterConfig) -> None:
         provisioner = LocalPathProvisioner(
             storage, storage_informers, node=config.node_name, directory=config.paths.volumes
         )
+        machine = Machine()
+        nodes = node_informers.informer(NODES, field_selector=f"metadata.name={config.node_name}")
+        server = MetricsServer(
+            lambda: _reading(kubelet, machine),
+            lambda: nodes.lister.get(config.node_name),
+            address=gateway(config.pod_cidr),
+        )
         for factory in (node_informers, informers, storage_informers):
             factory.run(scope)
         scope.spawn(kubelet.run(), name="kubelet")
         scope.spawn(proxy.run(), name="proxy")
         scope.spawn(provisioner.run(), name="local-path")
         scope.spawn(dns.run(gateway(config.pod_cidr)), name="dns")
+        pki = config.paths.pki
+        serving = server.run(
+            certificate=pki / "kubelet-serving.crt",
+            key=pki / "kubelet-serving.key",
+            client_ca=pki / "front-proxy" / "ca.crt",
+        )
+        scope.spawn(serving, name="metrics", guard=True)
         image_api = ImageAPI(images, config.paths.node_socket)
         await image_api.start()
         stack.push_async_callback(image_api.stop)
@@ -129,6 +148,15 @@ async def _serve(config: ClusterConfig) -> None:
         process.report_ready()
         interpreter.settle()
         await asyncio.Event().wait()
+
+
+async def _reading(kubelet: Kubelet, machine: Machine) -> Reading:
+    found: dict[str, tuple[Object, dict[tuple[str, str], Counters]]] = {}
+    for pod, container, used in await kubelet.usage():
+        _, containers = found.setdefault(meta.uid(pod), (pod, {}))
+        containers[container.name, container.id] = Counters(cpu=used.cpu_usage, memory=used.memory_working_set)
+    node = await asyncio.to_thread(machine.usage)
+    return Reading(node=Counters(cpu=node.cpu_usage, memory=node.memory_working_set), pods=list(found.values()))
 
 
 async def _client(stack: AsyncExitStack, config: ClusterConfig, user: str) -> Client:

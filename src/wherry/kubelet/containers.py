@@ -9,7 +9,7 @@ from typing import Any
 
 from wherry.api import meta
 from wherry.images.protocol import Image, ImageStore
-from wherry.kubelet import hosts, labels, resources, security
+from wherry.kubelet import hosts, labels, podspec, resources, security
 from wherry.kubelet.config import KubeletConfig
 from wherry.kubelet.env import ConfigError
 from wherry.kubelet.expansion import expand, unknown_references
@@ -132,14 +132,16 @@ def _merge_environment(of_image: Sequence[str], of_container: Mapping[str, str])
 def _make_mounts(pod: meta.Object, container: Container, inputs: Inputs) -> list[Mount]:
     directory = inputs.config.pod_directory(meta.uid(pod))
     mounts = [
-        _volume_mount(container, index, mount, inputs, directory)
+        _volume_mount(pod, container, index, mount, inputs, directory)
         for index, mount in enumerate(container.get("volumeMounts") or ())
     ]
     taken = {os.path.normpath(mount.destination) for mount in mounts}
     return mounts + [m for m in _managed_files(pod, container, inputs, directory) if m.destination not in taken]
 
 
-def _volume_mount(container: Container, index: int, mount: dict[str, Any], inputs: Inputs, directory: Path) -> Mount:
+def _volume_mount(
+    pod: meta.Object, container: Container, index: int, mount: dict[str, Any], inputs: Inputs, directory: Path
+) -> Mount:
     name = mount["name"]
     if name not in inputs.mounts:
         raise VolumeError(f'cannot find volume "{name}" to mount into container "{container["name"]}"')
@@ -155,7 +157,7 @@ def _volume_mount(container: Container, index: int, mount: dict[str, Any], input
     return Mount(
         source=source,
         destination=destination if destination.startswith("/") else f"/{destination}",
-        read_only=bool(mount.get("readOnly")),
+        read_only=bool(mount.get("readOnly")) or name in podspec.image_volumes(pod),
         recursive_read_only=mount.get("recursiveReadOnly") in ("Enabled", "IfPossible"),
         propagation=_PROPAGATION[mount.get("mountPropagation") or ""],
     )

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from wherry.api import meta
 from wherry.api.resources import NODES, PODS, SERVICES
@@ -26,6 +26,7 @@ from wherry.kubelet.pods import PodManager
 from wherry.kubelet.probes.check import Checker
 from wherry.kubelet.pulling import ImagePuller
 from wherry.kubelet.runtime_cache import RuntimeCache
+from wherry.kubelet.server import stats
 from wherry.kubelet.server.app import NodeServer
 from wherry.kubelet.services import NodeServices
 from wherry.kubelet.status_manager import StatusManager
@@ -33,7 +34,7 @@ from wherry.kubelet.tokens import TokenManager
 from wherry.kubelet.volumes.manager import VolumeManager
 from wherry.network.protocol import Network
 from wherry.runtime.cgroups import Cgroups
-from wherry.runtime.protocol import Runtime
+from wherry.runtime.protocol import ContainerStatus, Runtime, Stats
 from wherry.util import linux
 from wherry.util.tasks import Scope
 
@@ -70,9 +71,14 @@ class Kubelet:
         self._machine = machine or Machine()
         self._recorder = EventRecorder(client, "kubelet", config.node_name, quiet=self._is_quiet)
         self._starting: set[str] = set()
+        self._usage: Callable[[], Awaitable[list[tuple[meta.Object, ContainerStatus, Stats]]]] = _nothing
         self._pod_informer = informers.informer(PODS, field_selector=f"spec.nodeName={config.node_name}")
         self._service_informer = informers.informer(SERVICES)
         self._node_informer = informers.informer(NODES, field_selector=f"metadata.name={config.node_name}")
+
+    async def usage(self) -> list[tuple[meta.Object, ContainerStatus, Stats]]:
+        """Return what each running container of each pod has used; nothing while the kubelet does not run."""
+        return await self._usage()
 
     def _is_quiet(self) -> bool:
         return not self._starting
@@ -101,6 +107,7 @@ class Kubelet:
         await status.measure()
         services = self._services(scope, http, status.allocatable)
         manager = PodManager(services, self._pod_informer, scope)
+        self._usage = lambda: stats.usage(manager.pods(), services)
         await services.cache.load()
         scope.spawn(services.cache.run(), name="runtime events")
         if config.client_ca is not None:
@@ -144,12 +151,17 @@ class Kubelet:
             statuses=StatusManager(self._client, scope, current),
             services=self._service_informer.lister,
             hostname=socket.gethostname(),
+            machine=self._machine,
             node_memory=self._machine.memory,
             allocatable=allocatable,
             node=lambda: self._node_informer.lister.get(config.node_name),
             starts=asyncio.Semaphore(config.max_parallel_starts),
             starting=self._starting,
         )
+
+
+async def _nothing() -> list[tuple[meta.Object, ContainerStatus, Stats]]:
+    return []
 
 
 def _prepare_directories(config: KubeletConfig, cgroups: Cgroups | None) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from wherry.runtime.protocol import Stats
 from wherry.util import linux
 
 
@@ -73,6 +74,15 @@ class Machine:
     def available_memory(self) -> int:
         """Return the bytes that could be had now."""
         return _meminfo("MemAvailable") * 1024
+
+    def usage(self) -> Stats:
+        """Return what all processes of this machine use: CPU since the boot, memory that could not be had now."""
+        user, nice, system, _idle, _wait, interrupts, soft, stolen = map(int, _text("/proc/stat").split()[1:9])
+        ticks = user + nice + system + interrupts + soft + stolen
+        used = self.memory - _meminfo("MemFree") * 1024
+        running, _ = self.processes()
+        cpu = ticks * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+        return Stats(cpu, used, self.memory - self.available_memory(), running)
 
     def disk(self, path: Path) -> Disk:
         """Return the filesystem of `path`."""

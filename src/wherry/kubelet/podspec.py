@@ -102,6 +102,11 @@ def host_network(pod: meta.Object) -> bool:
     return bool(pod["spec"].get("hostNetwork"))
 
 
+def image_volumes(pod: meta.Object) -> frozenset[str]:
+    """Return the names of the volumes that show an image, which nobody may write to."""
+    return frozenset(v["name"] for v in pod["spec"].get("volumes") or () if v.get("image"))
+
+
 def is_mirror(pod: meta.Object) -> bool:
     """Tell whether the pod is the API's picture of a static one."""
     return "kubernetes.io/config.mirror" in meta.annotations(pod)

@@ -24,6 +24,12 @@ def memory(values: Mapping[str, Any]) -> int:
     return quantity.parse(values.get("memory") or "0").whole()
 
 
+def requirements(declared: Mapping[str, Any]) -> tuple[int, int, int, int]:
+    """Return what a container's resources come to: CPU and memory of its requests, then of its limits."""
+    requests, limits = declared.get("requests") or {}, declared.get("limits") or {}
+    return milli_cpu(requests), memory(requests), milli_cpu(limits), memory(limits)
+
+
 def cpu_shares(milli: int) -> int:
     """Return the cgroup's cpu.shares for a CPU request."""
     return min(MAX_SHARES, max(MIN_SHARES, milli * 1024 // 1000))

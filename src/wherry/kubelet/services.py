@@ -11,6 +11,7 @@ from wherry.images.protocol import ImageStore
 from wherry.kubelet.config import KubeletConfig
 from wherry.kubelet.events import PodEvents
 from wherry.kubelet.hooks import HookRunner
+from wherry.kubelet.machine import Machine
 from wherry.kubelet.objects import ObjectCache
 from wherry.kubelet.probes.check import Checker
 from wherry.kubelet.pulling import ImagePuller
@@ -46,6 +47,7 @@ class NodeServices:
     events: PodEvents
     statuses: StatusManager
     services: Lister
+    machine: Machine = field(default_factory=Machine)
     hostname: str = ""
     node_memory: int = 0
     allocatable: Mapping[str, str] = field(default_factory=dict)

@@ -40,8 +40,9 @@ class Failure:
 class Observed:
     """All that a status is made of beside the pod. `ready` and `started` hold container ids; `messages` the termination
     messages by id; `now` and `start_time` are RFC 3339; `previous` is the status computed before this one (None: what
-    the API has), because the API's lags behind. `stopped` is set when the pod will not run again and nothing of it is
-    running any more."""
+    the API has), because the API's lags behind. `allocated` are the resources that containers have by name, where a
+    resize has not come to pass yet. `stopped` is set when the pod will not run again and nothing of it is running any
+    more."""
 
     runtime: PodRuntime
     now: str
@@ -55,6 +56,7 @@ class Observed:
     failure: Failure | None = None
     stopped: bool = False
     resizing: tuple[dict[str, Any], ...] = ()
+    allocated: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     previous: Mapping[str, Any] | None = None
 
 
@@ -111,9 +113,9 @@ def _container_status(pod: meta.Object, kind: str, container: Container, seen: O
         "started": False,
         "state": {},
     }
-    _add_resources(result, kind, container)
+    _add_resources(result, kind, container, seen.allocated.get(name) or container.get("resources") or {})
     if not attempts:
-        result.update(_state_without_attempt(pod, kind, seen, old, seen.waiting.get(name)))
+        result.update(_state_without_attempt(pod, kind, name, seen, old))
         return result
     latest = attempts[0]
     result["containerID"] = container_id(latest.id)
@@ -138,11 +140,13 @@ def _container_status(pod: meta.Object, kind: str, container: Container, seen: O
 
 
 def _state_without_attempt(
-    pod: meta.Object, kind: str, seen: Observed, old: dict[str, Any], waiting: Waiting | None
+    pod: meta.Object, kind: str, name: str, seen: Observed, old: dict[str, Any]
 ) -> dict[str, Any]:
+    waiting = seen.waiting.get(name)
     if (old.get("state") or {}).get("terminated"):
         return {key: old[key] for key in ("state", "lastState", "ready", "containerID", "imageID") if key in old}
-    if seen.stopped or (old.get("state") or {}).get("running"):
+    ran = bool((old.get("state") or {}).get("running"))
+    if ran or (seen.stopped and _reached(pod, kind, name, seen)):
         gone = {
             "exitCode": 137,
             "reason": "ContainerStatusUnknown",
@@ -154,6 +158,20 @@ def _state_without_attempt(
             return {"state": {"terminated": gone}}
         return {"state": {"waiting": _waiting(waiting or _default_waiting(pod))}, "lastState": {"terminated": gone}}
     return {"state": {"waiting": _waiting(waiting or _default_waiting(pod))}, "lastState": old.get("lastState") or {}}
+
+
+def _reached(pod: meta.Object, kind: str, name: str, seen: Observed) -> bool:
+    """Tell whether the pod came far enough to have run a container of which there is no trace (TerminatePod)."""
+    if any(seen.runtime.latest(c["name"]) for c in podspec.containers(pod)):
+        return kind != podspec.EPHEMERAL
+    init = podspec.init_containers(pod)
+    if kind == podspec.INIT:
+        names = [c["name"] for c in init]
+        return any(seen.runtime.latest(later) for later in names[names.index(name) + 1 :])
+    last = seen.runtime.latest(init[-1]["name"]) if init else None
+    if last is not None and podspec.is_sidecar(init[-1]):
+        return kind == podspec.REGULAR and last.id in seen.started
+    return kind == podspec.REGULAR and (not init or (last is not None and last.state == EXITED and not last.exit_code))
 
 
 def _default_waiting(pod: meta.Object) -> Waiting:
@@ -171,10 +189,9 @@ def _old_status(pod: meta.Object, kind: str, name: str, seen: Observed) -> dict[
     return {}
 
 
-def _add_resources(result: dict[str, Any], kind: str, container: Container) -> None:
+def _add_resources(result: dict[str, Any], kind: str, container: Container, resources: Mapping[str, Any]) -> None:
     if kind == podspec.EPHEMERAL:
         result.pop("started")
-    resources = container.get("resources") or {}
     shown = {key: resources[key] for key in ("limits", "requests") if resources.get(key)}
     result["resources"] = shown
     if shown.get("requests"):

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import shutil
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
 from wherry.api import errors, meta
@@ -48,7 +49,7 @@ class PodWorker:
         self._scope = scope
         self._starter = ContainerStarter(services)
         self._probes = PodProbes(services.checker, services.events, scope, self.wake)
-        self._resizer = Resizer(services)
+        self._resizer = Resizer(pod, services)
         self._crashes = EventBackoff(*services.config.crash_backoff)
         self._errors = Backoff(0.5, 60.0)
         self._wake = asyncio.Event()
@@ -186,7 +187,8 @@ class PodWorker:
         elif self._dirty or self._token_due():
             self._dirty = False
             await self._services.volumes.refresh(self._context(self._ground.addresses))
-        await self._resizer.apply(self.pod, runtime)
+        for kill in await self._resizer.apply(self.pod, runtime):
+            self._kill(kill, runtime.containers[kill.container_id])
         for start in plan.start:
             if any(key.startswith("hook ") for key in self._beside) and start.kind != podspec.EPHEMERAL:
                 break  # a postStart hook holds back the containers after its own
@@ -295,7 +297,7 @@ class PodWorker:
         self._retry.pop(name, None)
         try:
             async with self._services.starts:
-                container_id = await self._starter.start(self.pod, start, image, self._ground)
+                container_id = await self._start_now(start, image, self._ground)
         except StartFailed as error:
             self._waiting[name] = Waiting(error.reason, str(error))
             self._retry[name] = clock.monotonic() + self._crashes.advance(name, now=clock.seconds())
@@ -304,6 +306,12 @@ class PodWorker:
             self._hidden.add(container_id)
             self._aside(f"hook {container_id}", self._post_start(start.container, container_id))
         await self._follow_probes(self._services.cache.pod(self.uid))
+
+    async def _start_now(self, start: Start, image: Image, ground: Ground) -> str:
+        name = start.container["name"]
+        pod = self._resizer.as_allocated(self.pod)
+        container = podspec.find_container(pod, name) or start.container
+        return await self._starter.start(pod, replace(start, container=container), image, ground)
 
     def _backs_off(self, name: str, after: ContainerStatus | None) -> bool:
         if after is None or after.state != EXITED:
@@ -440,6 +448,8 @@ class PodWorker:
         times = [at - now for at in self._retry.values() if at > now]
         if (left := self._deadline()) is not None:
             times.append(left)
+        if self._resizer.deferred:
+            times.append(_TRY_RESIZE)
         if (renewal := self._services.tokens.renewal(self.uid)) is not None:
             times.append(renewal - clock.seconds())
         # Not less than a millisecond: two clocks may disagree in the last bit about a time that has come.
@@ -471,7 +481,8 @@ class PodWorker:
                 messages=self._messages,
                 failure=self._failure,
                 stopped=self._stopped,
-                resizing=self._resizer.conditions(self.pod),
+                resizing=self._resizer.conditions(),
+                allocated=self._resizer.allocated,
                 previous=self._services.statuses.get(self.uid),
             ),
         )
@@ -570,6 +581,9 @@ class PodWorker:
             self._kill_by = by
         return self._kill_by
 
+
+_TRY_RESIZE = 3.0
+"""How often a deferred resize is tried again, in seconds."""
 
 _SHOW_ERROR = 2.0
 """How long ErrImagePull shows before ImagePullBackOff takes its place, in seconds."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wherry.runtime.cgroups import Cgroups, weight
-from wherry.runtime.defaults import DEFAULT_PATH, DEFAULT_SECCOMP
+from wherry.runtime.defaults import ALL_CAPABILITIES, DEFAULT_PATH, DEFAULT_SECCOMP
 from wherry.runtime.protocol import ContainerConfig, Device, Mount, Resources
 from wherry.runtime.seccomp import default_profile
 from wherry.util import linux
@@ -19,7 +19,8 @@ OCI_VERSION = "1.0.2"
 class Host:
     """What this machine can do, found once.
 
-    `oom_score_floor` is the lowest ``oom_score_adj`` that a child of this process may be given, None for any.
+    `capabilities` are those that this process may hand on, None for all; `oom_score_floor` is the
+    lowest ``oom_score_adj`` that a child of this process may be given, None for any.
     """
 
     cgroup_v2: bool = True
@@ -27,11 +28,12 @@ class Host:
     oom_score_floor: int | None = None
     seccomp: bool = True
     apparmor: bool = False
+    capabilities: frozenset[str] | None = None
 
     @staticmethod
     def detect(cgroups: Cgroups) -> "Host":
         """Look at this machine and at the rights of this process."""
-        floor = None
+        floor, held = None, linux.capabilities()
         if not linux.has_capability(linux.CAP_SYS_RESOURCE):
             with open("/proc/self/oom_score_adj") as file:
                 floor = int(file.read())
@@ -41,6 +43,7 @@ class Host:
             oom_score_floor=floor,
             seccomp=os.path.exists("/proc/sys/kernel/seccomp/actions_avail"),
             apparmor=os.path.isdir("/sys/kernel/security/apparmor"),
+            capabilities=frozenset(name for number, name in enumerate(ALL_CAPABILITIES) if held >> number & 1),
         )
 
 
@@ -103,7 +106,7 @@ def _namespaces(sandbox: SandboxFiles) -> list[dict[str, str]]:
 
 
 def _process(config: ContainerConfig, sandbox: SandboxFiles, host: Host) -> dict[str, Any]:
-    capabilities = list(config.capabilities)
+    capabilities = [name for name in config.capabilities if host.capabilities is None or name in host.capabilities]
     # A user other than root has its capabilities only in reserve, as after setuid(2) and execve(2).
     effective = capabilities if config.uid == 0 else []
     process: dict[str, Any] = {

@@ -113,11 +113,16 @@ def namespace_kind(descriptor: int) -> int:
 
 def has_capability(number: int) -> bool:
     """Return whether this process has a capability in effect."""
+    return bool(capabilities() >> number & 1)
+
+
+def capabilities() -> int:
+    """Return the capabilities that this process has in effect, one bit each."""
     with open("/proc/self/status") as status:
         for line in status:
             if line.startswith("CapEff:"):
-                return bool(int(line.split()[1], 16) >> number & 1)
-    return False
+                return int(line.split()[1], 16)
+    return 0
 
 
 class _OpenHow(ctypes.Structure):

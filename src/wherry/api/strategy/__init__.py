@@ -69,7 +69,8 @@ def prepare_update(resource: Resource, obj: dict[str, Any], old: dict[str, Any],
     if hook is not None:
         hook(obj, old)
         meta = obj["metadata"]
-    if subresource != "status" and strategy.generation is not None and strategy.generation(obj, old):
+    # That a pod is given a node changes nothing of what was asked for.
+    if subresource not in ("status", "binding") and strategy.generation is not None and strategy.generation(obj, old):
         meta["generation"] = old_meta.get("generation", 0) + 1
     _keep_system_metadata(meta, old_meta)
 

@@ -11,7 +11,7 @@ from wherry.runtime.protocol import ContainerStatus, Stats
 from wherry.util import clock
 
 
-async def _usage(
+async def usage(
     pods: Sequence[meta.Object], services: NodeServices
 ) -> list[tuple[meta.Object, ContainerStatus, Stats]]:
     running = [(pod, c) for pod in pods for c in services.cache.pod(meta.uid(pod)).running()]
@@ -23,20 +23,20 @@ async def summary(pods: Sequence[meta.Object], services: NodeServices) -> dict[s
     """Return the Summary object (k8s.io/kubelet stats/v1alpha1)."""
     now = clock.timestamp()
     by_pod: dict[str, list[tuple[ContainerStatus, Stats]]] = {}
-    for pod, container, stats in await _usage(pods, services):
+    for pod, container, stats in await usage(pods, services):
         by_pod.setdefault(meta.uid(pod), []).append((container, stats))
     shown = []
     for pod in pods:
-        usage = by_pod.get(meta.uid(pod), [])
+        own = by_pod.get(meta.uid(pod), [])
         shown.append(
             {
                 "podRef": {"name": meta.name(pod), "namespace": meta.namespace(pod), "uid": meta.uid(pod)},
                 "startTime": (pod.get("status") or {}).get("startTime"),
-                "containers": [{"name": c.name, "startTime": _time(c), **_numbers(s, now)} for c, s in usage],
-                **_numbers(_sum([s for _, s in usage]), now),
+                "containers": [{"name": c.name, "startTime": _time(c), **_numbers(s, now)} for c, s in own],
+                **_numbers(_sum([s for _, s in own]), now),
             }
         )
-    total = _sum([s for usage in by_pod.values() for _, s in usage])
+    total = await asyncio.to_thread(services.machine.usage)
     return {"node": {"nodeName": services.config.node_name, **_numbers(total, now)}, "pods": shown}
 
 
@@ -63,18 +63,18 @@ def _numbers(stats: Stats, now: str) -> dict[str, Any]:
 async def resource_metrics(pods: Sequence[meta.Object], services: NodeServices) -> str:
     """Return CPU and memory in the text format of Prometheus, as metrics-server reads them."""
     stamp = int(clock.seconds() * 1000)
-    usage = await _usage(pods, services)
+    found = await usage(pods, services)
     lines = [
         "# TYPE container_cpu_usage_seconds_total counter",
-        *(f"container_cpu_usage_seconds_total{_labels(p, c)} {s.cpu_usage / 1e9} {stamp}" for p, c, s in usage),
+        *(f"container_cpu_usage_seconds_total{_labels(p, c)} {s.cpu_usage / 1e9} {stamp}" for p, c, s in found),
         "# TYPE container_memory_working_set_bytes gauge",
-        *(f"container_memory_working_set_bytes{_labels(p, c)} {s.memory_working_set} {stamp}" for p, c, s in usage),
+        *(f"container_memory_working_set_bytes{_labels(p, c)} {s.memory_working_set} {stamp}" for p, c, s in found),
         "# TYPE container_start_time_seconds gauge",
-        *(f"container_start_time_seconds{_labels(p, c)} {c.started_at} {stamp}" for p, c, _ in usage),
+        *(f"container_start_time_seconds{_labels(p, c)} {c.started_at} {stamp}" for p, c, _ in found),
     ]
-    total = _sum([s for _, _, s in usage])
+    total = await asyncio.to_thread(services.machine.usage)
     for pod in pods:
-        own = _sum([s for p, _, s in usage if p is pod])
+        own = _sum([s for p, _, s in found if p is pod])
         mark = f'{{namespace="{meta.namespace(pod)}",pod="{meta.name(pod)}"}}'
         lines += [
             f"pod_cpu_usage_seconds_total{mark} {own.cpu_usage / 1e9} {stamp}",
