@@ -101,9 +101,13 @@ class Proxy:
 
     async def _sync(self, nft: Nft) -> None:
         if self._everything:
-            await self._program_all(nft)
-            self._everything = False
-            self._dirty.clear()
+            # What changes while the kernel is programmed is not in what it is programmed with.
+            self._everything, self._dirty = False, set()
+            try:
+                await self._program_all(nft)
+            except BaseException:
+                self._everything = True
+                raise
             return
         keys, self._dirty = self._dirty, set()
         try:
