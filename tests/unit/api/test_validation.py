@@ -64,7 +64,7 @@ def test_a_plain_pod_is_valid() -> None:
         (
             {"lifecycle": {"preStop": {"sleep": {"seconds": 31}}}},
             {},
-            "spec.containers[0].lifecycle.preStop.sleep.seconds: Invalid value: 31: must be non-negative and less than "
+            "spec.containers[0].lifecycle.preStop.sleep: Invalid value: 31: must be non-negative and less than "
             "terminationGracePeriodSeconds (30)",
         ),
         (
@@ -144,7 +144,7 @@ def test_tolerations_may_only_be_added() -> None:
 def test_a_gated_pod_may_be_told_more_narrowly_where_to_run() -> None:
     old = pod(schedulingGates=[{"name": "g"}], nodeSelector={"a": "b"})
     assert changed(old, nodeSelector={"a": "b", "c": "d"}, schedulingGates=[]) == []
-    assert "only additions are allowed" in changed(old, nodeSelector={"a": "x"})[0]
+    assert "only additions to spec.nodeSelector are allowed" in changed(old, nodeSelector={"a": "x"})[0]
 
 
 def test_an_ended_container_stays_ended() -> None:

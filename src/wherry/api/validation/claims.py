@@ -7,7 +7,7 @@ from wherry.api.field import FieldError
 from wherry.api.quantity import Quantity
 from wherry.api.validation import checks, metadata, resources
 from wherry.api.validation.rules import Rules
-from wherry.api.validation.shared import POSITIVE, label_selector, named
+from wherry.api.validation.shared import IMMUTABLE, POSITIVE, immutable, label_selector, named
 
 Obj = dict[str, Any]
 Errors = list[FieldError]
@@ -17,8 +17,23 @@ VOLUME_MODES = ("Block", "Filesystem")
 _ZERO = Quantity.parse("0")
 
 
+_NOT_IN_TEMPLATE = (
+    "name", "generateName", "namespace", "selfLink", "resourceVersion", "generation", "deletionGracePeriodSeconds",
+    "ownerReferences", "finalizers", "managedFields",
+)  # fmt: skip
+
+
 def claim_template(template: Obj, path: str) -> Errors:
-    """Check the template of a claim."""
+    """Check the template of the claim of one pod, which names it: only labels and annotations can be given."""
+    meta = template.get("metadata") or {}
+    errors = metadata.annotations(meta.get("annotations") or {}, f"{path}.metadata.annotations")
+    errors += metadata.labels(meta.get("labels") or {}, f"{path}.metadata.labels")
+    errors += [field.forbidden(f"{path}.metadata.{m}", "cannot be set") for m in _NOT_IN_TEMPLATE if meta.get(m)]
+    return errors + claim_spec(template.get("spec") or {}, f"{path}.spec")
+
+
+def set_claim_template(template: Obj, path: str) -> Errors:
+    """Check the template of a StatefulSet's claims."""
     meta = template.get("metadata") or {}
     errors = metadata.labels(meta.get("labels") or {}, f"{path}.metadata.labels")
     errors += metadata.annotations(meta.get("annotations") or {}, f"{path}.metadata.annotations")
@@ -46,13 +61,17 @@ def claim_spec(spec: Obj, path: str = "spec") -> Errors:
     mode = spec.get("volumeMode")
     if mode is not None and mode not in VOLUME_MODES:
         errors.append(field.not_supported(f"{path}.volumeMode", mode, VOLUME_MODES))
-    return errors + _sources(spec, path)
+    errors += _sources(spec, path)
+    if spec.get("volumeAttributesClassName"):
+        at = f"{path}.volumeAttributesClassName"
+        errors += named(spec["volumeAttributesClassName"], at, checks.subdomain)
+    return errors
 
 
 def access_modes(modes: list[str], path: str) -> Errors:
     """Check access modes: ReadWriteOncePod goes with no other."""
     errors = [field.not_supported(path, m, ACCESS_MODES) for m in modes if m not in ACCESS_MODES]
-    if "ReadWriteOncePod" in modes and len(set(modes)) > 1:
+    if "ReadWriteOncePod" in modes and any(m in ACCESS_MODES for m in modes if m != "ReadWriteOncePod"):
         errors.append(field.forbidden(path, "may not use ReadWriteOncePod with other access modes"))
     return errors
 
@@ -107,22 +126,51 @@ def _update(obj: Obj, old: Obj) -> Errors:
         munged.pop("volumeName")
         if "volumeName" in before:
             munged["volumeName"] = before["volumeName"]
-    if before.get("storageClassName") is None and spec.get("storageClassName") is not None:
+    annotation, old_annotation = (_class_annotation(o) for o in (obj, old))
+    name, was = spec.get("storageClassName"), before.get("storageClassName")
+    upgraded = old_annotation is not None and was is None and name == old_annotation
+    if upgraded and annotation in (None, old_annotation):
         munged.pop("storageClassName")
-    bound = (old.get("status") or {}).get("phase") == "Bound"
-    if bound:
-        requests = {**(spec.get("resources") or {}).get("requests", {})}
-        old_storage = ((before.get("resources") or {}).get("requests") or {}).get("storage")
-        if old_storage is not None:
-            requests["storage"] = old_storage
-        munged["resources"] = {**(spec.get("resources") or {}), "requests": requests}
-    if spec.get("volumeAttributesClassName") is not None or before.get("volumeAttributesClassName") is None:
-        munged.pop("volumeAttributesClassName", None)
-        if "volumeAttributesClassName" in before:
-            munged["volumeAttributesClassName"] = before["volumeAttributesClassName"]
+    else:
+        if (annotation or "") != (old_annotation or ""):
+            errors.append(field.invalid(f"metadata.annotations.{_CLASS}", annotation or "", IMMUTABLE))
+        if name is not None and was is None and old_annotation in (None, name):
+            munged.pop("storageClassName")
+    if (old.get("status") or {}).get("phase") == "Bound":
+        _free_of_bound(munged, before)
     if munged != before:
         errors.append(field.forbidden("spec", _IMMUTABLE))
-    return errors + _resize(obj, old)
+    errors += _resize(obj, old) + immutable(spec.get("volumeMode"), before.get("volumeMode"), "volumeMode")
+    return errors + _attributes_class_change(spec, before)
+
+
+_CLASS = "volume.beta.kubernetes.io/storage-class"
+
+
+def _class_annotation(obj: Obj) -> str | None:
+    found: str | None = (obj["metadata"].get("annotations") or {}).get(_CLASS)
+    return found
+
+
+def _free_of_bound(munged: Obj, before: Obj) -> None:
+    """A bound claim may ask for another size, and for other attributes."""
+    requests = (munged.get("resources") or {}).get("requests")
+    old_storage = ((before.get("resources") or {}).get("requests") or {}).get("storage")
+    if requests is not None and old_storage is not None:
+        munged["resources"] = {**munged["resources"], "requests": {**requests, "storage": old_storage}}
+    if munged.pop("volumeAttributesClassName", None) is not None and "volumeAttributesClassName" in before:
+        munged["volumeAttributesClassName"] = before["volumeAttributesClassName"]
+
+
+def _attributes_class_change(spec: Obj, before: Obj) -> Errors:
+    name, path = spec.get("volumeAttributesClassName"), "spec.volumeAttributesClassName"
+    if before.get("volumeAttributesClassName") is None or name == before["volumeAttributesClassName"]:
+        return []
+    if name is None:
+        return [field.forbidden(path, "update from non-nil value to nil is forbidden")]
+    if not name:
+        return [field.forbidden(path, "update from non-nil value to an empty string is forbidden")]
+    return []
 
 
 def _resize(obj: Obj, old: Obj) -> Errors:
@@ -139,14 +187,26 @@ def _update_status(obj: Obj, old: Obj) -> Errors:
     status = obj.get("status") or {}
     errors: Errors = []
     for name, amount in (status.get("capacity") or {}).items():
-        path = f"status.capacity[{name}]"
-        errors += resources.resource_name(name, path) + resources.amount(name, amount, path)
+        errors += resources.basic_quantity(amount, f"status.capacity[{name}]")
     for name, state in (status.get("allocatedResourceStatuses") or {}).items():
+        path = "status.allocatedResourceStatus"
+        errors += _allocated_name(name, path)
         if state not in _RESIZE_STATES:
-            path = f"status.allocatedResourceStatuses[{name}]"
-            errors.append(field.not_supported(path, state, _RESIZE_STATES))
+            errors.append(field.not_supported(path, name, _RESIZE_STATES))
     for name, amount in (status.get("allocatedResources") or {}).items():
-        errors += resources.amount(name, amount, f"status.allocatedResources[{name}]")
+        path = "status.allocatedResources"
+        wrong = _allocated_name(name, path)
+        if not wrong:
+            at = f"{path}[{name}]"
+            wrong = resources.basic_quantity(amount, at) or resources.amount("storage", amount, at)
+        errors += wrong
+    return errors
+
+
+def _allocated_name(name: str, path: str) -> Errors:
+    errors = named(name, path, checks.qualified_name)
+    if not errors and resources.is_native(name) and name != "storage":
+        errors.append(field.not_supported(path, name, ("storage",)))
     return errors
 
 

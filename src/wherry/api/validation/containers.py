@@ -5,7 +5,7 @@ from typing import Any
 
 from wherry.api import field
 from wherry.api.field import FieldError
-from wherry.api.validation import checks, resources
+from wherry.api.validation import checks, metadata, resources
 from wherry.api.validation.downward import ENV_FIELDS, field_selector, resource_field_selector
 from wherry.api.validation.handlers import lifecycle, probe
 from wherry.api.validation.security import security_context
@@ -297,7 +297,7 @@ def _value_from(source: Obj, path: str, has_value: bool, volumes: Mapping[str, O
 
 
 def _key_selector(ref: Obj, path: str) -> Errors:
-    errors = [] if ref.get("name") else [field.required(f"{path}.name")]
+    errors = named(ref.get("name", ""), f"{path}.name", checks.subdomain)
     key = ref.get("key")
     return errors + (named(key, f"{path}.key", checks.config_key) if key else [field.required(f"{path}.key")])
 
@@ -326,7 +326,11 @@ def _environment_from(found: list[Obj], path: str) -> Errors:
         if source.get("prefix"):
             errors += named(source["prefix"], f"{path}[{i}].prefix", checks.environment_name)
         given = [kind for kind in ("configMapRef", "secretRef") if source.get(kind) is not None]
-        errors += [field.required(f"{path}[{i}].{kind}.name") for kind in given if not source[kind].get("name")]
+        for kind in given:
+            name, at = source[kind].get("name", ""), f"{path}[{i}].{kind}.name"
+            # A name that ends with a dash is let through, as the beginning of a generated one would be.
+            wrong = metadata.subdomain(name, True)
+            errors += [field.invalid(at, name, m) for m in wrong] if name else [field.required(at)]
         if not given:
             errors.append(field.invalid(path, "", "must specify one of: `configMapRef` or `secretRef`"))
         elif len(given) > 1:

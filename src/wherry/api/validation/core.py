@@ -40,8 +40,6 @@ def _config_map(obj: Obj) -> Errors:
         total += _size(value)
     for key, value in binary.items():
         errors += named(key, f"binaryData[{key}]", checks.config_key)
-        if key in data:
-            errors.append(field.invalid(f"binaryData[{key}]", key, "duplicate of key present in data"))
         total += _decoded_size(value)
     if total > _LIMIT:
         # Upstream names no field here; this is how an unnamed path prints.
@@ -109,7 +107,7 @@ def _update_secret(obj: Obj, old: Obj) -> Errors:
 
 def _finalizer(name: str, path: str) -> Errors:
     errors = named(name, path, checks.qualified_name)
-    if not errors and "/" not in name and name not in metadata.STANDARD_FINALIZERS:
+    if "/" not in name and name not in metadata.STANDARD_FINALIZERS:
         detail = "name is neither a standard finalizer name nor is it fully qualified"
         errors.append(field.invalid(path, name, detail))
     return errors

@@ -97,7 +97,7 @@ def _sleep(action: Obj, path: str, grace: int) -> Errors:
     if 0 <= seconds <= grace:
         return []
     detail = f"must be non-negative and less than terminationGracePeriodSeconds ({grace})"
-    return [field.invalid(f"{path}.seconds", seconds, detail)]
+    return [field.invalid(path, seconds, detail)]
 
 
 _ACTIONS: dict[str, Any] = {"exec": _exec, "httpGet": _http_get, "tcpSocket": _port, "grpc": _port, "sleep": None}

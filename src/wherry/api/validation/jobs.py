@@ -7,8 +7,10 @@ from zoneinfo import available_timezones
 from wherry.api import field
 from wherry.api.field import FieldError
 from wherry.api.strategy.workloads import JOB_LABELS
-from wherry.api.validation import checks, metadata
+from wherry.api.validation import checks
 from wherry.api.validation.cron import schedule_error
+from wherry.api.validation.indexes import count_indexes
+from wherry.api.validation.jobstatus import job_status
 from wherry.api.validation.pod_spec import pod_template
 from wherry.api.validation.rules import Rules
 from wherry.api.validation.shared import immutable, label_selector, named, non_negative, selects
@@ -56,18 +58,14 @@ def _generated_selector(obj: Obj) -> Errors:
 
 def job_spec(spec: Obj, path: str, *, in_template: bool = False) -> Errors:
     """Check the spec of a Job; in the template of a CronJob there is no selector yet."""
-    errors: Errors = []
-    labels = template_labels(spec.get("template") or {})
-    if not in_template:
-        selector = spec.get("selector")
-        if selector is None:
-            errors.append(field.required(f"{path}.selector"))
-        else:
-            errors += label_selector(selector, f"{path}.selector")
-    wrong = _job_spec(spec, path)
-    if not in_template and spec.get("selector") is not None and not selects(spec["selector"], labels):
-        wrong.append(field.invalid(f"{path}.template.metadata.labels", labels, NO_MATCH))
-    return errors + wrong
+    errors = _job_spec(spec, path)
+    if in_template:
+        return errors
+    labels, selector = template_labels(spec.get("template") or {}), spec.get("selector")
+    errors += [field.required(f"{path}.selector")] if selector is None else label_selector(selector, f"{path}.selector")
+    if not selects(selector, labels) and not label_selector(selector, ""):
+        errors.append(field.invalid(f"{path}.template.metadata.labels", labels, NO_MATCH))
+    return errors
 
 
 _COUNTS = (
@@ -78,7 +76,10 @@ _COUNTS = (
 
 def _job_spec(spec: Obj, path: str) -> Errors:
     errors = [e for member in _COUNTS for e in non_negative(spec.get(member), f"{path}.{member}")]
-    errors += _per_index(spec, path)
+    if spec.get("maxFailedIndexes") is not None:
+        errors += non_negative(spec["maxFailedIndexes"], f"{path}.maxFailedIndexes")
+        if spec.get("backoffLimitPerIndex") is None:
+            errors.append(field.required(f"{path}.backoffLimitPerIndex", "when maxFailedIndexes is specified"))
     manager = spec.get("managedBy")
     if manager is not None:
         wrong = checks.domain_prefixed_path(manager)
@@ -104,46 +105,47 @@ def _job_spec(spec: Obj, path: str) -> Errors:
     return errors
 
 
-def _per_index(spec: Obj, path: str) -> Errors:
-    errors: Errors = []
-    limit, failed, completions = (spec.get(m) for m in ("backoffLimitPerIndex", "maxFailedIndexes", "completions"))
-    if failed is not None:
-        at = f"{path}.maxFailedIndexes"
-        errors += non_negative(failed, at)
-        if limit is None:
-            errors.append(field.required(f"{path}.backoffLimitPerIndex", "when maxFailedIndexes is specified"))
-        if completions is not None and failed > completions:
-            errors.append(field.invalid(at, failed, "must be less than or equal to completions"))
-        if failed > _MAX_PARALLEL_INDEXED:
-            errors.append(field.invalid(at, failed, f"must be less than or equal to {_MAX_PARALLEL_INDEXED}"))
-    if limit is not None and (completions or 0) > _MAX_PARALLEL_INDEXED:
-        if failed is None:
-            detail = f"must be specified when completions is above {_MAX_PARALLEL_INDEXED}"
-            errors.append(field.required(f"{path}.maxFailedIndexes", detail))
-        parallelism = spec.get("parallelism") or 0
-        if parallelism > 10000:
-            detail = "must be less than or equal to 10000 when completions are above "
-            detail += f"{_MAX_PARALLEL_INDEXED} and used with backoff limit per index"
-            errors.append(field.invalid(f"{path}.parallelism", parallelism, detail))
-    return errors
+_HIGH_PARALLELISM = 10000
 
 
 def _completion_mode(spec: Obj, path: str) -> Errors:
     mode = spec.get("completionMode")
-    if mode not in (None, "NonIndexed", "Indexed"):
-        return [field.not_supported(f"{path}.completionMode", mode, ("NonIndexed", "Indexed"), ordered=True)]
     errors: Errors = []
+    if mode not in (None, "NonIndexed", "Indexed"):
+        known = ("NonIndexed", "Indexed")
+        errors.append(field.not_supported(f"{path}.completionMode", mode, known, ordered=True))
     if mode == "Indexed":
-        if spec.get("completions") is None:
-            detail = "when completion mode is Indexed"
-            errors.append(field.required(f"{path}.completions", detail))
-        parallelism = spec.get("parallelism")
-        if parallelism is not None and parallelism > _MAX_PARALLEL_INDEXED:
-            detail = f"must be less than or equal to {_MAX_PARALLEL_INDEXED} when completion mode is Indexed"
-            errors.append(field.invalid(f"{path}.parallelism", parallelism, detail))
-    elif spec.get("backoffLimitPerIndex") is not None:
-        detail = "requires indexed completion mode"
-        errors.append(field.invalid(f"{path}.backoffLimitPerIndex", spec["backoffLimitPerIndex"], detail))
+        errors += _indexed(spec, path)
+    if mode in (None, "NonIndexed"):
+        for member in ("backoffLimitPerIndex", "maxFailedIndexes"):
+            if spec.get(member) is not None:
+                errors.append(field.invalid(f"{path}.{member}", spec[member], "requires indexed completion mode"))
+    return errors
+
+
+def _indexed(spec: Obj, path: str) -> Errors:
+    completions, parallelism = spec.get("completions"), spec.get("parallelism") or 0
+    failed, at = spec.get("maxFailedIndexes"), f"{path}.maxFailedIndexes"
+    most = f"must be less than or equal to {_MAX_PARALLEL_INDEXED}"
+    errors: Errors = []
+    if completions is None:
+        errors.append(field.required(f"{path}.completions", "when completion mode is Indexed"))
+    if parallelism > _MAX_PARALLEL_INDEXED:
+        errors.append(field.invalid(f"{path}.parallelism", parallelism, f"{most} when completion mode is Indexed"))
+    if completions is not None and failed is not None and failed > completions:
+        errors.append(field.invalid(at, failed, "must be less than or equal to completions"))
+    if failed is not None and failed > _MAX_PARALLEL_INDEXED:
+        errors.append(field.invalid(at, failed, most))
+    if (completions or 0) <= _MAX_PARALLEL_INDEXED or spec.get("backoffLimitPerIndex") is None:
+        return errors
+    if failed is None:
+        detail = f"must be specified when completions is above {_MAX_PARALLEL_INDEXED}"
+        errors.append(field.required(at, detail))
+    detail = f"must be less than or equal to {_HIGH_PARALLELISM} when completions are above "
+    detail += f"{_MAX_PARALLEL_INDEXED} and used with backoff limit per index"
+    for value, where in ((parallelism, f"{path}.parallelism"), (failed or 0, at)):
+        if value > _HIGH_PARALLELISM:
+            errors.append(field.invalid(where, value, detail))
     return errors
 
 
@@ -184,10 +186,12 @@ def _failure_rule(rule: Obj, spec: Obj, path: str, names: set[Any]) -> Errors:
         elif status not in known:
             errors.append(field.not_supported(f"{at}.status", status, known))
     if codes is not None and conditions:
-        errors.append(field.invalid(path, "", "specifying both OnExitCodes and OnPodConditions is not supported"))
+        errors.append(
+            field.invalid(path, field.OMIT, "specifying both OnExitCodes and OnPodConditions is not supported")
+        )
     elif codes is None and not conditions:
         detail = "specifying one of OnExitCodes and OnPodConditions is required"
-        errors.append(field.invalid(path, "", detail))
+        errors.append(field.invalid(path, field.OMIT, detail))
     return errors
 
 
@@ -263,30 +267,6 @@ def _success_rule(rule: Obj, completions: int, path: str) -> Errors:
     return errors
 
 
-def count_indexes(text: str, completions: int) -> tuple[int, str]:
-    """Count the indexes of ``1,3-5``; the second value says what is wrong with the text."""
-    if not text:
-        return 0, ""
-    total, last = 0, -1
-    for interval in text.split(","):
-        bounds: list[int] = []
-        limits = interval.split("-", 1)
-        for bound in limits:
-            if not (bound.isascii() and bound.isdigit()):
-                return 0, f'cannot convert string to integer for index: "{bound}"'
-            value = int(bound)
-            if value >= completions:
-                return 0, f'too large index: "{bound}"'
-            bounds.append(value)
-        if len(bounds) == 2 and bounds[0] >= bounds[1]:
-            return 0, f"non-increasing order, previous: {bounds[0]}, current: {bounds[1]}"
-        if bounds[0] <= last:
-            return 0, f"non-increasing order, previous: {last}, current: {bounds[0]}"
-        total += bounds[-1] - bounds[0] + 1
-        last = bounds[-1]
-    return total, ""
-
-
 def _replacement(spec: Obj, path: str) -> Errors:
     policy = spec.get("podReplacementPolicy")
     if policy is None:
@@ -356,126 +336,61 @@ def _restore(obj: Obj, old: Obj, member: str) -> None:
         obj.pop(member, None)
 
 
-_STATUS_COUNTS = ("active", "succeeded", "failed", "ready", "terminating")
-
-
-def _job_status(obj: Obj, old: Obj) -> Errors:
-    status, before, spec = obj.get("status") or {}, old.get("status") or {}, obj["spec"]
-    errors = [e for m in _STATUS_COUNTS for e in non_negative(status.get(m), f"status.{m}")]
-    uncounted = status.get("uncountedTerminatedPods") or {}
-    seen: set[str] = set()
-    for member in ("succeeded", "failed"):
-        for i, uid in enumerate(uncounted.get(member) or ()):
-            path = f"status.uncountedTerminatedPods.{member}[{i}]"
-            if not uid:
-                errors.append(field.invalid(path, uid, "must not be empty"))
-            elif uid in seen:
-                errors.append(field.duplicate(path, uid))
-            seen.add(uid)
-    errors += _finished(status, before)
-    for member in ("completedIndexes", "failedIndexes"):
-        errors += _index_status(status, before, spec, member)
-    if status.get("failedIndexes") is not None and spec.get("backoffLimitPerIndex") is None:
-        detail = "cannot set non-null failedIndexes when backoffLimitPerIndex is null"
-        errors.append(field.invalid("status.failedIndexes", status["failedIndexes"], detail))
-    return errors
-
-
-def _index_status(status: Obj, before: Obj, spec: Obj, member: str) -> Errors:
-    value = status.get(member)
-    if not value or value == before.get(member):
-        return []
-    errors: Errors = []
-    _, wrong = count_indexes(value, spec.get("completions") or 0)
-    if wrong:
-        errors.append(field.invalid(f"status.{member}", value, f"error parsing {member}: {wrong}"))
-    if spec.get("completionMode") != "Indexed":
-        detail = f"cannot set non-empty {member} when non-indexed completion mode"
-        errors.append(field.invalid(f"status.{member}", value, detail))
-    return errors
-
-
-def _is(status: Obj, kind: str) -> bool:
-    return any(c.get("type") == kind and c.get("status") == "True" for c in status.get("conditions") or ())
-
-
-def _finished(status: Obj, before: Obj) -> Errors:
-    """A Job that has finished stays finished, one way only."""
-    errors: Errors = []
-    path = "status.conditions"
-    shown = status.get("conditions")
-    complete, failed = _is(status, "Complete"), _is(status, "Failed")
-    for kind in ("Failed", "Complete", "FailureTarget", "SuccessCriteriaMet"):
-        if _is(before, kind) and not _is(status, kind):
-            errors.append(field.invalid(path, shown, f"cannot disable the {kind}=True condition"))
-    if complete and failed:
-        detail = "cannot set Complete=True and Failed=true conditions"
-        errors.append(field.invalid(path, shown, detail))
-    if complete and _is(status, "FailureTarget"):
-        detail = "cannot set Complete=True and FailureTarget=true conditions"
-        errors.append(field.invalid(path, shown, detail))
-    if complete and not _is(before, "Complete"):
-        if not _is(status, "SuccessCriteriaMet"):
-            detail = "cannot set Complete=True condition without the SuccessCriteriaMet=true condition"
-            errors.append(field.invalid(path, shown, detail))
-        if not status.get("completionTime"):
-            errors.append(field.required("status.completionTime", "completionTime is required for Complete jobs"))
-    if failed and not _is(before, "Failed") and not _is(status, "FailureTarget"):
-        detail = "cannot set Failed=True condition without the FailureTarget=true condition"
-        errors.append(field.invalid(path, shown, detail))
-    if (complete or failed) and status.get("active"):
-        errors.append(field.invalid("status.active", status["active"], "active>0 is invalid for finished job"))
-    if status.get("completionTime") and not complete:
-        detail = "cannot set completionTime when there is no Complete=True condition"
-        errors.append(field.invalid("status.completionTime", status["completionTime"], detail))
-    if before.get("completionTime") and status.get("completionTime") != before["completionTime"]:
-        errors.append(
-            field.invalid("status.completionTime", status.get("completionTime"), "field cannot be modified once set")
-        )
-    return errors
-
-
 # -- CronJobs
 
 
-def _cron_job(obj: Obj) -> Errors:
+def _cron_job(obj: Obj, *, check_zone: bool = True) -> Errors:
     spec = obj["spec"]
-    errors: Errors = []
-    schedule, zone = spec.get("schedule", ""), spec.get("timeZone")
-    if not schedule:
-        errors.append(field.required("spec.schedule"))
-    else:
-        errors += _schedule(schedule, zone)
-    errors += _zone(zone)
-    errors += non_negative(spec.get("startingDeadlineSeconds"), "spec.startingDeadlineSeconds")
+    errors = non_negative(spec.get("startingDeadlineSeconds"), "spec.startingDeadlineSeconds")
+    errors += _zone(spec.get("timeZone")) if check_zone else []
     policy = spec.get("concurrencyPolicy")
     if policy not in ("Allow", "Forbid", "Replace"):
         path = "spec.concurrencyPolicy"
         known = ("Allow", "Forbid", "Replace")
         errors.append(field.not_supported(path, policy, known, ordered=True) if policy else field.required(path))
-    template = spec.get("jobTemplate") or {}
-    job = template.get("spec") or {}
+    job, path = (spec.get("jobTemplate") or {}).get("spec") or {}, "spec.jobTemplate.spec"
+    errors += job_spec(job, path, in_template=True)
+    if job.get("selector") is not None:
+        errors.append(field.invalid(f"{path}.selector", job["selector"], "`selector` will be auto-generated"))
     if job.get("manualSelector"):
-        path = "spec.jobTemplate.spec.manualSelector"
-        errors.append(field.not_supported(path, True, ("nil", "false"), ordered=True))
-    errors += job_spec(job, "spec.jobTemplate.spec", in_template=True)
+        errors.append(field.not_supported(f"{path}.manualSelector", True, ("nil", "false"), ordered=True))
     for member in ("successfulJobsHistoryLimit", "failedJobsHistoryLimit"):
         errors += non_negative(spec.get(member), f"spec.{member}")
-    name = obj["metadata"].get("name", "")
-    if len(name) > 52:
-        errors.append(field.invalid("metadata.name", name, "must be no more than 52 characters"))
     return errors
 
 
-def _schedule(schedule: str, zone: str | None) -> Errors:
-    if "TZ" in schedule and zone is not None:
-        detail = "cannot use both timeZone field and TZ or CRON_TZ in schedule"
-        return [field.invalid("spec.schedule", schedule, detail)]
-    if "TZ" in schedule:
+def _cron_job_name(obj: Obj) -> Errors:
+    """The name of a Job is that of its CronJob with eleven characters more."""
+    name = obj["metadata"].get("name", "")
+    return [field.invalid("metadata.name", name, "must be no more than 52 characters")] if len(name) > 52 else []
+
+
+def _create_cron_job(obj: Obj) -> Errors:
+    return _schedule(obj["spec"], had_zone=False) + _cron_job(obj)
+
+
+def _update_cron_job(obj: Obj, old: Obj) -> Errors:
+    """A time zone in the schedule, and one that has become unknown, may stay."""
+    spec, before = obj["spec"], old["spec"]
+    unchanged = spec.get("timeZone") == before.get("timeZone")
+    return _schedule(spec, had_zone="TZ" in before.get("schedule", "")) + _cron_job(obj, check_zone=not unchanged)
+
+
+def _schedule(spec: Obj, *, had_zone: bool) -> Errors:
+    path, schedule = "spec.schedule", spec.get("schedule") or ""
+    if not schedule:
+        return [field.required(path)]
+    # The parser takes a time zone before the fields.
+    fields = schedule.partition(" ")[2] if schedule.startswith(("TZ=", "CRON_TZ=")) else schedule
+    wrong = schedule_error(fields)
+    errors = [field.invalid(path, schedule, wrong)] if wrong else []
+    if "TZ" in schedule and not had_zone:
         detail = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"
-        return [field.invalid("spec.schedule", schedule, detail)]
-    wrong = schedule_error(schedule)
-    return [field.invalid("spec.schedule", schedule, wrong)] if wrong else []
+        errors.append(field.invalid(path, schedule, detail))
+    elif "TZ" in schedule and spec.get("timeZone") is not None:
+        detail = "cannot use both timeZone field and TZ or CRON_TZ in schedule"
+        errors.append(field.invalid(path, schedule, detail))
+    return errors
 
 
 @lru_cache(1)
@@ -487,17 +402,20 @@ def _zone(zone: str | None) -> Errors:
     if zone is None:
         return []
     path = "spec.timeZone"
+    errors: Errors = []
     if not zone:
         return [field.invalid(path, zone, "timeZone must be nil or non-empty string")]
     if zone.lower() == "local":
         detail = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"
-        return [field.invalid(path, zone, detail)]
-    if zone not in _zones():
-        return [field.invalid(path, zone, f"unknown time zone {zone}")]
-    return []
+        errors.append(field.invalid(path, zone, detail))
+    if zone != "Local" and zone not in _zones():
+        errors.append(field.invalid(path, zone, f"unknown time zone {zone}"))
+    return errors
 
 
 RULES = {
-    ("batch", "jobs"): Rules(create=_job, update=_update_job, subresources={"status": _job_status}),
-    ("batch", "cronjobs"): Rules(create=_cron_job, name=metadata.subdomain),
+    ("batch", "jobs"): Rules(create=_job, update=_update_job, subresources={"status": job_status}),
+    ("batch", "cronjobs"): Rules(
+        create=_create_cron_job, create_only=_cron_job_name, update=_update_cron_job, recheck=False
+    ),
 }

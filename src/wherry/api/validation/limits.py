@@ -7,7 +7,7 @@ from wherry.api.field import FieldError
 from wherry.api.quantity import Quantity
 from wherry.api.validation import checks, resources
 from wherry.api.validation.rules import Rules
-from wherry.api.validation.shared import immutable, named
+from wherry.api.validation.shared import named
 
 Obj = dict[str, Any]
 Errors = list[FieldError]
@@ -40,6 +40,7 @@ def _limit_type(kind: str, path: str) -> Errors:
 def _limit_item(item: Obj, kind: str, path: str) -> Errors:
     errors: Errors = []
     keys: dict[str, None] = {}
+    rule = resources.container_resource_name if kind in ("Container", "Pod") else resources.resource_name
     for member in _MEMBERS:
         if member in ("default", "defaultRequest") and kind == "Pod":
             if item.get(member):
@@ -47,7 +48,7 @@ def _limit_item(item: Obj, kind: str, path: str) -> Errors:
                 errors.append(field.forbidden(f"{path}.{member}", detail))
             continue
         for name in item.get(member) or ():
-            errors += resources.resource_name(name, f"{path}.{member}[{name}]")
+            errors += rule(name, f"{path}.{member}[{name}]")
             keys[name] = None
     bounded = any("storage" in (item.get(m) or {}) for m in ("max", "min"))
     if kind == "PersistentVolumeClaim" and not bounded:
@@ -88,7 +89,7 @@ def _limit(item: Obj, kind: str, name: str, path: str) -> Errors:
         and amounts["default"].value != amounts["defaultRequest"].value
     ):  # fmt: skip
         detail = (
-            f"default value {found['default']} must equal to defaultRequest value {found['defaultRequest']} in {kind}"
+            f"default value {found['default']} must equal to defaultRequest value {found['defaultRequest']} in {name}"
         )
         errors.append(field.invalid(at("defaultRequest"), found["defaultRequest"], detail))
     return errors
@@ -120,7 +121,6 @@ _SCOPES = frozenset((*_POD_SCOPES, "VolumeAttributesClass"))
 _POD_RESOURCES = frozenset(
     {
         "pods", "cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory",
-        "ephemeral-storage", "requests.ephemeral-storage", "limits.ephemeral-storage",
     }
 )  # fmt: skip
 _NAMED_SCOPES = (
@@ -129,11 +129,14 @@ _NAMED_SCOPES = (
 )
 
 
+_CONFLICTS = (("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating"))
+
+
 def _quota(obj: Obj) -> Errors:
     spec, status = obj.get("spec") or {}, obj.get("status") or {}
     errors = _hard(spec.get("hard") or {}, "spec.hard")
     errors += _scopes(spec.get("scopes") or [], spec.get("hard") or {}, "spec.scopes", spec.get("scopes") or [])
-    errors += _scope_selector(spec.get("scopeSelector"), spec.get("hard") or {})
+    errors += _scope_selector(spec.get("scopeSelector"), spec.get("hard") or {}, spec.get("scopes"))
     return errors + _hard(status.get("hard") or {}, "status.hard") + _hard(status.get("used") or {}, "status.used")
 
 
@@ -149,25 +152,30 @@ def _fits(scope: str, name: str) -> bool:
     if scope == "BestEffort":
         return name == "pods"
     if scope == "VolumeAttributesClass":
-        return name in ("persistentvolumeclaims", "requests.storage") or ".storageclass.storage.k8s.io/" in name
-    return name in _POD_RESOURCES or resources.is_huge_page(name.removeprefix("requests."))
+        return name in ("persistentvolumeclaims", "requests.storage")
+    return name in _POD_RESOURCES
 
 
 def _scopes(scopes: list[str], hard: Obj, path: str, shown: Any) -> Errors:
     errors: Errors = []
     for scope in scopes:
-        if "/" not in scope and scope not in _SCOPES:
+        if scope not in _SCOPES:
             errors.append(field.invalid(path, shown, "unsupported scope"))
-        for name in hard:
-            if scope in _SCOPES and "/" not in name and not _fits(scope, name):
+        for name in sorted(hard):
+            if scope in _SCOPES and resources.is_quota_standard(name) and not _fits(scope, name):
                 errors.append(field.invalid(path, shown, "unsupported scope applied to resource"))
-    for one, other in (("Terminating", "NotTerminating"), ("BestEffort", "NotBestEffort")):
+    for one, other in _CONFLICTS:
         if one in scopes and other in scopes:
             errors.append(field.invalid(path, shown, "conflicting scopes"))
     return errors
 
 
-def _scope_selector(selector: Obj | None, hard: Obj) -> Errors:
+def _shown(selector: Obj) -> Obj:
+    """Upstream shows its internal form of a selector, which has the names of Go fields."""
+    return {"MatchExpressions": selector.get("matchExpressions")}
+
+
+def _scope_selector(selector: Obj | None, hard: Obj, scopes: Any) -> Errors:
     if selector is None:
         return []
     path = "spec.scopeSelector.matchExpressions"
@@ -179,9 +187,9 @@ def _scope_selector(selector: Obj | None, hard: Obj) -> Errors:
         if scope not in _SCOPES:
             errors.append(field.invalid(f"{path}.scopeName", scope, "unsupported scope"))
         errors += [
-            field.invalid(f"{path}.scopeName", selector, "unsupported scope applied to resource")
-            for name in hard
-            if scope in _SCOPES and "/" not in name and not _fits(scope, name)
+            field.invalid(path, _shown(selector), "unsupported scope applied to resource")
+            for name in sorted(hard)
+            if scope in _SCOPES and resources.is_quota_standard(name) and not _fits(scope, name)
         ]
         if scope in _POD_SCOPES and scope != "PriorityClass" and operator != "Exists":
             detail = f"must be 'Exists' when scope is any of {_NAMED_SCOPES}"
@@ -197,9 +205,10 @@ def _scope_selector(selector: Obj | None, hard: Obj) -> Errors:
         else:
             errors.append(field.invalid(f"{path}.operator", operator, "not a valid selector operator"))
     names = {r.get("scopeName") for r in requirements}
-    for one, other in (("Terminating", "NotTerminating"), ("BestEffort", "NotBestEffort")):
+    for one, other in _CONFLICTS:
         if one in names and other in names:
-            errors.append(field.invalid(f"{path}.scopeName", selector, "conflicting scopes"))
+            # Upstream shows the other list of scopes here.
+            errors.append(field.invalid(path, scopes or None, "conflicting scopes"))
     return errors
 
 
@@ -208,7 +217,7 @@ def _update_quota(obj: Obj, old: Obj) -> Errors:
     errors: Errors = []
     if set(spec.get("scopes") or ()) != set(before.get("scopes") or ()):
         errors.append(field.invalid("spec.scopes", spec.get("scopes"), "field is immutable"))
-    return errors + immutable(spec.get("scopeSelector"), before.get("scopeSelector"), "spec.scopeSelector")
+    return errors
 
 
 def _quota_status(obj: Obj, old: Obj) -> Errors:

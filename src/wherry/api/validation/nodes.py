@@ -22,7 +22,7 @@ def _node(obj: Obj) -> Errors:
         errors += named(cidr, f"spec.podCIDRs[{i}]", checks.cidr)
     if len(cidrs) > 2 or (len(cidrs) == 2 and (":" in cidrs[0]) == (":" in cidrs[1])):
         errors.append(field.invalid("spec.podCIDRs", cidrs, "may specify no more than one CIDR for each IP family"))
-    return errors
+    return errors + [field.duplicate(f"spec.podCIDRs[{i}]", c) for i, c in enumerate(cidrs) if c in cidrs[:i]]
 
 
 def _taints(found: list[Obj], path: str) -> Errors:
@@ -51,8 +51,7 @@ def _resources(status: Obj) -> Errors:
     errors: Errors = []
     for member in ("capacity", "allocatable"):
         for name, amount in (status.get(member) or {}).items():
-            path = f"status.{member}[{name}]"
-            errors += resources.resource_name(name, path) + resources.amount(name, amount, path)
+            errors += resources.amount(name, amount, f"status.{member}.{name}")
     return errors
 
 
@@ -60,14 +59,18 @@ def _update(obj: Obj, old: Obj) -> Errors:
     spec, before = obj.get("spec") or {}, old.get("spec") or {}
     errors = _resources(obj.get("status") or {})
     errors += _addresses(obj.get("status") or {})
-    if before.get("podCIDRs") and spec.get("podCIDRs") != before["podCIDRs"]:
+    cidrs, old_cidrs = spec.get("podCIDRs") or [], before.get("podCIDRs") or []
+    if old_cidrs:
         detail = 'node updates may not change podCIDR except from "" to valid'
-        errors.append(field.forbidden("spec.podCIDRs", detail))
+        same_count = len(cidrs) == len(old_cidrs)
+        changed = sum(a != b for a, b in zip(cidrs, old_cidrs, strict=True)) if same_count else 1
+        errors += [field.forbidden("spec.podCIDRs", detail)] * changed
     if before.get("providerID") and spec.get("providerID") != before["providerID"]:
         detail = 'node updates may not change providerID except from "" to valid'
         errors.append(field.forbidden("spec.providerID", detail))
-    if spec.get("taints") != before.get("taints"):
-        errors += _taints(spec.get("taints") or [], "metadata.taints")
+    errors += _taints(spec.get("taints") or [], "metadata.taints")
+    if (spec.get("externalID") or "") != (before.get("externalID") or ""):
+        errors.append(field.forbidden("spec.externalID", "may not be updated"))
     return errors
 
 

@@ -11,7 +11,8 @@ from wherry.api.strategy.pods import qos_class
 from wherry.api.validation import checks
 from wherry.api.validation import scheduling as where
 from wherry.api.validation.containers import image_padding
-from wherry.api.validation.pod_spec import APPARMOR, MIRROR, pod_annotations, pod_spec
+from wherry.api.validation.pod_platform import APPARMOR, profile_annotations
+from wherry.api.validation.pod_spec import MIRROR, pod_annotations, pod_spec
 from wherry.api.validation.rules import Rules
 from wherry.api.validation.shared import MAX_INT32, immutable, named
 
@@ -86,7 +87,8 @@ def _check_new(pod: Obj) -> Errors:
     if spec.get("nodeName") and spec.get("schedulingGates"):
         detail = "cannot be set until all schedulingGates have been cleared"
         errors.append(field.forbidden("spec.nodeName", detail))
-    return errors
+    annotations = pod["metadata"].get("annotations")
+    return errors + profile_annotations(annotations, spec, "spec") if annotations else errors
 
 
 def _update(pod: Obj, old: Obj) -> Errors:
@@ -97,7 +99,9 @@ def _update(pod: Obj, old: Obj) -> Errors:
         if len(found) != len(before):
             detail = "pod updates may not add or remove containers"
             return [*errors, field.forbidden(f"spec.{members}", detail)]
-        errors += [field.required(f"spec.{members}[{i}].image") for i, c in enumerate(found) if not c.get("image")]
+        for i, container in enumerate(found):
+            at = f"spec.{members}[{i}]"
+            errors += image_padding(container, at) if container.get("image") else [field.required(f"{at}.image")]
     wrong, stop = _deadline(spec.get("activeDeadlineSeconds"), old_spec.get("activeDeadlineSeconds"))
     errors += wrong
     if stop:
@@ -133,7 +137,7 @@ def _only_added_tolerations(new: list[Obj], old: list[Obj]) -> Errors:
         if not any(where.matches_toleration(before, after) for after in new):
             detail = "existing toleration can not be modified except its tolerationSeconds"
             return [field.forbidden("spec.tolerations", detail)]
-    return where.tolerations(new, "spec.tolerations") if new != old else []
+    return where.tolerations(new, "spec.tolerations")
 
 
 def _only_deleted_gates(new: list[Obj], old: list[Obj]) -> Errors:
@@ -174,8 +178,8 @@ def _gated_changes(spec: Obj, old: Obj) -> Errors:
     errors: Errors = []
     selector, before = spec.get("nodeSelector") or {}, old.get("nodeSelector") or {}
     if any(selector.get(k) != v for k, v in before.items()):
-        detail = "only additions are allowed (no mutations or deletions)"
-        errors.append(field.invalid("spec.nodeSelector", selector, detail))
+        detail = "only additions to spec.nodeSelector are allowed (no mutations or deletions)"
+        errors.append(field.invalid("spec.nodeSelector", spec.get("nodeSelector"), detail))
     _restored(spec, old, "nodeSelector")
     affinity, old_affinity = spec.get("affinity") or {}, old.get("affinity") or {}
     node, old_node = affinity.get("nodeAffinity"), old_affinity.get("nodeAffinity")
@@ -197,25 +201,31 @@ def _node_affinity_change(new: Obj, old: Obj) -> Errors:
     if before is None:
         return []
     terms, old_terms = (required or {}).get("nodeSelectorTerms") or [], before.get("nodeSelectorTerms") or []
+    if not old_terms:
+        return []
     if len(terms) != len(old_terms):
         detail = "no additions/deletions to non-empty NodeSelectorTerms list are allowed"
         return [field.invalid(f"{path}.nodeSelectorTerms", terms, detail)]
-    errors: Errors = []
-    for i, (term, was) in enumerate(zip(terms, old_terms, strict=True)):
-        for kind in ("matchExpressions", "matchFields"):
-            found, expected = term.get(kind) or [], was.get(kind) or []
-            if found[: len(expected)] != expected:
-                detail = "only additions are allowed (no mutations or deletions)"
-                errors.append(field.invalid(f"{path}.nodeSelectorTerms[{i}]", term, detail))
-    return errors
+    detail = "only additions are allowed (no mutations or deletions)"
+    return [
+        field.invalid(f"{path}.nodeSelectorTerms[{i}]", term, detail)
+        for i, (term, was) in enumerate(zip(terms, old_terms, strict=True))
+        if not _has_only_additions(term, was)
+    ]
+
+
+def _has_only_additions(term: Obj, was: Obj) -> bool:
+    pairs = [(term.get(kind) or [], was.get(kind) or []) for kind in ("matchExpressions", "matchFields")]
+    if not any(expected for _, expected in pairs):
+        # A term without requirements matches nothing, and must not begin to match.
+        return not any(found for found, _ in pairs)
+    return all(found[: len(expected)] == expected for found, expected in pairs)
 
 
 def _annotation_updates(pod: Obj, old: Obj) -> Errors:
     """Annotations that the kubelet acted on cannot change."""
     errors: Errors = []
     new, before = (o["metadata"].get("annotations") or {} for o in (pod, old))
-    if new == before:
-        return errors
     for key, value in before.items():
         if new.get(key) == value:
             continue
@@ -230,7 +240,7 @@ def _annotation_updates(pod: Obj, old: Obj) -> Errors:
             errors.append(field.forbidden(f"metadata.annotations[{key}]", "may not add AppArmor annotations"))
         if key == MIRROR:
             errors.append(field.forbidden(f"metadata.annotations[{key}]", "may not add mirror pod annotation"))
-    return errors
+    return errors + pod_annotations(new, pod["spec"], "metadata.annotations")
 
 
 def _update_status(pod: Obj, old: Obj) -> Errors:
@@ -238,8 +248,9 @@ def _update_status(pod: Obj, old: Obj) -> Errors:
     status, was = pod.get("status") or {}, old.get("status") or {}
     for i, condition in enumerate(status.get("conditions") or ()):
         kind = condition.get("type", "")
-        if "/" in kind:
-            errors += named(kind, f"status.conditions[{i}].type", checks.qualified_name)
+        if kind not in ("PodScheduled", "Ready", "Initialized"):
+            # The path is upstream's.
+            errors += named(kind, f"metadata.conditions[{i}].Type", checks.qualified_name)
     nominated = status.get("nominatedNodeName")
     if nominated and nominated != was.get("nominatedNodeName"):
         errors += named(nominated, "status.nominatedNodeName", checks.subdomain)
@@ -247,8 +258,27 @@ def _update_status(pod: Obj, old: Obj) -> Errors:
     policy = old["spec"].get("restartPolicy")
     for member in ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"):
         errors += _transitions(status.get(member) or [], was.get(member) or [], f"status.{member}", policy, old["spec"])
+    errors += _claim_statuses(status.get("resourceClaimStatuses") or [], pod["spec"].get("resourceClaims") or [])
     errors += _ips(status.get("podIPs") or [], was.get("podIPs") or [], "status.podIPs")
-    return errors + _ips(status.get("hostIPs") or [], was.get("hostIPs") or [], "status.hostIPs")
+    hosts = status.get("hostIPs") or []
+    if hosts and hosts[0].get("ip", "") != status.get("hostIP", ""):
+        errors.append(field.invalid("status.hostIPs[0].ip", hosts[0].get("ip", ""), "must be equal to `hostIP`"))
+    return errors + _ips(hosts, was.get("hostIPs") or [], "status.hostIPs")
+
+
+def _claim_statuses(found: list[Obj], claims: list[Obj]) -> Errors:
+    errors: Errors = []
+    known, seen = {c.get("name", "") for c in claims}, set[str]()
+    for i, status in enumerate(found):
+        at, name = f"status.resourceClaimStatuses[{i}].name", status.get("name", "")
+        if name not in known:
+            errors.append(field.invalid(at, name, "must match the name of an entry in `spec.resourceClaims`"))
+        if name in seen:
+            errors.append(field.duplicate(at, name))
+        seen.add(name)
+        if status.get("resourceClaimName") is not None:
+            errors += named(status["resourceClaimName"], at, checks.subdomain)
+    return errors
 
 
 def _transitions(new: list[Obj], old: list[Obj], path: str, policy: str | None, spec: Obj) -> Errors:
@@ -294,7 +324,7 @@ def _ips(found: list[Obj], old: list[Obj], path: str) -> Errors:
 def _update_ephemeral(pod: Obj, old: Obj) -> Errors:
     errors = _whole(pod) + _annotation_updates(pod, old)
     if MIRROR in (old["metadata"].get("annotations") or {}):
-        return [*errors, field.forbidden("[]", "static pods do not support ephemeral containers")]
+        return [field.forbidden("[]", "static pods do not support ephemeral containers")]
     found = {c.get("name"): c for c in pod["spec"].get("ephemeralContainers") or ()}
     for before in old["spec"].get("ephemeralContainers") or ():
         after = found.get(before.get("name"))
@@ -310,38 +340,55 @@ def _update_ephemeral(pod: Obj, old: Obj) -> Errors:
 def _update_resize(pod: Obj, old: Obj) -> Errors:
     errors = _whole(pod)
     if MIRROR in (old["metadata"].get("annotations") or {}):
-        return [*errors, field.forbidden("[]", "static pods cannot be resized")]
+        return [field.forbidden("[]", "static pods cannot be resized")]
     if (old["spec"].get("os") or {}).get("name") == "windows":
-        return [*errors, field.forbidden("[]", "windows pods cannot be resized")]
+        return [field.forbidden("[]", "windows pods cannot be resized")]
     status = old.get("status") or {}
     if qos_class(pod) != (status.get("qosClass") or qos_class(old)):
         detail = "Pod QOS Class may not change as a result of resizing"
         errors.append(field.invalid("spec", status.get("qosClass", ""), detail))
+    # Restartable init containers come first, and their changes last.
     expected = meta.copy(pod["spec"])
-    for members in ("containers", "initContainers"):
-        pairs = list(zip(expected.get(members) or (), old["spec"].get(members) or (), strict=False))
+    containers = _pairs(expected, old["spec"], "containers")
+    initial = _pairs(expected, old["spec"], "initContainers")
+    for members, pairs in (("initContainers", initial), ("containers", containers)):
         for i, (new, was) in enumerate(pairs):
-            path = f"spec.{members}[{i}].resources"
-            resized = members == "containers" or was.get("restartPolicy") == "Always"
-            errors += _no_removed(new.get("resources") or {}, was.get("resources") or {}, path)
-            if resized:
-                new["resources"] = _with_old_amounts(new.get("resources") or {}, was.get("resources") or {})
-                _restored(new, was, "resizePolicy")
+            if members == "containers" or was.get("restartPolicy") == "Always":
+                path = f"spec.{members}[{i}].resources"
+                errors += _no_removed(new.get("resources") or {}, was.get("resources") or {}, path)
+    for new, was in containers:
+        errors += _unlike(_with_old_resources(new, was), was, "only cpu and memory resources are mutable")
+    for new, was in initial:
+        if was.get("restartPolicy") == "Always":
+            detail = "only cpu and memory resources for sidecar containers are mutable"
+            errors += _unlike(_with_old_resources(new, was), was, detail)
+        else:
+            errors += _unlike(new, was, "resources for non-sidecar init containers are immutable")
     if "resources" in old["spec"] and "resources" in expected:
         errors += _no_removed(expected["resources"], old["spec"]["resources"], "spec.resources")
         expected["resources"] = _with_old_amounts(expected["resources"], old["spec"]["resources"])
-    if expected != old["spec"]:
-        errors.append(field.forbidden("spec", "only cpu and memory resources are mutable"))
-    return errors
+    return errors or _unlike(expected, old["spec"], "only cpu and memory resources are mutable")
+
+
+def _pairs(spec: Obj, old: Obj, members: str) -> list[tuple[Obj, Obj]]:
+    return list(zip(spec.get(members) or (), old.get(members) or (), strict=False))
+
+
+def _with_old_resources(container: Obj, old: Obj) -> Obj:
+    container["resources"] = _with_old_amounts(container.get("resources") or {}, old.get("resources") or {})
+    return container
+
+
+def _unlike(new: Obj, old: Obj, detail: str) -> Errors:
+    return [] if new == old else [field.forbidden("spec", detail)]
 
 
 def _no_removed(new: Obj, old: Obj, path: str) -> Errors:
-    errors: Errors = []
-    for member in ("requests", "limits"):
-        found = new.get(member) or {}
-        if any(n not in found for n in (old.get(member) or {}) if n in ("cpu", "memory")):
-            errors.append(field.forbidden(f"{path}.{member}", f"resource {member} cannot be removed"))
-    return errors
+    return [
+        field.forbidden(f"{path}.{member}", f"resource {member} cannot be removed")
+        for member in ("requests", "limits")
+        if (old.get(member) or {}).keys() - (new.get(member) or {}).keys()
+    ]
 
 
 def _with_old_amounts(new: Obj, old: Obj) -> Obj:

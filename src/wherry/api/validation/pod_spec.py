@@ -9,8 +9,17 @@ from wherry.api.quantity import Quantity
 from wherry.api.validation import checks, metadata, resources
 from wherry.api.validation import containers as container_rules
 from wherry.api.validation import scheduling as where
+from wherry.api.validation.pod_platform import (
+    APPARMOR,
+    SECCOMP,
+    SECCOMP_POD,
+    host_processes,
+    only_of_linux,
+    only_of_windows,
+    profile_annotations,
+)
 from wherry.api.validation.security import pod_security_context
-from wherry.api.validation.shared import MAX_INT32, named
+from wherry.api.validation.shared import MAX_INT32, local_descending_path, named
 from wherry.api.validation.volumes import volumes
 
 Obj = dict[str, Any]
@@ -18,7 +27,6 @@ Errors = list[FieldError]
 
 RESTART_POLICIES = ("Always", "OnFailure", "Never")
 _DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
-APPARMOR = "container.apparmor.security.beta.kubernetes.io/"
 MIRROR = "kubernetes.io/config.mirror"
 
 
@@ -32,6 +40,8 @@ def pod_template(template: Obj, path: str) -> Errors:
         errors += metadata.annotations(meta["annotations"], f"{path}.annotations")
         errors += pod_annotations(meta["annotations"], spec, f"{path}.annotations")
     errors += pod_spec(spec, f"{path}.spec")
+    if meta.get("annotations"):
+        errors += profile_annotations(meta["annotations"], spec, f"{path}.spec")
     if spec.get("ephemeralContainers"):
         detail = "ephemeral containers not allowed in pod template"
         errors.append(field.forbidden(f"{path}.spec.ephemeralContainers", detail))
@@ -44,7 +54,7 @@ def pod_spec(spec: Obj, path: str = "spec", *, pod_name: str = "", is_pod: bool 
     errors: Errors = []
     right: dict[str, Obj] = {}
     if get("volumes"):
-        right, wrong = volumes(spec["volumes"], f"{path}.volumes", pod_name)
+        right, wrong = volumes(spec["volumes"], f"{path}.volumes", pod_name, is_pod=is_pod)
         errors += wrong
     if get("resourceClaims"):
         errors += _resource_claims(spec["resourceClaims"], f"{path}.resourceClaims")
@@ -73,6 +83,7 @@ def pod_spec(spec: Obj, path: str = "spec", *, pod_name: str = "", is_pod: bool 
         errors += where.scheduling_gates(spec["schedulingGates"], f"{path}.schedulingGates")
     if get("topologySpreadConstraints"):
         errors += where.topology_spread(spec["topologySpreadConstraints"], f"{path}.topologySpreadConstraints")
+    errors += host_processes(spec, path)
     if get("hostUsers") is False:
         errors += _host_users(spec, path)
     return errors + _scalars(spec, path)
@@ -193,12 +204,11 @@ def _pod_resources(spec: Obj, path: str) -> Errors:
             detail = f"must be greater than or equal to aggregate container requests of {needed[name]}"
             errors.append(field.invalid(f"{at}.requests[{name}]", amount, detail))
     limits = found.get("limits") or {}
-    for members in ("containers", "initContainers"):
-        for i, container in enumerate(spec.get(members) or ()):
-            for name, amount in ((container.get("resources") or {}).get("limits") or {}).items():
-                if name in limits and Quantity.parse(limits[name]) < Quantity.parse(amount):
-                    detail = f"must be less than or equal to pod limits of {limits[name]}"
-                    errors.append(field.invalid(f"{at}.{members}[{i}][{name}].limits", amount, detail))
+    for i, container in enumerate(spec.get("containers") or ()):
+        for name, amount in ((container.get("resources") or {}).get("limits") or {}).items():
+            if name in limits and Quantity.parse(limits[name]) < Quantity.parse(amount):
+                detail = f"must be less than or equal to pod limits of {limits[name]}"
+                errors.append(field.invalid(f"{at}.containers[{i}][{name}].limits", amount, detail))
     return errors
 
 
@@ -256,46 +266,13 @@ def _dns_config(config: Obj | None, policy: str, path: str) -> Errors:
     return errors
 
 
-_WINDOWS_POD = ("appArmorProfile", "seLinuxOptions", "seccompProfile", "fsGroup", "fsGroupChangePolicy", "sysctls")
-_WINDOWS_CONTAINER = (
-    "appArmorProfile", "seLinuxOptions", "seccompProfile", "capabilities", "readOnlyRootFilesystem", "privileged",
-    "allowPrivilegeEscalation", "procMount", "runAsUser", "runAsGroup",
-)  # fmt: skip
-
-
 def _os(spec: Obj, path: str) -> Errors:
     name = spec["os"].get("name", "")
     if not name:
         return [field.required(f"{path}.os.name", "cannot be empty")]
     if name not in ("linux", "windows"):
         return [field.not_supported(f"{path}.os", name, ("linux", "windows"))]
-    context = spec.get("securityContext") or {}
-    errors: Errors = []
-    if name == "linux":
-        if context.get("windowsOptions") is not None:
-            detail = "windows options cannot be set for a linux pod"
-            errors.append(field.forbidden(f"{path}.securityContext.windowsOptions", detail))
-        members: tuple[str, ...] = ("windowsOptions",)
-    else:
-        errors += [
-            field.forbidden(f"{path}.{m}", "cannot be set for a windows pod")
-            for m in ("hostPID", "hostIPC", "hostUsers", "shareProcessNamespace")
-            if spec.get(m) is not None and spec.get(m) is not False
-        ]
-        errors += [
-            field.forbidden(f"{path}.securityContext.{m}", "cannot be set for a windows pod")
-            for m in (*_WINDOWS_POD, "runAsUser", "runAsGroup", "supplementalGroups", "supplementalGroupsPolicy")
-            if context.get(m) is not None
-        ]
-        members = _WINDOWS_CONTAINER
-    for group in ("containers", "initContainers", "ephemeralContainers"):
-        for i, container in enumerate(spec.get(group) or ()):
-            own = container.get("securityContext") or {}
-            for member in members:
-                if own.get(member) is not None:
-                    at = f"{path}.{group}[{i}].securityContext.{member}"
-                    errors.append(field.forbidden(at, f"cannot be set for a {name} pod"))
-    return errors
+    return only_of_linux(spec, path) if name == "windows" else only_of_windows(spec, path)
 
 
 def pod_annotations(found: dict[str, str], spec: Obj, path: str) -> Errors:
@@ -309,8 +286,8 @@ def pod_annotations(found: dict[str, str], spec: Obj, path: str) -> Errors:
         at = f"{path}[controller.kubernetes.io/pod-deletion-cost]"
         errors.append(field.invalid(at, cost, "must be a 32bit integer"))
     for key, value in found.items():
-        if key == "seccomp.security.alpha.kubernetes.io/pod" or key.startswith(_SECCOMP):
-            errors += _seccomp_annotation(value, f"{path}[{key}]")
+        if key == SECCOMP_POD or key.startswith(SECCOMP):
+            errors += _seccomp_annotation(value, f"{path}.{key}")
     names: set[str] | None = None
     for key, value in found.items():
         if not key.startswith(APPARMOR):
@@ -326,16 +303,11 @@ def pod_annotations(found: dict[str, str], spec: Obj, path: str) -> Errors:
     return errors
 
 
-_SECCOMP = "container.seccomp.security.alpha.kubernetes.io/"
-
-
 def _seccomp_annotation(value: str, path: str) -> Errors:
     if value in ("runtime/default", "docker/default", "unconfined"):
         return []
     if value.startswith("localhost/"):
-        local = value.removeprefix("localhost/")
-        if ".." not in local.split("/") and not local.startswith("/"):
-            return []
+        return local_descending_path(value.removeprefix("localhost/"), path)
     return [field.invalid(path, value, "must be a valid seccomp profile")]
 
 

@@ -11,7 +11,7 @@ Obj = dict[str, Any]
 Errors = list[FieldError]
 
 _HIGHEST = 1_000_000_000
-_SYSTEM = {"system-node-critical": 2_000_001_000, "system-cluster-critical": 2_000_000_000}
+SYSTEM = {"system-node-critical": 2_000_001_000, "system-cluster-critical": 2_000_000_000}
 _RESERVED = "priority class names with 'system-' prefix are reserved for system use only. error: "
 _POLICIES = ("PreemptLowerPriority", "Never")
 
@@ -33,10 +33,10 @@ def _class(obj: Obj) -> Errors:
 
 
 def _system_error(name: str, value: int, default: bool) -> str:
-    if name not in _SYSTEM:
+    if name not in SYSTEM:
         return f"{name} is not a known system priority class"
-    if value != _SYSTEM[name]:
-        return f"value of {name} PriorityClass must be {_SYSTEM[name]}"
+    if value != SYSTEM[name]:
+        return f"value of {name} PriorityClass must be {SYSTEM[name]}"
     return f"globalDefault of {name} PriorityClass must be false" if default else ""
 
 

@@ -50,6 +50,11 @@ def is_standard(name: str) -> bool:
     return name in _STANDARD or is_huge_page(name) or name.startswith("requests.hugepages-")
 
 
+def is_quota_standard(name: str) -> bool:
+    """Tell whether a quota counts a name without a domain."""
+    return name != "storage" and is_standard(name)
+
+
 def overcommits(name: str) -> bool:
     """Tell whether requests of a resource may be below its limits."""
     return is_native(name) and not is_huge_page(name)
@@ -84,7 +89,7 @@ def container_resource_name(name: str, path: str) -> Errors:
 def pod_resource_name(name: str, path: str) -> Errors:
     """Check the name of a resource that a pod as a whole asks for."""
     errors = resource_name(name, path)
-    if name not in ("cpu", "memory") and not is_huge_page(name):
+    if not errors and name not in ("cpu", "memory") and not is_huge_page(name):
         errors.append(field.not_supported(path, name, ("cpu", "hugepages-", "memory")))
     return errors
 
@@ -92,7 +97,7 @@ def pod_resource_name(name: str, path: str) -> Errors:
 def quota_resource_name(name: str, path: str) -> Errors:
     """Check the name of a resource in a quota."""
     errors = resource_name(name, path)
-    if "/" not in name and not is_standard(name):
+    if "/" not in name and not is_quota_standard(name):
         errors.append(field.invalid(path, name, "must be a standard resource for quota"))
     return errors
 
@@ -100,6 +105,12 @@ def quota_resource_name(name: str, path: str) -> Errors:
 def non_negative(amount: str, path: str) -> Errors:
     """Check that a quantity is not below zero."""
     return [field.invalid(path, amount, NON_NEGATIVE)] if Quantity.parse(amount) < _ZERO else []
+
+
+def basic_quantity(amount: str, path: str) -> Errors:
+    """Check the size of a volume."""
+    value = Quantity.parse(amount).whole()
+    return [field.invalid(path, value, "must be a valid resource quantity")] if value < 0 else []
 
 
 def is_whole(amount: str) -> bool:
@@ -118,9 +129,12 @@ def amount(name: str, value: str, path: str) -> Errors:
 
 
 def _huge_pages(name: str, value: str, path: str) -> Errors:
-    size = Quantity.parse(name.removeprefix("hugepages-"))
-    if size.whole() <= 0 or Quantity.parse(value).whole() % size.whole():
-        return [field.invalid(path, value, f"{value} is not positive integer multiple of {size}")]
+    try:
+        size = Quantity.parse(name.removeprefix("hugepages-"))
+    except ValueError:
+        size = _ZERO
+    if size <= _ZERO or size.milli() % 1000 or Quantity.parse(value).whole() % size.whole():
+        return [field.invalid(path, value, f"{value} is not positive integer multiple of {name}")]
     return []
 
 
@@ -169,18 +183,28 @@ def _within_limit(name: str, request: str, limit: str | None, path: str) -> Erro
 
 def _claims(found: list[Obj], names: Collection[str], path: str) -> Errors:
     errors: Errors = []
-    seen: set[tuple[str, str]] = set()
+    seen: set[str] = set()
     for i, claim in enumerate(found):
-        name = claim.get("name", "")
+        name, request = claim.get("name", ""), claim.get("request", "")
+        at = f"{path}[{i}]"
         if not name:
-            errors.append(field.required(f"{path}[{i}]"))
+            errors.append(field.required(at))
             continue
-        key = (name, claim.get("request", ""))
-        if key in seen:
-            errors.append(field.duplicate(f"{path}[{i}]", name))
-        seen.add(key)
+        if name in seen:
+            errors.append(field.duplicate(at, name))
+        else:
+            if request:
+                errors += [field.invalid(f"{at}.request", request, m) for m in checks.label(request)]
+            key = f"{name}/{request}" if request else name
+            if key in seen:
+                errors.append(field.duplicate(at, key))
+            elif not request:
+                # A claim as a whole overlaps with each of its requests.
+                errors += [field.duplicate(at, name) for k in seen if k.startswith(f"{name}/")]
+            seen.add(key)
         if name not in names:
-            detail = "must be one of the names in pod.spec.resourceClaims" + ("" if names else " which is empty")
-            missing = field.not_found(f"{path}[{i}]", name)
+            detail = "must be one of the names in pod.spec.resourceClaims"
+            detail += f": {', '.join(sorted(names))}" if names else " which is empty"
+            missing = field.not_found(at, name)
             errors.append(FieldError(missing.reason, missing.field, f"{missing.text}: {detail}"))
     return errors

@@ -26,7 +26,8 @@ def affinity(found: Obj, path: str) -> Errors:
             errors += node_selector(node[_REQUIRED], f"{at}.{_REQUIRED}")
         for i, term in enumerate(node.get(_PREFERRED) or ()):
             errors += _weight(term, f"{at}.{_PREFERRED}[{i}]")
-            errors += node_selector_term(term.get("preference") or {}, f"{at}.{_PREFERRED}[{i}].preference")
+            preference = term.get("preference") or {}
+            errors += node_selector_term(preference, f"{at}.{_PREFERRED}[{i}].preference", any_value=True)
     for kind in ("podAffinity", "podAntiAffinity"):
         if found.get(kind):
             errors += _pod_affinity(found[kind], f"{path}.{kind}")
@@ -47,17 +48,17 @@ def node_selector(selector: Obj, path: str) -> Errors:
     return [e for i, term in enumerate(terms) for e in node_selector_term(term, f"{at}[{i}]")]
 
 
-def node_selector_term(term: Obj, path: str) -> Errors:
-    """Check one term of a node selector."""
+def node_selector_term(term: Obj, path: str, *, any_value: bool = False) -> Errors:
+    """Check one term of a node selector. `any_value`: values need not be those of a label, as in what is preferred."""
     errors: Errors = []
     for i, requirement in enumerate(term.get("matchExpressions") or ()):
-        errors += _node_requirement(requirement, f"{path}.matchExpressions[{i}]")
+        errors += _node_requirement(requirement, f"{path}.matchExpressions[{i}]", any_value)
     for i, requirement in enumerate(term.get("matchFields") or ()):
         errors += _node_field(requirement, f"{path}.matchFields[{i}]")
     return errors
 
 
-def _node_requirement(requirement: Obj, path: str) -> Errors:
+def _node_requirement(requirement: Obj, path: str, any_value: bool) -> Errors:
     errors: Errors = []
     operator, values = requirement.get("operator", ""), requirement.get("values") or []
     at = f"{path}.values"
@@ -73,7 +74,7 @@ def _node_requirement(requirement: Obj, path: str) -> Errors:
     else:
         errors.append(field.invalid(f"{path}.operator", operator, "not a valid selector operator"))
     errors += named(requirement.get("key", ""), f"{path}.key", checks.qualified_name)
-    for i, value in enumerate(values):
+    for i, value in enumerate(() if any_value else values):
         errors += named(value, f"{at}[{i}]", checks.label_value)
     return errors
 
@@ -120,18 +121,23 @@ def _pod_term(term: Obj, path: str) -> Errors:
 
 
 def _match_label_keys(term: Obj, path: str) -> Errors:
+    """Check keys whose values come from the pod's own labels: upstream adds these to the selector before it looks."""
     errors: Errors = []
     keys, other = term.get("matchLabelKeys") or [], term.get("mismatchLabelKeys") or []
+    selector = term.get("labelSelector")
     for member, found in (("matchLabelKeys", keys), ("mismatchLabelKeys", other)):
         at = f"{path}.{member}"
-        if found and term.get("labelSelector") is None:
+        if found and selector is None:
             errors.append(field.forbidden(at, "must not be specified when labelSelector is not set"))
-            continue
-        selector_keys = set((term.get("labelSelector") or {}).get("matchLabels") or ())
-        for i, key in enumerate(found):
-            errors += named(key, f"{at}[{i}]", checks.qualified_name)
-            if key in selector_keys:
-                errors.append(field.invalid(f"{at}[{i}]", key, "exists in both matchLabelKeys and labelSelector"))
+        elif found:
+            errors += [e for i, key in enumerate(found) for e in named(key, f"{at}[{i}]", checks.qualified_name)]
+    selected = set((selector or {}).get("matchLabels") or ())
+    for expression in (selector or {}).get("matchExpressions") or ():
+        key = expression.get("key", "")
+        if key in keys and key in selected:
+            detail = "exists in both matchLabelKeys and labelSelector"
+            errors.append(field.invalid(f"{path}[{keys.index(key)}]", key, detail))
+        selected.add(key)
     for i, key in enumerate(keys):
         if key in other:
             detail = "exists in both matchLabelKeys and mismatchLabelKeys"
@@ -161,7 +167,7 @@ def tolerations(found: list[Obj], path: str) -> Errors:
         elif operator == "Exists":
             if value:
                 detail = "value must be empty when `operator` is 'Exists'"
-                errors.append(field.invalid(f"{at}.operator", toleration, detail))
+                errors.append(field.invalid(f"{at}.operator", value, detail))
         else:
             errors.append(field.not_supported(f"{at}.operator", operator, ("Equal", "Exists"), ordered=True))
         if effect and effect not in TAINT_EFFECTS:

@@ -19,7 +19,6 @@ _SYSCTL = re.compile(_SYSCTL_FORMAT + r"\Z")
 def security_context(context: Obj, path: str, host_users: bool) -> Errors:
     """Check the security context of a container."""
     errors = _ids(context, path, ("runAsUser", "runAsGroup"))
-    errors += _profiles(context, path)
     proc = context.get("procMount")
     if proc is not None:
         at = f"{path}.procMount"
@@ -27,6 +26,7 @@ def security_context(context: Obj, path: str, host_users: bool) -> Errors:
             errors.append(field.not_supported(at, proc, ("Default", "Unmasked")))
         if host_users and proc == "Unmasked":
             errors.append(field.invalid(at, proc, "`hostUsers` must be false to use `Unmasked`"))
+    errors += _seccomp(context.get("seccompProfile"), f"{path}.seccompProfile")
     if context.get("allowPrivilegeEscalation") is False:
         if context.get("privileged"):
             detail = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"
@@ -34,7 +34,8 @@ def security_context(context: Obj, path: str, host_users: bool) -> Errors:
         if "CAP_SYS_ADMIN" in ((context.get("capabilities") or {}).get("add") or ()):
             detail = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN"
             errors.append(field.invalid(path, context, detail))
-    return errors + _windows_options(context.get("windowsOptions"), f"{path}.windowsOptions")
+    errors += _windows_options(context.get("windowsOptions"), f"{path}.windowsOptions")
+    return errors + _apparmor(context.get("appArmorProfile"), f"{path}.appArmorProfile")
 
 
 def pod_security_context(spec: Obj, path: str) -> Errors:
@@ -50,12 +51,11 @@ def pod_security_context(spec: Obj, path: str) -> Errors:
         detail = "ShareProcessNamespace and HostPID cannot both be enabled"
         errors.append(field.invalid(f"{at}.shareProcessNamespace", True, detail))
     errors += _sysctls(context.get("sysctls") or [], f"{at}.sysctls", spec)
-    for member, known in _CHOICES.items():
-        value = context.get(member)
-        if value is not None and value not in known:
-            errors.append(field.not_supported(f"{at}.{member}", value, known))
-    errors += _profiles(context, at)
-    return errors + _windows_options(context.get("windowsOptions"), f"{at}.windowsOptions")
+    errors += _choice(context, at, "fsGroupChangePolicy")
+    errors += _seccomp(context.get("seccompProfile"), f"{at}.seccompProfile")
+    errors += _windows_options(context.get("windowsOptions"), f"{at}.windowsOptions")
+    errors += _apparmor(context.get("appArmorProfile"), f"{at}.appArmorProfile")
+    return errors + _choice(context, at, "supplementalGroupsPolicy") + _choice(context, at, "seLinuxChangePolicy")
 
 
 _CHOICES = {
@@ -74,13 +74,11 @@ def _ids(context: Obj, path: str, members: tuple[str, ...]) -> Errors:
     return errors
 
 
-def _profiles(context: Obj, path: str) -> Errors:
-    errors: Errors = []
-    if context.get("seccompProfile") is not None:
-        errors += _seccomp(context["seccompProfile"], f"{path}.seccompProfile")
-    if context.get("appArmorProfile") is not None:
-        errors += _apparmor(context["appArmorProfile"], f"{path}.appArmorProfile")
-    return errors
+def _choice(context: Obj, path: str, member: str) -> Errors:
+    value, known = context.get(member), _CHOICES[member]
+    if value is None or value in known:
+        return []
+    return [field.not_supported(f"{path}.{member}", value, known)]
 
 
 def _profile_type(profile: Obj, path: str, member: str) -> Errors:
@@ -92,7 +90,9 @@ def _profile_type(profile: Obj, path: str, member: str) -> Errors:
     return [field.not_supported(f"{path}.type", kind, _PROFILES)]
 
 
-def _seccomp(profile: Obj, path: str) -> Errors:
+def _seccomp(profile: Obj | None, path: str) -> Errors:
+    if profile is None:
+        return []
     errors = _profile_type(profile, path, "seccompProfile")
     local = profile.get("localhostProfile")
     if profile.get("type") == "Localhost":
@@ -107,7 +107,9 @@ def _seccomp(profile: Obj, path: str) -> Errors:
     return errors
 
 
-def _apparmor(profile: Obj, path: str) -> Errors:
+def _apparmor(profile: Obj | None, path: str) -> Errors:
+    if profile is None:
+        return []
     local = profile.get("localhostProfile")
     at = f"{path}.localhostProfile"
     if profile.get("type") != "Localhost":
@@ -115,13 +117,12 @@ def _apparmor(profile: Obj, path: str) -> Errors:
         if not errors and local is not None:
             errors.append(field.invalid(at, local, "can only be set when AppArmor type is Localhost"))
         return errors
-    if local is None:
-        return [field.required(at, "must be set when AppArmor type is Localhost")]
-    if local != local.strip():
-        return [field.invalid(at, local, "must not be padded with whitespace")]
-    if not local:
-        return [field.required(at, "must be set when AppArmor type is Localhost")]
-    return [field.too_long(at, 4095)] if len(local) > 4095 else []
+    errors = []
+    if local is not None and local != local.strip():
+        errors.append(field.invalid(at, local, "must not be padded with whitespace"))
+    elif not local:
+        errors.append(field.required(at, "must be set when AppArmor type is Localhost"))
+    return [*errors, field.too_long(at, 4095)] if len((local or "").encode()) > 4095 else errors
 
 
 def _sysctls(found: list[Obj], path: str, spec: Obj) -> Errors:
@@ -133,16 +134,16 @@ def _sysctls(found: list[Obj], path: str, spec: Obj) -> Errors:
         if not name:
             errors.append(field.required(at))
         elif len(name) > 253 or not _SYSCTL.match(name):
-            detail = f"must have at most 253 characters and match regex {_SYSCTL_FORMAT}"
+            detail = f"must have at most 253 characters and match regex ^{_SYSCTL_FORMAT}$"
             errors.append(field.invalid(at, name, detail))
         elif name in names:
             errors.append(field.duplicate(at, name))
         names.add(name)
         dotted = name.replace("/", ".")
         if spec.get("hostNetwork") and dotted.startswith("net."):
-            errors.append(field.invalid(at, name, "may not be specified when 'hostNetwork' is set to true"))
+            errors.append(field.invalid(at, name, "may not be specified when 'hostNetwork' is true"))
         if spec.get("hostIPC") and dotted.startswith(("kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue.")):
-            errors.append(field.invalid(at, name, "may not be specified when 'hostIPC' is set to true"))
+            errors.append(field.invalid(at, name, "may not be specified when 'hostIPC' is true"))
     return errors
 
 
@@ -150,14 +151,46 @@ def _windows_options(options: Obj | None, path: str) -> Errors:
     errors: Errors = []
     if not options:
         return errors
-    for member in ("gmsaCredentialSpecName", "gmsaCredentialSpec", "runAsUserName"):
-        value = options.get(member)
-        if value == "":
-            named = {"runAsUserName": "runAsUserName"}.get(member, member)
-            errors.append(field.invalid(f"{path}.{member}", value, f"{named} cannot be an empty string"))
-        elif value and member == "gmsaCredentialSpecName":
-            errors += [field.invalid(f"{path}.{member}", value, m) for m in checks.subdomain(value)]
-    spec = options.get("gmsaCredentialSpec") or ""
-    if len(spec) > 64 * 1024:
+    name, spec, user = (options.get(m) for m in ("gmsaCredentialSpecName", "gmsaCredentialSpec", "runAsUserName"))
+    if name is not None:
+        errors += [field.invalid(f"{path}.gmsaCredentialSpecName", name, m) for m in checks.subdomain(name)]
+    if spec == "":
+        detail = "gmsaCredentialSpec cannot be an empty string"
+        errors.append(field.invalid(f"{path}.gmsaCredentialSpec", spec, detail))
+    elif spec is not None and len(spec.encode()) > 64 * 1024:
         errors.append(field.invalid(f"{path}.gmsaCredentialSpec", spec, "gmsaCredentialSpec size must be under 64 KiB"))
+    if user is not None:
+        errors += [field.invalid(f"{path}.runAsUserName", user, f"runAsUserName{m}") for m in _windows_user(user)]
     return errors
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NETBIOS = re.compile(r"[^\\/:*?\"<>|.][^\\/:*?\"<>|]{0,14}\Z")
+_DNS_LABEL = "[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
+_WINDOWS_DOMAIN = re.compile(rf"{_DNS_LABEL}(?:\.{_DNS_LABEL})*\Z")
+_NOT_IN_USER = re.compile(r"[\"/\\:;|=,+*?<>@\[\]]")
+
+
+def _windows_user(name: str) -> list[str]:
+    """Return what is wrong with ``DOMAIN\\user``, to be read after the member's name."""
+    if not name:
+        return [" cannot be an empty string"]
+    if _CONTROL.search(name):
+        return [" cannot contain control characters"]
+    if name.count("\\") > 1:
+        return [" cannot contain more than one backslash"]
+    domain, backslash, user = name.rpartition("\\")
+    wrong: list[str] = []
+    if len(domain.encode()) >= 256:
+        wrong.append("'s Domain length must be under 256 characters")
+    if backslash and not (_NETBIOS.match(domain) or _WINDOWS_DOMAIN.match(domain)):
+        wrong.append("'s Domain doesn't match the NetBios nor the DNS format")
+    if not user:
+        wrong.append("'s User cannot be empty")
+    elif len(user.encode()) > 104:
+        wrong.append("'s User length must not be longer than 104 characters")
+    if user and not user.strip(". "):
+        wrong.append("'s User cannot contain only periods or spaces")
+    if _NOT_IN_USER.search(user):
+        wrong.append("'s User cannot contain the following characters: \"/\\:;|=,+*?<>@[]")
+    return wrong

@@ -13,7 +13,6 @@ from wherry.api.validation.shared import named, port_or_name
 Obj = dict[str, Any]
 Errors = list[FieldError]
 
-_KUBELET_PORT = 10250
 _TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 _FAMILIES = ("IPv4", "IPv6")
 _FAMILY_POLICIES = ("PreferDualStack", "RequireDualStack", "SingleStack")
@@ -28,7 +27,7 @@ def _is_headless(spec: Obj) -> bool:
 
 def _service(obj: Obj) -> Errors:
     spec = obj["spec"]
-    errors: Errors = []
+    errors = _topology_annotations(obj["metadata"].get("annotations") or {})
     ports, headless = spec.get("ports") or [], _is_headless(spec)
     if not ports and not headless and spec.get("type") != "ExternalName":
         errors.append(field.required("spec.ports"))
@@ -57,14 +56,21 @@ def _service(obj: Obj) -> Errors:
     return errors + _policies(spec)
 
 
+_HINTS = "service.kubernetes.io/topology-aware-hints"
+_MODE = "service.kubernetes.io/topology-mode"
+
+
+def _topology_annotations(found: dict[str, str]) -> Errors:
+    """The annotation was renamed; who gives both must say the same with both."""
+    if _MODE not in found or found.get(_HINTS, found[_MODE]) == found[_MODE]:
+        return []
+    detail = f"must match annotations[{_HINTS}] when both are specified"
+    return [field.invalid(f"metadata.annotations[{_MODE}]", found[_MODE], detail)]
+
+
 def _of_type(spec: Obj, headless: bool) -> Errors:
     errors: Errors = []
     kind = spec.get("type")
-    if kind == "LoadBalancer":
-        for i, port in enumerate(spec.get("ports") or ()):
-            if port.get("port") == _KUBELET_PORT:
-                detail = f"may not expose port {_KUBELET_PORT} externally since it is used by kubelet"
-                errors.append(field.invalid(f"spec.ports[{i}]", _KUBELET_PORT, detail))
     if kind in ("LoadBalancer", "NodePort") and headless:
         errors.append(field.invalid("spec.clusterIPs[0]", "None", f"may not be set to 'None' for {kind} services"))
     if kind == "ExternalName":
@@ -154,13 +160,13 @@ def _cluster_ips(spec: Obj) -> Errors:
         wrong += named(each, f"{path}[{i}]", checks.ip)
     errors += wrong
     if len(ips) > 2:
-        return [*errors, field.invalid(path, ips, "may only hold up to 2 values")]
+        errors.append(field.invalid(path, ips, "may only hold up to 2 values"))
     if wrong or _is_headless(spec):
         return errors
-    if len(ips) == 2 and (":" in ips[0]) == (":" in ips[1]):
+    if len(ips) > 1 and len({":" in each for each in ips}) == 1:
         errors.append(field.invalid(path, ips, "may specify no more than one IP for each IP family"))
     for i, (each, family) in enumerate(zip(ips, families, strict=False)):
-        if (":" in each) != (family == "IPv6"):
+        if family in _FAMILIES and (":" in each) != (family == "IPv6"):
             detail = f"expected an {family} value as indicated by `ipFamilies[{i}]`"
             errors.append(field.invalid(f"{path}[{i}]", each, detail))
     return errors
@@ -278,24 +284,38 @@ def _update(obj: Obj, old: Obj) -> Errors:
     spec, before = obj["spec"], old["spec"]
     errors: Errors = []
     if "ExternalName" not in (spec.get("type"), before.get("type")):
-        errors += _kept(spec, before, "clusterIPs", "primary clusterIP can not be unset")
-        if not (_is_headless(spec) and not before.get("selector")):
+        headless, was_headless = _is_headless(spec), _is_headless(before)
+        if not (headless and was_headless):
+            errors += _kept(spec, before, "clusterIPs", "primary clusterIP can not be unset")
+        if not headless and not was_headless:
             errors += _kept(spec, before, "ipFamilies", "primary ipFamily can not be unset")
     if spec.get("type") == before.get("type") == "LoadBalancer":
         value = spec.get("loadBalancerClass")
         if value != before.get("loadBalancerClass"):
             errors.append(field.invalid("spec.loadBalancerClass", value, "may not change once set"))
+    errors += _balancer_class(spec)
+    if needs_health_check_port(spec) and needs_health_check_port(before):
+        path = "spec.healthCheckNodePort"
+        if (spec.get("healthCheckNodePort") or 0) != (before.get("healthCheckNodePort") or 0):
+            errors.append(field.forbidden(path, "field is immutable"))
     return errors
 
 
 def _kept(spec: Obj, before: Obj, member: str, unset: str) -> Errors:
+    """The first one stays, and the others while their number does; the second may be released, or added."""
     new, old = spec.get(member) or [], before.get(member) or []
-    errors: Errors = []
     if old and not new:
-        return [field.invalid(f"spec.{member}[0]", new, unset)]
-    for i, (now, was) in enumerate(zip(new, old, strict=False)):
+        return [field.invalid(f"spec.{member}[0]", new or None, unset)]
+    errors: Errors = []
+    pairs = list(zip(new, old, strict=False))
+    for i, (now, was) in enumerate(pairs if len(new) == len(old) else pairs[:1]):
         if now != was:
-            errors.append(field.invalid(f"spec.{member}[{i}]", new, "may not change once set"))
+            at = f"spec.{member}[{i if member == 'clusterIPs' else 0}]"
+            errors.append(field.invalid(at, new, "may not change once set"))
+    if len(new) == 1 < len(old) and spec.get("ipFamilyPolicy") != "SingleStack":
+        what = "clusterIP" if member == "clusterIPs" else "ipFamily"
+        detail = f"must be set to 'SingleStack' when releasing the secondary {what}"
+        errors.append(field.invalid("spec.ipFamilyPolicy", spec.get("ipFamilyPolicy"), detail))
     return errors
 
 
@@ -308,10 +328,10 @@ def load_balancer_status(status: Obj, path: str) -> Errors:
         if ip:
             errors += named(ip, f"{at}.ip", checks.ip)
         mode = ingress.get("ipMode")
-        if mode is not None and mode not in ("Proxy", "VIP"):
-            errors.append(field.not_supported(f"{at}.ipMode", mode, ("Proxy", "VIP")))
         if mode is not None and not ip:
             errors.append(field.forbidden(f"{at}.ipMode", "may not be specified when `ip` is not set"))
+        elif mode is not None and mode not in ("Proxy", "VIP"):
+            errors.append(field.not_supported(f"{at}.ipMode", mode, ("Proxy", "VIP")))
         if host:
             errors += named(host, f"{at}.hostname", checks.subdomain)
             if checks.sloppy_ip(host) is not None:
@@ -321,12 +341,11 @@ def load_balancer_status(status: Obj, path: str) -> Errors:
 
 def _update_status(obj: Obj, old: Obj) -> Errors:
     balancer = (obj.get("status") or {}).get("loadBalancer") or {}
-    errors: Errors = []
     changed = (old.get("status") or {}).get("loadBalancer") != balancer
     if obj["spec"].get("type") != "LoadBalancer" and balancer.get("ingress") and changed:
         detail = _ONLY_BALANCED.replace("`type`", "`spec.type`")
-        errors.append(field.forbidden("status.loadBalancer.ingress", detail))
-    return errors + load_balancer_status(balancer, "status.loadBalancer")
+        return [field.forbidden("status.loadBalancer.ingress", detail)]
+    return load_balancer_status(balancer, "status.loadBalancer")
 
 
 RULES = {

@@ -5,12 +5,22 @@ from typing import Any
 from wherry.api import field
 from wherry.api.field import FieldError
 from wherry.api.quantity import Quantity
-from wherry.api.validation import checks, resources
+from wherry.api.validation import checks
 from wherry.api.validation.claims import VOLUME_MODES, access_modes
+from wherry.api.validation.network_volumes import (
+    fibre_channel,
+    flex,
+    flocker,
+    iscsi_volume,
+    needs,
+    storage_os,
+    with_secret,
+)
+from wherry.api.validation.resources import basic_quantity
 from wherry.api.validation.rules import Rules
 from wherry.api.validation.scheduling import node_selector
 from wherry.api.validation.shared import POSITIVE, immutable, named, no_backsteps
-from wherry.api.validation.volumes import SOURCES, driver_name, fibre_channel, flocker, host_path, iscsi, needs, nfs
+from wherry.api.validation.volumes import SOURCE_PATHS, SOURCES, SURPLUS_PATHS, driver_name, host_path, nfs
 
 Obj = dict[str, Any]
 Errors = list[FieldError]
@@ -33,22 +43,25 @@ def _csi(source: Obj, path: str) -> Errors:
     ):  # fmt: skip
         ref = source.get(member)
         if ref is not None:
-            errors += [field.required(f"{path}.{member}.{m}") for m in ("name", "namespace") if not ref.get(m)]
+            for part, rule in (("name", checks.subdomain), ("namespace", checks.label)):
+                at = f"{path}.{member}.{part}"
+                errors += named(ref[part], at, rule) if ref.get(part) else [field.required(at)]
     return errors
 
 
 def _glusterfs(source: Obj, path: str) -> Errors:
     errors: Errors = needs("endpoints", "path")(source, path)
-    if source.get("endpointsNamespace") == "":
+    namespace, at = source.get("endpointsNamespace"), f"{path}.endpointsNamespace"
+    if namespace == "":
         detail = "if the endpointnamespace is set, it must be a valid namespace name"
-        errors.append(field.invalid(f"{path}.endpointsNamespace", "", detail))
-    return errors
+        errors.append(field.invalid(at, "", detail))
+    return errors + (named(namespace, at, checks.label) if namespace else [])
 
 
 def _azure_file(source: Obj, path: str) -> Errors:
     errors: Errors = needs("secretName", "shareName")(source, path)
     if source.get("secretNamespace") == "":
-        errors.append(field.invalid(f"{path}.secretNamespace", "", "should not be empty"))
+        errors.append(field.required(f"{path}.secretNamespace"))
     return errors
 
 
@@ -63,9 +76,10 @@ _SOURCES: dict[str, Any] = {
     "rbd": SOURCES["rbd"],
     "quobyte": SOURCES["quobyte"],
     "cephfs": SOURCES["cephfs"],
-    "iscsi": iscsi,
-    "cinder": SOURCES["cinder"],
+    "iscsi": None,
+    "cinder": with_secret(needs("volumeID"), "name", "namespace"),
     "fc": fibre_channel,
+    "flexVolume": flex,
     "azureFile": _azure_file,
     "vsphereVolume": SOURCES["vsphereVolume"],
     "photonPersistentDisk": SOURCES["photonPersistentDisk"],
@@ -73,17 +87,17 @@ _SOURCES: dict[str, Any] = {
     "azureDisk": SOURCES["azureDisk"],
     "scaleIO": SOURCES["scaleIO"],
     "local": _local,
-    "storageos": SOURCES["storageos"],
+    "storageos": with_secret(storage_os, "name", "namespace"),
     "csi": _csi,
 }
 
 
 def _volume(obj: Obj) -> Errors:
-    return volume_spec(obj["spec"], "spec")
+    return volume_spec(obj["spec"], "spec", obj["metadata"].get("name", ""))
 
 
-def volume_spec(spec: Obj, path: str) -> Errors:
-    """Check the spec of a volume."""
+def volume_spec(spec: Obj, path: str, name: str) -> Errors:
+    """Check the spec of the volume `name`."""
     errors: Errors = []
     modes = spec.get("accessModes") or []
     if not modes:
@@ -94,9 +108,9 @@ def volume_spec(spec: Obj, path: str) -> Errors:
         errors.append(field.required(f"{path}.capacity"))
     if "storage" not in capacity or len(capacity) > 1:
         errors.append(field.not_supported(f"{path}.capacity", capacity, ("storage",)))
-    for name, amount in capacity.items():
-        at = f"{path}.capacity[{name}]"
-        errors += resources.resource_name(name, at)
+    for resource, amount in capacity.items():
+        at = f"{path}.capacity[{resource}]"
+        errors += basic_quantity(amount, at)
         if Quantity.parse(amount) <= Quantity.parse("0"):
             errors.append(field.invalid(at, amount, POSITIVE))
     policy = spec.get("persistentVolumeReclaimPolicy")
@@ -104,13 +118,9 @@ def volume_spec(spec: Obj, path: str) -> Errors:
         errors.append(field.not_supported(f"{path}.persistentVolumeReclaimPolicy", policy, _RECLAIM))
     affinity = spec.get("nodeAffinity")
     errors += _affinity(affinity, f"{path}.nodeAffinity")
+    errors += _source(spec, path, name)
     given = [source for source in _SOURCES if spec.get(source) is not None]
-    for i, source in enumerate(given):
-        if i:
-            errors.append(field.forbidden(f"{path}.{source}", "may not specify more than 1 volume type"))
-        else:
-            errors += _SOURCES[source](spec[source], f"{path}.{source}")
-    if given[:1] == ["local"] and not (affinity or {}).get("required"):
+    if given[:1] == ["local"] and affinity is None:
         errors.append(field.required(f"{path}.nodeAffinity", "Local volume requires node affinity"))
     if not given:
         errors.append(field.required(path, "must specify a volume type"))
@@ -124,6 +134,31 @@ def volume_spec(spec: Obj, path: str) -> Errors:
     mode = spec.get("volumeMode")
     if mode is not None and mode not in VOLUME_MODES:
         errors.append(field.not_supported(f"{path}.volumeMode", mode, VOLUME_MODES))
+    return errors + _attributes_class(spec, path)
+
+
+def _source(spec: Obj, path: str, name: str) -> Errors:
+    errors: Errors = []
+    for i, source in enumerate(s for s in _SOURCES if spec.get(s) is not None):
+        at = f"{path}.{SOURCE_PATHS.get(source, source)}"
+        if i and source != "flexVolume":
+            at = f"{path}.{SURPLUS_PATHS.get(source, source)}"
+            errors.append(field.forbidden(at, "may not specify more than 1 volume type"))
+        elif source == "iscsi":
+            errors += iscsi_volume(spec[source], at, name)
+        else:
+            errors += _SOURCES[source](spec[source], at)
+    return errors
+
+
+def _attributes_class(spec: Obj, path: str) -> Errors:
+    name, at = spec.get("volumeAttributesClassName"), f"{path}.volumeAttributesClassName"
+    if name is None:
+        return []
+    errors = named(name, at, checks.subdomain) if name else [field.required(at, "an empty string is disallowed")]
+    if spec.get("csi") is None:
+        detail = "has to be specified when using volumeAttributesClassName"
+        errors.append(field.required(f"{path}.csi", detail))
     return errors
 
 
@@ -140,22 +175,43 @@ def _update(obj: Obj, old: Obj) -> Errors:
     errors: Errors = []
     sources = {s: spec[s] for s in _SOURCES if spec.get(s) is not None}
     old_sources = {s: before[s] for s in _SOURCES if before.get(s) is not None}
-    if _without_refs(sources) != _without_refs(old_sources):
+    csi, csi_before = (found.get("csi") or {} for found in (sources, old_sources))
+    if csi_before and "controllerExpandSecretRef" not in csi_before and "controllerExpandSecretRef" in csi:
+        sources["csi"] = {k: v for k, v in csi.items() if k != "controllerExpandSecretRef"}
+    if sources != old_sources:
         detail = "spec.persistentvolumesource is immutable after creation"
         errors.append(field.forbidden("spec.persistentvolumesource", detail))
-    errors += immutable(spec.get("volumeMode"), before.get("volumeMode"), "spec.volumeMode")
-    if before.get("nodeAffinity") is not None:
-        new, was = spec.get("nodeAffinity"), before["nodeAffinity"]
-        errors += immutable(new, was, "spec.nodeAffinity")
+    # The paths are upstream's.
+    errors += immutable(spec.get("volumeMode"), before.get("volumeMode"), "volumeMode")
+    affinity = spec.get("nodeAffinity")
+    if before.get("nodeAffinity") is not None and affinity != _with_stable_labels(before["nodeAffinity"], affinity):
+        detail = "field is immutable, except for updating from beta label to GA"
+        errors.append(field.invalid("nodeAffinity", affinity, detail))
+    if before.get("volumeAttributesClassName") is not None and spec.get("volumeAttributesClassName") is None:
+        detail = "update from non-nil value to nil is forbidden"
+        errors.append(field.forbidden("spec.volumeAttributesClassName", detail))
     return errors
 
 
-def _without_refs(sources: Obj) -> Obj:
-    """Secrets that only expansion uses may be changed."""
-    csi = sources.get("csi")
-    if csi is None:
-        return sources
-    return {**sources, "csi": {k: v for k, v in csi.items() if k != "controllerExpandSecretRef"}}
+_STABLE_LABELS = {
+    "failure-domain.beta.kubernetes.io/zone": "topology.kubernetes.io/zone",
+    "failure-domain.beta.kubernetes.io/region": "topology.kubernetes.io/region",
+    "beta.kubernetes.io/os": "kubernetes.io/os",
+    "beta.kubernetes.io/arch": "kubernetes.io/arch",
+    "beta.kubernetes.io/instance-type": "node.kubernetes.io/instance-type",
+}
+
+
+def _with_stable_labels(old: Any, new: Any) -> Any:
+    """Return the old affinity with those beta labels made stable that are stable in the new one."""
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        return [_with_stable_labels(o, n) for o, n in zip(old, new, strict=True)]
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return old
+    changed = {m: _with_stable_labels(v, new.get(m)) for m, v in old.items()}
+    if isinstance(old.get("key"), str) and _STABLE_LABELS.get(old["key"]) == new.get("key"):
+        changed["key"] = new["key"]
+    return changed
 
 
 RULES = {("", "persistentvolumes"): Rules(create=_volume, update=_update)}

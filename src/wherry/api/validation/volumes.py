@@ -8,6 +8,18 @@ from wherry.api.quantity import Quantity
 from wherry.api.validation import checks
 from wherry.api.validation.claims import claim_template
 from wherry.api.validation.downward import VOLUME_FIELDS, field_selector, resource_field_selector
+from wherry.api.validation.network_volumes import (
+    azure_disk,
+    fibre_channel,
+    flex,
+    flocker,
+    iscsi,
+    iscsi_name_too_long,
+    needs,
+    quobyte,
+    storage_os,
+    with_secret,
+)
 from wherry.api.validation.shared import (
     label_selector,
     local_descending_path,
@@ -26,14 +38,15 @@ _HOST_PATH_TYPES = (
 PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 
 
-def volumes(found: list[Obj], path: str, pod_name: str = "") -> tuple[dict[str, Obj], Errors]:
+def volumes(found: list[Obj], path: str, pod_name: str = "", *, is_pod: bool = False) -> tuple[dict[str, Obj], Errors]:
     """Check volumes; return those that are right by name, because only they can be mounted."""
     right: dict[str, Obj] = {}
     errors: Errors = []
+    created = {f"{pod_name}-{v.get('name', '')}" for v in found if pod_name and v.get("ephemeral") is not None}
     for i, volume in enumerate(found):
         at = f"{path}[{i}]"
         name = volume.get("name", "")
-        wrong = volume_source(volume, at, name=name, pod_name=pod_name)
+        wrong = volume_source(volume, at, name=name, pod_name=pod_name, is_pod=is_pod)
         wrong += named(name, f"{at}.name", checks.label) if name else [field.required(f"{at}.name")]
         if name in right:
             wrong.append(field.duplicate(f"{at}.name", name))
@@ -41,33 +54,38 @@ def volumes(found: list[Obj], path: str, pod_name: str = "") -> tuple[dict[str, 
             errors += wrong
         else:
             right[name] = volume
+        claim = (volume.get("persistentVolumeClaim") or {}).get("claimName")
+        if claim in created:
+            detail = "must not reference a PVC that gets created for an ephemeral volume"
+            errors.append(field.invalid(f"{at}.persistentVolumeClaim.claimName", claim, detail))
     return right, errors
 
 
-def volume_source(volume: Obj, path: str, *, name: str = "", pod_name: str = "") -> Errors:
+# Where upstream's paths are not the name of the member: of what is wrong in a source, and of one source too many.
+SOURCE_PATHS = {"gcePersistentDisk": "persistentDisk"}
+SURPLUS_PATHS = {"cephfs": "cephFS", "downwardAPI": "downwarAPI"}
+
+
+def volume_source(volume: Obj, path: str, *, name: str = "", pod_name: str = "", is_pod: bool = False) -> Errors:
     """Check the sources of one volume: exactly one must be set."""
     errors: Errors = []
     given = [source for source in SOURCES if volume.get(source) is not None]
     for i, source in enumerate(given):
-        at = f"{path}.{source}"
         if i:
+            at = f"{path}.{SURPLUS_PATHS.get(source, source)}"
             errors.append(field.forbidden(at, "may not specify more than 1 volume type"))
         elif source == "ephemeral":
             errors += _ephemeral(volume[source], path, name, pod_name)
+        elif source == "image":
+            errors += _image(volume[source], f"{path}.image", is_pod)
         else:
-            errors += SOURCES[source](volume[source], at)
+            errors += SOURCES[source](volume[source], f"{path}.{SOURCE_PATHS.get(source, source)}")
+        if source == "iscsi":
+            wrong = iscsi_name_too_long(volume[source], name)
+            errors += [field.invalid(f"{path}.name", name, wrong)] if wrong else []
     if not given:
         errors.append(field.required(path, "must specify a volume type"))
     return errors
-
-
-def needs(*members: str) -> Any:
-    """Return the rule of a source that needs some members and nothing else."""
-
-    def check(source: Obj, path: str) -> Errors:
-        return [field.required(f"{path}.{m}") for m in members if not source.get(m)]
-
-    return check
 
 
 def _empty_dir(source: Obj, path: str) -> Errors:
@@ -132,56 +150,6 @@ def nfs(source: Obj, path: str) -> Errors:
     return errors
 
 
-def iscsi(source: Obj, path: str) -> Errors:
-    """Check an iSCSI target."""
-    errors: Errors = needs("targetPortal")(source, path)
-    iqn = source.get("iqn", "")
-    if not iqn:
-        errors.append(field.required(f"{path}.iqn"))
-    elif not iqn.startswith(("iqn.", "eui.", "naa.")):
-        errors.append(field.invalid(f"{path}.iqn", iqn, "must be valid format starting with iqn, eui, or naa"))
-    errors += _lun(source.get("lun", 0), path)
-    chap = source.get("chapAuthDiscovery") or source.get("chapAuthSession")
-    if chap and not source.get("secretRef"):
-        errors.append(field.required(f"{path}.secretRef"))
-    return errors
-
-
-def _lun(value: int, path: str) -> Errors:
-    if not 0 <= value <= 255:
-        return [field.invalid(f"{path}.lun", value, "must be between 0 and 255, inclusive")]
-    return []
-
-
-def fibre_channel(source: Obj, path: str) -> Errors:
-    """Check a Fibre Channel volume."""
-    names, ids = source.get("targetWWNs") or [], source.get("wwids") or []
-    detail = "must specify either targetWWNs or wwids, but not both"
-    if not names and not ids:
-        return [field.required(f"{path}.targetWWNs", detail)]
-    if names and ids:
-        return [field.invalid(f"{path}.targetWWNs", names, detail)]
-    if names:
-        if source.get("lun") is None:
-            return [field.required(f"{path}.lun", "lun is required if targetWWNs is specified")]
-        return _lun(source["lun"], path)
-    return []
-
-
-def flocker(source: Obj, path: str) -> Errors:
-    """Check a Flocker volume."""
-    name, uuid = source.get("datasetName", ""), source.get("datasetUUID", "")
-    errors: Errors = []
-    if not name and not uuid:
-        errors.append(field.required(path, "one of datasetName and datasetUUID is required"))
-    if name and uuid:
-        detail = "datasetName and datasetUUID can not be specified simultaneously"
-        errors.append(field.invalid(path, "resource", detail))
-    if "/" in name:
-        errors.append(field.invalid(f"{path}.datasetName", name, "must not contain '/'"))
-    return errors
-
-
 def downward_file(item: Obj, path: str) -> Errors:
     """Check one file of the downward API."""
     errors: Errors = []
@@ -214,35 +182,39 @@ def _projected(source: Obj, path: str) -> Errors:
         at = f"{path}.sources[{i}]"
         given = [kind for kind in _PROJECTIONS if projection.get(kind) is not None]
         for kind in given:
-            errors += _PROJECTIONS[kind](projection[kind], f"{at}.{kind}")
+            # The path of a token is told as one of the volume, not of the source.
+            where = path if kind == "serviceAccountToken" else f"{at}.{kind}"
+            errors += _PROJECTIONS[kind](projection[kind], f"{at}.{kind}", where)
             for used in _paths_of(kind, projection[kind]):
                 if used in paths:
-                    name = projection[kind].get("name", used)
-                    errors.append(field.invalid(path, name, "conflicting duplicate paths"))
+                    shown = projection[kind].get("name", "") if kind in ("secret", "configMap") else used
+                    errors.append(field.invalid(path, shown, "conflicting duplicate paths"))
                 paths.add(used)
         if len(given) > 1:
-            errors.append(field.forbidden(at, "may not specify more than 1 volume type"))
+            errors.append(field.forbidden(at, "may not specify more than 1 volume type per source"))
     return errors
 
 
 def _paths_of(kind: str, projection: Obj) -> list[str]:
-    if kind in ("serviceAccountToken", "clusterTrustBundle"):
-        return [projection["path"]] if projection.get("path") else []
+    if kind == "serviceAccountToken":
+        return []
+    if kind == "clusterTrustBundle":
+        return [projection.get("path", "")]
     return [item["path"] for item in projection.get("items") or () if item.get("path")]
 
 
-def _projected_keys(source: Obj, path: str) -> Errors:
+def _projected_keys(source: Obj, path: str, _: str) -> Errors:
     errors: Errors = needs("name")(source, path)
     for i, item in enumerate(source.get("items") or ()):
         errors += _key_to_path(item, f"{path}.items[{i}]")
     return errors
 
 
-def _projected_downward(source: Obj, path: str) -> Errors:
+def _projected_downward(source: Obj, path: str, _: str) -> Errors:
     return [e for item in source.get("items") or () for e in downward_file(item, path)]
 
 
-def _token(source: Obj, path: str) -> Errors:
+def _token(source: Obj, path: str, where: str) -> Errors:
     errors: Errors = []
     seconds = source.get("expirationSeconds", 3600)
     if seconds < 600:
@@ -252,13 +224,13 @@ def _token(source: Obj, path: str) -> Errors:
         detail = "may not specify a duration larger than 2^32 seconds"
         errors.append(field.invalid(f"{path}.expirationSeconds", seconds, detail))
     if not source.get("path"):
-        errors.append(field.required(f"{path}.path"))
+        errors.append(field.required(f"{where}.path"))
     else:
-        errors += local_non_reserved_path(source["path"], f"{path}.path")
+        errors += local_non_reserved_path(source["path"], f"{where}.path")
     return errors
 
 
-def _trust_bundle(source: Obj, path: str) -> Errors:
+def _trust_bundle(source: Obj, path: str, _: str) -> Errors:
     errors: Errors = []
     name, signer = source.get("name"), source.get("signerName")
     if name is not None and signer is not None:
@@ -297,15 +269,17 @@ def _csi(source: Obj, path: str) -> Errors:
     if ref is not None:
         name = ref.get("name", "")
         at = f"{path}.nodePublishSecretRef.name"
-        errors += named(name, at, checks.subdomain) if name else [field.required(at)]
+        # The path of a name that is wrong is upstream's.
+        errors += named(name, f"{path}.name", checks.subdomain) if name else [field.required(at)]
     return errors
 
 
-def _image(source: Obj, path: str) -> Errors:
-    errors: Errors = needs("reference")(source, path)
-    policy = source.get("pullPolicy", "")
+def _image(source: Obj, path: str, is_pod: bool) -> Errors:
+    """The reference may be left out of a template, for what makes the pods to fill in."""
+    errors: Errors = needs("reference")(source, path) if is_pod else []
+    policy, at = source.get("pullPolicy", ""), f"{path}.pullPolicy"
     if policy not in PULL_POLICIES:
-        errors.append(field.not_supported(f"{path}.pullPolicy", policy, PULL_POLICIES))
+        errors.append(field.not_supported(at, policy, PULL_POLICIES) if policy else field.required(at))
     return errors
 
 
@@ -321,31 +295,6 @@ def _ephemeral(source: Obj, path: str, name: str, pod_name: str) -> Errors:
     return errors
 
 
-def _scale_io(source: Obj, path: str) -> Errors:
-    errors: Errors = needs("gateway", "system", "volumeName")(source, path)
-    if not source.get("secretRef"):
-        errors.append(field.required(f"{path}.secretRef"))
-    return errors
-
-
-def _azure_disk(source: Obj, path: str) -> Errors:
-    errors: Errors = needs("diskName", "diskURI")(source, path)
-    mode, kind = source.get("cachingMode", "None"), source.get("kind", "Shared")
-    if mode not in ("None", "ReadOnly", "ReadWrite"):
-        errors.append(field.not_supported(f"{path}.cachingMode", mode, ("None", "ReadOnly", "ReadWrite")))
-    if kind not in ("Shared", "Dedicated", "Managed"):
-        errors.append(field.not_supported(f"{path}.kind", kind, ("Dedicated", "Managed", "Shared")))
-    return errors
-
-
-def _quobyte(source: Obj, path: str) -> Errors:
-    errors: Errors = []
-    if not source.get("registry"):
-        detail = "must be a host:port pair or multiple pairs separated by commas"
-        errors.append(field.required(f"{path}.registry", detail))
-    return errors + needs("volume")(source, path)
-
-
 SOURCES: dict[str, Any] = {
     "emptyDir": _empty_dir,
     "hostPath": host_path,
@@ -359,21 +308,22 @@ SOURCES: dict[str, Any] = {
     "flocker": flocker,
     "persistentVolumeClaim": needs("claimName"),
     "rbd": needs("monitors", "image"),
-    "cinder": needs("volumeID"),
+    "cinder": with_secret(needs("volumeID"), "name"),
     "cephfs": needs("monitors"),
-    "quobyte": _quobyte,
+    "quobyte": quobyte,
     "downwardAPI": _downward_api,
     "fc": fibre_channel,
+    "flexVolume": flex,
     "configMap": _keyed("name"),
     "azureFile": needs("secretName", "shareName"),
     "vsphereVolume": needs("volumePath"),
     "photonPersistentDisk": needs("pdID"),
     "portworxVolume": needs("volumeID"),
-    "azureDisk": _azure_disk,
-    "storageos": needs("volumeName"),
+    "azureDisk": azure_disk,
+    "storageos": with_secret(storage_os, "name"),
     "projected": _projected,
-    "scaleIO": _scale_io,
+    "scaleIO": needs("gateway", "system", "volumeName"),
     "csi": _csi,
     "ephemeral": None,
-    "image": _image,
+    "image": None,
 }

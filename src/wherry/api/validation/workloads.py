@@ -4,8 +4,8 @@ from typing import Any
 
 from wherry.api import field
 from wherry.api.field import FieldError
-from wherry.api.validation import metadata
-from wherry.api.validation.claims import claim_template
+from wherry.api.validation import checks, metadata
+from wherry.api.validation.claims import set_claim_template
 from wherry.api.validation.pod_spec import pod_template
 from wherry.api.validation.rules import Rules
 from wherry.api.validation.shared import (
@@ -14,6 +14,7 @@ from wherry.api.validation.shared import (
     int_or_percent,
     is_empty_selector,
     label_selector,
+    named,
     non_negative,
     percent_of,
     selects,
@@ -41,7 +42,7 @@ def _selector(spec: Obj, *, empty: str) -> Errors:
     return errors
 
 
-def _replica_template(template: Obj | None, selector: Obj | None, replicas: int, path: str = "spec.template") -> Errors:
+def _replica_template(template: Obj | None, selector: Obj | None, path: str = "spec.template") -> Errors:
     """The template of pods that live as long as their controller (apps ``ValidatePodTemplateSpecForReplicaSet``)."""
     if template is None:
         return [field.required(path)]
@@ -51,8 +52,6 @@ def _replica_template(template: Obj | None, selector: Obj | None, replicas: int,
     if (not is_empty_selector(selector) and not selects(selector, labels)) or selector is None:
         errors.append(field.invalid(f"{path}.metadata.labels", labels, NO_MATCH))
     errors += pod_template(template, path)
-    if replicas > 1:
-        errors += _read_only_disks(template.get("spec") or {}, f"{path}.spec.volumes")
     return errors + _lives_on(template, path)
 
 
@@ -61,22 +60,11 @@ def _lives_on(template: Obj, path: str) -> Errors:
     spec = template.get("spec") or {}
     errors: Errors = []
     policy = spec.get("restartPolicy")
-    if policy in ("OnFailure", "Never"):
+    if policy != "Always":
         errors.append(field.not_supported(f"{path}.spec.restartPolicy", policy, ("Always",)))
     if spec.get("activeDeadlineSeconds") is not None:
         detail = "activeDeadlineSeconds in ReplicaSet is not Supported"
         errors.append(field.forbidden(f"{path}.spec.activeDeadlineSeconds", detail))
-    return errors
-
-
-def _read_only_disks(spec: Obj, path: str) -> Errors:
-    errors: Errors = []
-    for i, volume in enumerate(spec.get("volumes") or ()):
-        for member, what in (("gcePersistentDisk", "GCE PDs"),):
-            if volume.get(member) and not volume[member].get("readOnly"):
-                detail = "must be true for replicated pods > 1; "
-                detail += f"{what} can only be mounted on multiple machines if they are read-only"
-                errors.append(field.invalid(f"{path}[{i}].{member}.readOnly", False, detail))
     return errors
 
 
@@ -87,7 +75,7 @@ def _deployment(obj: Obj) -> Errors:
     spec = obj["spec"]
     errors = non_negative(spec.get("replicas", 0), "spec.replicas")
     errors += _selector(spec, empty="empty selector is invalid for deployment")
-    errors += _replica_template(spec.get("template"), spec.get("selector"), spec.get("replicas", 0))
+    errors += _replica_template(spec.get("template"), spec.get("selector"))
     errors += _deployment_strategy(spec.get("strategy") or {}, "spec.strategy")
     errors += non_negative(spec.get("minReadySeconds"), "spec.minReadySeconds")
     errors += non_negative(spec.get("revisionHistoryLimit"), "spec.revisionHistoryLimit")
@@ -117,7 +105,9 @@ def _deployment_strategy(strategy: Obj, path: str) -> Errors:
 
 
 def _is_zero(value: Any) -> bool:
-    return value == 0 or percent_of(value) == 0
+    """What is neither a number nor a percentage counts as none, as it does upstream."""
+    percent = percent_of(value)
+    return not percent if percent is not None or isinstance(value, str) else value == 0
 
 
 def _rolling_deployment(rolling: Obj, path: str) -> Errors:
@@ -180,7 +170,7 @@ def _replica_set(obj: Obj) -> Errors:
     errors = non_negative(spec.get("replicas", 0), "spec.replicas")
     errors += non_negative(spec.get("minReadySeconds"), "spec.minReadySeconds")
     errors += _selector(spec, empty="empty selector is invalid for deployment")
-    return errors + _replica_template(spec.get("template"), spec.get("selector"), spec.get("replicas", 0))
+    return errors + _replica_template(spec.get("template"), spec.get("selector"))
 
 
 def _replica_status(obj: Obj, old: Obj) -> Errors:
@@ -207,10 +197,8 @@ def _replication_controller(obj: Obj) -> Errors:
     if selector and not selects({"matchLabels": selector}, labels):
         errors.append(field.invalid("spec.template.metadata.labels", labels, NO_MATCH))
     errors += pod_template(template, "spec.template")
-    if spec.get("replicas", 0) > 1:
-        errors += _read_only_disks(template.get("spec") or {}, "spec.template.spec.volumes")
     policy = (template.get("spec") or {}).get("restartPolicy")
-    if policy in ("OnFailure", "Never"):
+    if policy != "Always":
         errors.append(field.not_supported("spec.template.spec.restartPolicy", policy, ("Always",)))
     if (template.get("spec") or {}).get("activeDeadlineSeconds") is not None:
         detail = "activeDeadlineSeconds in ReplicationController is not Supported"
@@ -226,17 +214,16 @@ def _daemon_set(obj: Obj) -> Errors:
     selector, template = spec.get("selector"), spec.get("template") or {}
     errors = label_selector(selector, "spec.selector")
     labels = template_labels(template)
-    if selector is not None and is_empty_selector(selector):
+    empty = selector is not None and is_empty_selector(selector)
+    if not empty and not selects(selector, labels):
+        errors.append(field.invalid("spec.template.metadata.labels", labels, NO_MATCH))
+    if empty:
         detail = "empty selector is invalid for daemonset"
         errors.append(field.invalid("spec.selector", selector, detail))
-    if is_empty_selector(selector) and selector is not None:
-        pass
-    elif not selects(selector, labels):
-        errors.append(field.invalid("spec.template.metadata.labels", labels, NO_MATCH))
     errors += pod_template(template, "spec.template")
     pod = template.get("spec") or {}
     policy = pod.get("restartPolicy")
-    if policy in ("OnFailure", "Never"):
+    if policy != "Always":
         errors.append(field.not_supported("spec.template.spec.restartPolicy", policy, ("Always",)))
     if pod.get("activeDeadlineSeconds") is not None:
         detail = "activeDeadlineSeconds in DaemonSet is not Supported"
@@ -257,14 +244,12 @@ def _daemon_strategy(strategy: Obj, path: str) -> Errors:
     at = f"{path}.rollingUpdate"
     unavailable, surge = rolling.get("maxUnavailable", 0), rolling.get("maxSurge", 0)
     errors = int_or_percent(unavailable, f"{at}.maxUnavailable")
-    errors += at_most_100_percent(unavailable, f"{at}.maxUnavailable")
     errors += int_or_percent(surge, f"{at}.maxSurge")
+    errors += at_most_100_percent(unavailable, f"{at}.maxUnavailable")
     errors += at_most_100_percent(surge, f"{at}.maxSurge")
-    if _is_zero(surge):
-        if _is_zero(unavailable):
-            detail = "cannot be 0 when maxSurge is 0"
-            errors.append(field.invalid(f"{at}.maxUnavailable", unavailable, detail))
-    elif not _is_zero(unavailable):
+    if _is_zero(surge) and _is_zero(unavailable):
+        errors.append(field.required(f"{at}.maxUnavailable", "cannot be 0 when maxSurge is 0"))
+    elif not _is_zero(surge) and not _is_zero(unavailable):
         detail = "may not be set when maxUnavailable is non-zero"
         errors.append(field.invalid(f"{at}.maxSurge", surge, detail))
     return errors
@@ -309,13 +294,13 @@ def _stateful_set(obj: Obj) -> Errors:
         errors.append(field.invalid("spec.template.metadata.labels", labels, NO_MATCH))
     errors += pod_template(_with_claims(spec, template), "spec.template")
     policy = (template.get("spec") or {}).get("restartPolicy")
-    if policy in ("OnFailure", "Never"):
+    if policy != "Always":
         errors.append(field.not_supported("spec.template.spec.restartPolicy", policy, ("Always",)))
     if (template.get("spec") or {}).get("activeDeadlineSeconds") is not None:
         detail = "activeDeadlineSeconds in StatefulSet is not Supported"
         errors.append(field.forbidden("spec.template.spec.activeDeadlineSeconds", detail))
     for i, claim in enumerate(spec.get("volumeClaimTemplates") or ()):
-        errors += claim_template(claim, f"spec.volumeClaimTemplates[{i}]")
+        errors += set_claim_template(claim, f"spec.volumeClaimTemplates[{i}]")
     return errors
 
 
@@ -363,8 +348,13 @@ def _retention(policy: Obj | None) -> Errors:
         value, path = policy.get(member), f"spec.persistentVolumeClaimRetentionPolicy.{member}"
         if value not in ("Retain", "Delete"):
             known = ("Retain", "Delete")
-            errors.append(field.not_supported(path, value, known, ordered=True) if value else field.required(path))
+            errors.append(field.not_supported(path, value or "", known, ordered=True))
     return errors
+
+
+def _service_name(obj: Obj) -> Errors:
+    name = obj["spec"].get("serviceName")
+    return named(name, "spec.serviceName", checks.label) if name else []
 
 
 _MUTABLE = (
@@ -421,6 +411,7 @@ RULES = {
     ),
     ("apps", "statefulsets"): Rules(
         create=_stateful_set,
+        create_only=_service_name,
         update=_update_stateful_set,
         subresources={"status": _stateful_status},
         name=metadata.label,
