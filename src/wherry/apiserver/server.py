@@ -30,6 +30,7 @@ from wherry.apiserver.authn.union import UnionAuthenticator
 from wherry.apiserver.authz.escalation import EscalationCheck
 from wherry.apiserver.authz.union import UnionAuthorizer
 from wherry.apiserver.bootstrap import objects, rbac
+from wherry.apiserver.compaction import Compactor
 from wherry.apiserver.decode import Schemas
 from wherry.apiserver.discovery import Discovery
 from wherry.apiserver.extensions.controller import Extensions
@@ -139,6 +140,7 @@ class ApiServer:
         self.services = ServiceStorage(self.registry, options.service_cidr.split(","), options.node_ports)
         self.api.hooks.register(SERVICES, self.services.hook)
         self.api.hooks.register(CERTIFICATESIGNINGREQUESTS, certificates.HOOK)
+        self.compactor = Compactor(store)
         self.proxy = NodeProxy(self.api, self._kubelet_tls())
         self.frontend.relay = self.proxy
         self.port = options.port
@@ -168,6 +170,7 @@ class ApiServer:
         self.port = self._runner.addresses[0][1]
         await self._bootstrap(client)
         await self.aggregator.__aenter__()
+        await self.compactor.__aenter__()
         self.health.started = True
         log.info("serving on %s:%d", self.options.host, self.port)
         return self
@@ -181,6 +184,7 @@ class ApiServer:
             await self._runner.cleanup()
         await self.extensions.__aexit__(kind, error, traceback)
         await self.api.admission.close()
+        await self.compactor.__aexit__(kind, error, traceback)
         await self.aggregator.__aexit__(kind, error, traceback)
         await self.proxy.close()
         if self.frontend.audit is not None:
