@@ -230,7 +230,8 @@ def from_v2(obj: Object) -> Object:
             old_spec[_CPU] = metric["resource"]["target"]["averageUtilization"]
             break
     old_status = {key: value for key, value in status.items() if key not in ("currentMetrics", "conditions")}
-    old_status.setdefault("currentReplicas", 0)
+    for count in ("currentReplicas", "desiredReplicas"):
+        old_status.setdefault(count, 0)
     for metric in current:
         if _is_cpu(metric, "current"):
             old_status[_CURRENT_CPU] = metric["resource"]["current"]["averageUtilization"]

@@ -315,3 +315,32 @@ def test_the_status_of_a_device_goes_with_its_allocation() -> None:
     del new["status"]["allocation"], new["status"]["reservedFor"]
     strategy.prepare_update(resource, new, old, "status")
     assert "devices" not in new["status"]
+
+
+def test_deprecated_node_labels_are_warned_of_where_classes_select_nodes() -> None:
+    zone, instead = "failure-domain.beta.kubernetes.io/zone", "topology.kubernetes.io/zone"
+    text = f'deprecated since v1.17; use "{instead}" instead'
+    cases: list[tuple[Object, str]] = [
+        (
+            {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "scheduling": {"nodeSelector": {zone: "a"}}},
+            f"scheduling.nodeSelector: {text}",
+        ),
+        (
+            {
+                "apiVersion": "storage.k8s.io/v1",
+                "kind": "StorageClass",
+                "allowedTopologies": [{"matchLabelExpressions": [{"key": zone, "values": ["a"]}]}],
+            },
+            f"allowedTopologies[0].matchLabelExpressions[0].key: {text}",
+        ),
+        (
+            {
+                "apiVersion": "storage.k8s.io/v1",
+                "kind": "CSIStorageCapacity",
+                "nodeTopology": {"matchExpressions": [{"key": zone, "operator": "Exists"}]},
+            },
+            f"nodeTopology.matchExpressions[0].key: {zone} is {text}",
+        ),
+    ]
+    for obj, expected in cases:
+        assert warnings.for_object(resource_of(obj), {"metadata": {}, **obj}) == [expected]

@@ -87,7 +87,7 @@ STRATEGIES = {
     ("apiregistration.k8s.io", "apiservices"): Strategy(
         create=_status(), unconditional_update=False, status_keeps_metadata=ALL_METADATA
     ),
-    ("autoscaling", "horizontalpodautoscalers"): Strategy(),
+    ("autoscaling", "horizontalpodautoscalers"): Strategy(create=_status(desiredReplicas=0, currentMetrics=None)),
     ("coordination.k8s.io", "leases"): Strategy(
         create=lambda obj: _drop_election(obj, {}),
         update=_drop_election,

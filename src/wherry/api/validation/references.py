@@ -103,7 +103,7 @@ def _url_error(url: str, found: SplitResult) -> str:
         return f'invalid URL escape "%{escape[1]}"'
     if " " in found.netloc:
         return 'invalid character " " in host name'
-    host, colon, port = found.netloc.rpartition(":")
+    host, colon, port = found.netloc.rpartition("@")[2].rpartition(":")
     if colon and not host.startswith("[") and port and not port.isdigit():
         return f'invalid port ":{port}" after host'
     if not found.scheme and ":" in url.split("/", 1)[0]:

@@ -5,7 +5,7 @@ from ipaddress import IPv6Address
 from typing import Any
 
 from wherry.api.validation import checks
-from wherry.api.warnings.pods import node_selector_term
+from wherry.api.warnings.pods import deprecated_label, node_selector_term
 
 Obj = dict[str, Any]
 
@@ -148,6 +148,31 @@ def _slice(obj: Obj, old: Obj | None) -> list[str]:
     return out
 
 
+def _storage_class(obj: Obj, old: Obj | None) -> list[str]:
+    return [
+        f"allowedTopologies[{i}].matchLabelExpressions[{j}].key: {text}"
+        for i, term in enumerate(obj.get("allowedTopologies") or ())
+        for j, expression in enumerate(term.get("matchLabelExpressions") or ())
+        if (text := deprecated_label(expression.get("key", "")))
+    ]
+
+
+def _storage_capacity(obj: Obj, old: Obj | None) -> list[str]:
+    topology = obj.get("nodeTopology") or {}
+    out = [
+        f"nodeTopology.matchExpressions[{i}].key: {expression['key']} is {text}"
+        for i, expression in enumerate(topology.get("matchExpressions") or ())
+        if (text := deprecated_label(expression.get("key", "")))
+    ]
+    labels = topology.get("matchLabels") or {}
+    return out + [f"nodeTopology.matchLabels.{label}: {text}" for label in labels if (text := deprecated_label(label))]
+
+
+def _runtime_class(obj: Obj, old: Obj | None) -> list[str]:
+    selector = (obj.get("scheduling") or {}).get("nodeSelector") or {}
+    return [f"scheduling.nodeSelector: {text}" for label in selector if (text := deprecated_label(label))]
+
+
 WARNINGS = {
     ("", "endpoints"): _endpoints,
     ("", "services"): _service,
@@ -157,4 +182,7 @@ WARNINGS = {
     ("", "serviceaccounts"): _account,
     ("networking.k8s.io", "ingresses"): _ingress,
     ("discovery.k8s.io", "endpointslices"): _slice,
+    ("node.k8s.io", "runtimeclasses"): _runtime_class,
+    ("storage.k8s.io", "csistoragecapacities"): _storage_capacity,
+    ("storage.k8s.io", "storageclasses"): _storage_class,
 }

@@ -5,6 +5,7 @@ from typing import Any
 from wherry.api.quantity import Quantity
 from wherry.api.validation import checks
 from wherry.api.validation.pod import content_of
+from wherry.api.warnings.podparts import overlapping_paths, port_warnings
 
 Obj = dict[str, Any]
 
@@ -41,32 +42,30 @@ _quiet: dict[bytes, None] = {}
 
 
 def for_pod(pod: Obj, old: Obj | None) -> list[str]:
-    """Return the warnings about a Pod; an update of a spec that stays the same has none."""
-    meta = pod["metadata"]
-    same = old is not None and pod["spec"] == old["spec"]
-    if same and old is not None and meta.get("annotations") == old["metadata"].get("annotations"):
+    """Return the warnings about a new Pod; programs update pods, and do not read warnings."""
+    if old is not None:
         return []
-    hostname = _hostname(pod["spec"], meta, "metadata")
-    content = content_of(pod) if old is None else b""
+    hostname = _hostname(pod["metadata"])
+    content = content_of(pod)
     if content in _quiet:
         return hostname
-    found = _warnings(pod["spec"], meta, "spec", "metadata", hostname)
-    if content and found == hostname:
+    found = _warnings(pod["spec"], pod["metadata"], "spec", "metadata")
+    if content and not found:
         if len(_quiet) >= _KNOWN:
             _quiet.clear()
         _quiet[content] = None
-    return found
+    return hostname + found
 
 
-def for_template(template: Obj | None, old: Obj | None, path: str) -> list[str]:
-    """Return the warnings about a template at `path`; one that stays the same has none."""
-    if not template or template == old:
+def for_template(template: Obj | None, path: str) -> list[str]:
+    """Return the warnings about a template at `path`."""
+    if not template:
         return []
     spec, meta = template.get("spec") or {}, template.get("metadata") or {}
-    return _warnings(spec, meta, f"{path}.spec", f"{path}.metadata", [])
+    return _warnings(spec, meta, f"{path}.spec", f"{path}.metadata")
 
 
-def _warnings(spec: Obj, meta: Obj, path: str, meta_path: str, hostname: list[str]) -> list[str]:
+def _warnings(spec: Obj, meta: Obj, path: str, meta_path: str) -> list[str]:
     out: list[str] = []
     get = spec.get
     if get("nodeSelector"):
@@ -81,8 +80,11 @@ def _warnings(spec: Obj, meta: Obj, path: str, meta_path: str, hostname: list[st
             at = f"{path}.topologySpreadConstraints[{i}].labelSelector"
             out.append(f"{at}: a null labelSelector results in matching no pod")
     annotations = meta.get("annotations") or {}
-    for key in annotations:
-        out += _annotation(key, spec, meta_path)
+    out += [f"{meta_path}.annotations[{key}]: {text}" for key, text in _ANNOTATIONS.items() if key in annotations]
+    volumes = get("volumes") or ()
+    out += _volumes(volumes, f"{path}.volumes")
+    for volume in volumes:
+        out += overlapping_paths(volume)
     seen: set[str] = set()
     for i, alias in enumerate(get("hostAliases") or ()):
         ip = alias.get("ip", "")
@@ -98,14 +100,15 @@ def _warnings(spec: Obj, meta: Obj, path: str, meta_path: str, hostname: list[st
         elif name in names:
             out.append(f'{at}: duplicate name "{name}"')
         names.add(name)
-    out += _volumes(get("volumes") or (), f"{path}.volumes")
-    out += _containers(spec, path)
     out += _limits(spec, path)
+    for key in annotations:
+        out += _annotation(key, spec, meta_path)
+    out += _containers(spec, path) + port_warnings(spec, path)
     if get("terminationGracePeriodSeconds") is not None and spec["terminationGracePeriodSeconds"] < 0:
         out.append(
             f"{path}.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"
         )
-    return out + hostname + _empty_selectors(spec, path)
+    return out + _empty_selectors(spec, path)
 
 
 def deprecated_label(key: str) -> str | None:
@@ -142,13 +145,21 @@ def _affinity(affinity: Obj, path: str) -> list[str]:
     for i, term in enumerate((node.get(_REQUIRED) or {}).get("nodeSelectorTerms") or ()):
         out += node_selector_term(term, f"{at}.{_REQUIRED}.nodeSelectorTerms[{i}]")
     for i, term in enumerate(node.get(_PREFERRED) or ()):
-        out += node_selector_term(term.get("preference") or {}, f"{at}.{_PREFERRED}[{i}].preference")
+        where, preference = f"{at}.{_PREFERRED}[{i}].preference", term.get("preference") or {}
+        out += node_selector_term(preference, where)
+        for j, expression in enumerate(preference.get("matchExpressions") or ()):
+            for k, value in enumerate(expression.get("values") or ()):
+                values = f"{where}.matchExpressions[{j}].values[{k}]"
+                out += [f"{values}: {value} is invalid, {m}" for m in checks.label_value(value)]
     return out
 
 
 def _annotation(key: str, spec: Obj, path: str) -> list[str]:
     at = f"{path}.annotations[{key}]"
     if key == _SECCOMP_POD or key.startswith(_SECCOMP):
+        held = [spec] if key == _SECCOMP_POD else _named(spec, key.removeprefix(_SECCOMP))
+        if all((c.get("securityContext") or {}).get("seccompProfile") is not None for c in held):
+            return []
         return [f'{at}: non-functional in v1.27+; use the "seccompProfile" field instead']
     if key.startswith(_APPARMOR):
         name = key.removeprefix(_APPARMOR)
@@ -158,9 +169,12 @@ def _annotation(key: str, spec: Obj, path: str) -> list[str]:
                 if container.get("name") == name and profile is None:
                     return [f'{at}: deprecated since v1.30; use the "appArmorProfile" field instead']
         return []
-    if key == "pod.alpha.kubernetes.io/init-containers":
-        return [f'{at}: non-functional in v1.11+; use the "initContainers" field instead']
     return []
+
+
+def _named(spec: Obj, name: str) -> list[Obj]:
+    groups = (*_GROUPS, "ephemeralContainers")
+    return [c for group in groups for c in spec.get(group) or () if c.get("name") == name]
 
 
 def _volumes(volumes: Any, path: str) -> list[str]:
@@ -168,7 +182,12 @@ def _volumes(volumes: Any, path: str) -> list[str]:
     for i, volume in enumerate(volumes):
         for source, text in _VOLUMES.items():
             if volume.get(source) is not None:
-                out.append(f"{path}[{i}].{source}: {text}")
+                # The path of this one is upstream's.
+                out.append(f"{path}[{i}].{'storageOS' if source == 'storageos' else source}: {text}")
+        claim = (volume.get("ephemeral") or {}).get("volumeClaimTemplate") or {}
+        storage = (((claim.get("spec") or {}).get("resources") or {}).get("requests") or {}).get("storage")
+        at = f"{path}[{i}].ephemeral.volumeClaimTemplate.spec.resources.requests[storage]"
+        out += _fraction(storage, at) if storage is not None else []
     return out
 
 
@@ -184,8 +203,7 @@ def _containers(spec: Obj, path: str) -> list[str]:
                     if amount is not None:
                         out += _fraction(amount, f"{at}.resources.{member}[{name}]")
             out += _hidden_variables(container.get("env") or (), f"{at}.env")
-            out += _duplicate_ports(container, at)
-    return out + _duplicate_port_names(spec, f"{path}.containers")
+    return out
 
 
 def _hidden_variables(found: Any, path: str) -> list[str]:
@@ -198,34 +216,6 @@ def _hidden_variables(found: Any, path: str) -> list[str]:
             detail = f'hides previous definition of "{name}", which may be dropped when using apply'
             out.append(f"{path}[{i}]: {detail}")
         names.add(name)
-    return out
-
-
-def _duplicate_ports(container: Obj, path: str) -> list[str]:
-    out: list[str] = []
-    seen: dict[tuple[Any, ...], int] = {}
-    for i, port in enumerate(container.get("ports") or ()):
-        key = (port.get("containerPort"), port.get("protocol"), port.get("hostIP") or "", port.get("hostPort") or 0)
-        if key in seen:
-            out.append(f"{path}.ports[{i}]: duplicate port definition with {path}.ports[{seen[key]}]")
-        else:
-            seen[key] = i
-    return out
-
-
-def _duplicate_port_names(spec: Obj, path: str) -> list[str]:
-    """Within a container it is an error; among containers a Service would find the first."""
-    out: list[str] = []
-    seen: dict[str, str] = {}
-    for i, container in enumerate(spec.get("containers") or ()):
-        for j, port in enumerate(container.get("ports") or ()):
-            name, at = port.get("name"), f"{path}[{i}].ports[{j}].name"
-            if not name:
-                continue
-            first = seen.setdefault(name, at)
-            if first != at:
-                detail = f"services and probes that select ports by name will use {first}"
-                out.append(f'{at}: duplicate port name "{name}" with {first}, {detail}')
     return out
 
 
@@ -243,15 +233,13 @@ def _limits(spec: Obj, path: str) -> list[str]:
     ]  # fmt: skip
 
 
-def _hostname(spec: Obj, meta: Obj, path: str) -> list[str]:
+def _hostname(meta: Obj) -> list[str]:
     """The name of a pod is its hostname, so it had better be a label."""
-    if spec.get("hostname"):
-        return []
     wrong = checks.label(meta.get("name", ""))
     if not wrong:
         return []
     detail = "this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended"
-    return [f"{path}.name: {detail}: [{' '.join(wrong)}]"]
+    return [f"metadata.name: {detail}: [{' '.join(wrong)}]"]
 
 
 def _empty_selectors(spec: Obj, path: str) -> list[str]:
@@ -290,7 +278,9 @@ def _name(obj: Obj) -> list[str]:
 def _templates(*path: str, named: bool = True) -> Any:
     def warn(obj: Obj, old: Obj | None) -> list[str]:
         warnings = _name(obj) if named and old is None else []
-        return warnings + for_template(_at(obj, *path), _at(old, *path), ".".join(path))
+        if old is not None and _at(obj, path[0]) == _at(old, path[0]):
+            return warnings
+        return warnings + for_template(_at(obj, *path), ".".join(path))
 
     return warn
 

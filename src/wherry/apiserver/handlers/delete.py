@@ -3,10 +3,11 @@
 from typing import Any
 
 from wherry.api import schema
-from wherry.api.errors import BadRequest, Invalid
+from wherry.api.errors import BadRequest, Forbidden, Invalid
 from wherry.api.field import FieldError, invalid, not_supported
 from wherry.api.resources import builtin
 from wherry.api.schema import DecodeError
+from wherry.api.validation.priorityclass import SYSTEM
 from wherry.apiserver.admission.plugin import DELETE
 from wherry.apiserver.api import Api, operation
 from wherry.apiserver.decode import media_type
@@ -17,15 +18,21 @@ from wherry.apiserver.request import Made, Request, Stored
 Object = dict[str, Any]
 
 _JOBS = builtin("batch", "v1", "jobs")
+_PRIORITY_CLASSES = builtin("scheduling.k8s.io", "v1", "priorityclasses")
 _JOB_WARNING = (
     "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set "
     "propagationPolicy=Orphan to suppress this warning"
 )
 
+_SYSTEM_CLASS = "this is a system priority class and cannot be deleted"
+
 
 async def handle(api: Api, request: Request) -> Stored | Made:
     """Delete an object, or mark it when something must happen before."""
     options, dry = read_options(request)
+    if request.resource is _PRIORITY_CLASSES and request.name in SYSTEM:
+        message = f'{request.resource.group_resource} "{request.name}" is forbidden: {_SYSTEM_CLASS}'
+        raise Forbidden(message, {"name": request.name, "group": "scheduling.k8s.io", "kind": "priorityclasses"})
     if request.resource is _JOBS and options.policy is None and options.orphan is None:
         request.warnings.append(_JOB_WARNING)
     outcome = await delete_one(api, request, options, dry=dry)
