@@ -25,7 +25,7 @@ def get(url):
 root = "https://kubernetes.default.svc"
 found = get(root + "/.well-known/openid-configuration")
 assert found["issuer"] == claims["iss"], (found, claims)
-keys = get(root + "/openid/v1/jwks")["keys"]
+keys = get(found["jwks_uri"])["keys"]
 header = json.loads(base64.urlsafe_b64decode(token.split(".")[0] + "=="))
 assert header["kid"] in [key["kid"] for key in keys]
 print("discovered", found["jwks_uri"])

@@ -132,7 +132,7 @@ def test_one_port_with_two_protocols(web: World) -> None:
 
 
 def _ends(web: World, name: str) -> dict[str, set[int]]:
-    found = web.api.get(f"{web.core}/endpoints/{name}")
+    found = web.api.wait(f"{web.core}/endpoints/{name}", bool)
     ends: dict[str, set[int]] = {}
     for subset in found.get("subsets", []):
         for address in subset.get("addresses", []):
@@ -314,6 +314,13 @@ def test_proxy_to_pods_and_services(web: World) -> None:
         assert f'<a href="{root}/rewriteme">' in web.api.raw("GET", f"{root}/page").body.decode()
         answer = web.api.raw("GET", f"{root}/redirect")
         assert (answer.code, answer.headers["location"]) == (302, f"{root}/elsewhere")
+
+
+def test_a_pod_in_the_nodes_network_reaches_pods(web: World) -> None:
+    web.python("host", hostNetwork=True)
+    web.ready("host")
+    ip = web.api.get(f"{web.core}/pods/web-0")["status"]["podIP"]
+    assert web.ask("host", f"http://{ip}:8080/", f"udp://{ip}:8081") == ["web-0", "web-0"]
 
 
 def test_proxy_says_what_it_cannot_reach(web: World) -> None:

@@ -99,9 +99,9 @@ def test_a_validating_webhook_denies_what_it_does_not_want(world: World, hook: A
 def test_attaching_can_be_denied(world: World, hook: Any) -> None:
     world.pod("p")
     world.ready("p")
-    hook("Validating", "/deny", "pods/attach", operations=["CONNECT"])
-    namespace = Namespace(world.cluster, world.ns)
-    eventually(lambda: "denies all" in namespace.run("attach", "p", "-i", stdin="").stderr, "denial of attach")
+    hook("Validating", "/deny", "pods/attach", "configmaps", operations=["CONNECT", "CREATE"])
+    eventually(lambda: _denied(world), "denial")
+    assert "denies all" in Namespace(world.cluster, world.ns).run("attach", "p", "-i", stdin="").stderr
 
 
 def test_mutating_webhooks_see_each_others_work(world: World, hook: Any) -> None:
