@@ -104,6 +104,14 @@ class ImageStore(Protocol):
         """Resolve ``name``, ``uid``, ``name:group`` … in a mounted root. Raises ImageError when it names nobody."""
         ...
 
+    async def roots(self) -> Sequence[str]:
+        """Return the keys of the roots that were mounted and not unmounted."""
+        ...
+
+    async def root_usage(self, key: str) -> int:
+        """Return the bytes on disk that were written to the root `key`, 0 when there is none."""
+        ...
+
     async def usage(self) -> int:
         """Return the bytes that images and writable layers use on disk."""
         ...

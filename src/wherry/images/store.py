@@ -448,6 +448,15 @@ class OverlayImageStore:
         """Resolve ``name``, ``uid``, ``name:group`` … in a mounted root. Raises ImageError when it names nobody."""
         return await asyncio.to_thread(users.resolve, rootfs, user)
 
+    async def roots(self) -> Sequence[str]:
+        """Return the keys of the roots that were mounted and not unmounted."""
+        await self._open()
+        return await asyncio.to_thread(os.listdir, self._mounts)
+
+    async def root_usage(self, key: str) -> int:
+        """Return the bytes on disk that were written to the root `key`, 0 when there is none."""
+        return await asyncio.to_thread(_tree_size, f"{self._mounts}/{key}/{overlay.UPPER}")
+
     async def usage(self) -> int:
         """Return the bytes that images and writable layers use on disk."""
         await self._open()
@@ -460,8 +469,7 @@ class OverlayImageStore:
                 with contextlib.suppress(OSError, ValueError), open(f"{self._layers}/{name}") as file:
                     total += int(file.read())
         for key in os.listdir(self._mounts):
-            for directory, _, files in os.walk(f"{self._mounts}/{key}/{overlay.UPPER}"):
-                total += sum(_size(f"{directory}/{name}") for name in files)
+            total += _tree_size(f"{self._mounts}/{key}/{overlay.UPPER}")
         return total
 
     async def destroy(self) -> None:
@@ -476,6 +484,10 @@ class OverlayImageStore:
 
 def _ignore(line: str) -> None:
     """Report nothing."""
+
+
+def _tree_size(path: str) -> int:
+    return sum(_size(f"{directory}/{name}") for directory, _, files in os.walk(path) for name in files)
 
 
 def _size(path: str) -> int:

@@ -16,6 +16,9 @@ OWNED = (
     "PodResizeInProgress",
 )
 
+SHARED = ("DisruptionTarget",)
+"""Written by the kubelet among others, and never taken away."""
+
 Condition = dict[str, Any]
 
 
@@ -52,7 +55,13 @@ def pod_conditions(
         if generation := pod["metadata"].get("generation"):
             condition["observedGeneration"] = generation
         result.append(condition)
-    return result + [c for kind, c in in_api.items() if kind not in OWNED]
+    written = {c["type"] for c in result}
+    return result + [c for kind, c in in_api.items() if kind not in OWNED and kind not in written]
+
+
+def disruption(message: str) -> Condition:
+    """Return the condition that tells a Job that the end of a pod was not the pod's fault."""
+    return {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet", "message": message}
 
 
 def _bool(value: bool) -> str:

@@ -44,14 +44,19 @@ class ImageCollector:
             await clock.sleep(_PERIOD)
             await self.collect()
 
-    async def collect(self) -> int:
-        """Free space when the disk is above the high threshold; return the bytes freed."""
+    async def collect(self, *, everything: bool = False) -> int:
+        """Free space when the disk is above the high threshold, with `everything` all that nobody uses.
+
+        Returns the bytes freed.
+        """
         images = await self._store.list()
         in_use = await self._in_use()
         now = clock.monotonic()
         for image in images:
             if image.id in in_use or image.id not in self._used:
                 self._used[image.id] = now
+        if everything:
+            return await self._free(images, in_use, sum(image.size for image in images), now)
         disk = await asyncio.to_thread(self._disk)
         used = 100 * (disk.total - disk.available) // max(disk.total, 1)
         if used < self._config.image_gc_high_percent:

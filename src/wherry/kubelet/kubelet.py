@@ -15,6 +15,7 @@ from wherry.images.protocol import ImageStore
 from wherry.kubelet import cgroups as pod_cgroups
 from wherry.kubelet.config import KubeletConfig
 from wherry.kubelet.events import PodEvents
+from wherry.kubelet.eviction import Evictor
 from wherry.kubelet.garbage import ImageCollector
 from wherry.kubelet.handlers import HttpCaller
 from wherry.kubelet.hooks import HookRunner
@@ -109,6 +110,7 @@ class Kubelet:
         manager = PodManager(services, self._pod_informer, scope)
         self._usage = lambda: stats.usage(manager.pods(), services)
         await services.cache.load()
+        await manager.remove_unclaimed()
         scope.spawn(services.cache.run(), name="runtime events")
         if config.client_ca is not None:
             server = NodeServer(config, pods=manager, services=services, status=status)
@@ -120,6 +122,8 @@ class Kubelet:
         manager.start()
         collector = ImageCollector(config, self._images, manager.pods, self._recorder, status.reference)
         scope.spawn(collector.run(), name="image garbage", guard=True)
+        evictor = Evictor(manager, services, status, collector)
+        scope.spawn(evictor.run(), name="eviction", guard=True)
         scope.spawn(manager.remove_orphans(), name="orphans", guard=True)
         scope.spawn(LogRotator(config, self._runtime, services.cache).run(), name="log rotation", guard=True)
         await status.registered.wait()

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from dataclasses import dataclass
 from typing import Any
 
 from wherry.api import errors, meta
@@ -36,6 +37,15 @@ _CONDITIONS = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """A resource that the node has too little of, with quantities as events show them."""
+
+    resource: str
+    threshold: str
+    available: str
+
+
 class NodeStatus:
     """Keeps one Node and its lease. `registered` is set when the API has the node with a first status."""
 
@@ -57,6 +67,7 @@ class NodeStatus:
         self._machine = machine
         self._uid = config.node_name
         self._pressure: dict[str, bool] = {}
+        self._shortages: list[Shortage] = []
         self._written: dict[str, Any] = {}
         self._written_at = 0.0
         self.registered = asyncio.Event()
@@ -67,6 +78,10 @@ class NodeStatus:
     def pressure(self) -> dict[str, bool]:
         """The pressure conditions as last measured."""
         return self._pressure
+
+    def shortage(self) -> Shortage | None:
+        """Return what the node is short of as last measured, memory first."""
+        return self._shortages[0] if self._shortages else None
 
     def reference(self) -> meta.Object:
         """Return the node as events name it: upstream puts the node's name where its UID would be."""
@@ -97,12 +112,20 @@ class NodeStatus:
             }
         )
         running, most = machine.processes()
-        self._pressure = {
-            "MemoryPressure": machine.available_memory() < _MEMORY_LEFT,
-            "DiskPressure": disk.available < disk.total * _DISK_LEFT
-            or (disk.inodes > 0 and disk.inodes_free < disk.inodes * _INODES_LEFT),
-            "PIDPressure": running > most * (1 - _PIDS_LEFT),
-        }
+        free = machine.available_memory()
+        signals = (
+            ("MemoryPressure", "memory", _MEMORY_LEFT, free, 1024),
+            ("DiskPressure", "ephemeral-storage", int(disk.total * _DISK_LEFT), disk.available, 1024),
+            ("DiskPressure", "inodes", int(disk.inodes * _INODES_LEFT), disk.inodes_free, 1),
+            ("PIDPressure", "pids", int(most * _PIDS_LEFT), most - running, 1),
+        )
+        self._pressure = dict.fromkeys((kind for kind, *_ in signals), False)
+        self._shortages = []
+        for kind, name, least, available, unit in signals:
+            if available < least:
+                self._pressure[kind] = True
+                shown = [f"{amount // unit}{'Ki' if unit > 1 else ''}" for amount in (least, available)]
+                self._shortages.append(Shortage(name, *shown))
 
     async def run(self, scope: Scope) -> None:
         """Register the node, then keep its status and lease until cancelled."""

@@ -7,6 +7,7 @@ from wherry.api import meta
 from wherry.client.informer import SharedInformer
 from wherry.kubelet import cgroups, labels, podspec, sandboxes
 from wherry.kubelet.services import NodeServices
+from wherry.kubelet.starting import VOLUME_ROOT
 from wherry.kubelet.together import together
 from wherry.kubelet.worker import PodWorker
 from wherry.runtime.protocol import RUNNING, ContainerError
@@ -89,10 +90,29 @@ class PodManager:
         if worker := self._workers.get(uid):
             worker.objects_changed()
 
+    async def remove_unclaimed(self) -> None:
+        """Remove roots and addresses that an earlier process made and died before it could use them.
+
+        Call it when the runtime's state is loaded and before `start`.
+        """
+        services = self._services
+        pods = [services.cache.pod(uid) for uid in services.cache.uids()]
+        containers = {container_id for pod in pods for container_id in pod.containers}
+        for key in set(await services.images.roots()) - containers:
+            if not key.startswith(VOLUME_ROOT):
+                await services.images.unmount(key)
+        sandbox_ids = {sandbox_id for pod in pods for sandbox_id in pod.sandboxes}
+        for attachment in list(services.network.attachments()):
+            if attachment.sandbox_id not in sandbox_ids:
+                await services.network.detach(attachment.sandbox_id)
+
     async def remove_orphans(self) -> None:
         """Remove what is left of pods that the API forgot while this process was down; call it once synced."""
         left = await asyncio.to_thread(self._services.volumes.left_over)
         known = {meta.uid(pod) for pod in self._informer.lister.list()}
+        for key in await self._services.images.roots():
+            if key.startswith(VOLUME_ROOT) and not any(key.startswith(f"{VOLUME_ROOT}{uid}-") for uid in known):
+                await self._services.images.unmount(key)
         orphans = (left | set(self._services.cache.uids())) - known - set(self._workers)
         await asyncio.gather(*(self._remove_orphan(uid) for uid in orphans))
 

@@ -102,6 +102,14 @@ def host_network(pod: meta.Object) -> bool:
     return bool(pod["spec"].get("hostNetwork"))
 
 
+def volumes_are_sure(pod: meta.Object) -> bool:
+    """Tell whether every volume needs nothing that may be missing: empty directories and the API's credentials."""
+    return all(
+        "emptyDir" in volume or volume["name"].startswith("kube-api-access-")
+        for volume in pod["spec"].get("volumes") or ()
+    )
+
+
 def image_volumes(pod: meta.Object) -> frozenset[str]:
     """Return the names of the volumes that show an image, which nobody may write to."""
     return frozenset(v["name"] for v in pod["spec"].get("volumes") or () if v.get("image"))

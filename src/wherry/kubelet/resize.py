@@ -12,7 +12,7 @@ from typing import Any
 
 from wherry.api import meta
 from wherry.kubelet import cgroups, podspec, resources
-from wherry.kubelet.plan import Kill
+from wherry.kubelet.plan import Kill, Start
 from wherry.kubelet.podspec import Container
 from wherry.kubelet.runtime_cache import PodRuntime
 from wherry.kubelet.services import NodeServices
@@ -64,11 +64,17 @@ class Resizer:
         """Return the pod as this node runs it."""
         return with_resources(pod, self.allocated)
 
+    def grant(self, pod: meta.Object, start: Start) -> tuple[meta.Object, Start]:
+        """Return the pod and the start of one of its containers with what was allocated to them."""
+        allocated = self.as_allocated(pod)
+        container = podspec.find_container(allocated, start.container["name"]) or start.container
+        return allocated, replace(start, container=container)
+
     async def apply(self, pod: meta.Object, runtime: PodRuntime) -> list[Kill]:
         """Grant what fits and give it to the running containers; return those that have to be restarted for it."""
         self._error = ""
         before = dict(self.allocated)
-        self._grant(pod)
+        self._decide(pod)
         current = self.as_allocated(pod)
         changed: dict[str, tuple[ContainerStatus, Resources]] = {}
         kills = []
@@ -95,7 +101,7 @@ class Resizer:
             await self._actuate(current, changed)
         return kills
 
-    def _grant(self, pod: meta.Object) -> None:
+    def _decide(self, pod: meta.Object) -> None:
         desired = {c["name"]: c.get("resources") or {} for kind, c in podspec.every_container(pod) if kind in _LISTS}
         self._pending = None
         known = {name: self.allocated[name] for name in desired if name in self.allocated}

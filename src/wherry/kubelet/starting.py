@@ -20,6 +20,9 @@ from wherry.runtime.protocol import CREATED, RUNNING, ContainerError
 
 log = logging.getLogger(__name__)
 
+VOLUME_ROOT = "volume-"
+"""Begins the key of a root that a volume shows; the others are ids of containers."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ground:
@@ -185,4 +188,4 @@ def _host_files(pod: meta.Object, services: NodeServices) -> tuple[str, str]:
 
 
 def _volume_key(uid: str, volume: str) -> str:
-    return f"volume-{uid}-{volume}"
+    return f"{VOLUME_ROOT}{uid}-{volume}"

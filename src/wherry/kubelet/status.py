@@ -55,7 +55,7 @@ class Observed:
     messages: Mapping[str, str] = field(default_factory=dict)
     failure: Failure | None = None
     stopped: bool = False
-    resizing: tuple[dict[str, Any], ...] = ()
+    extra: tuple[dict[str, Any], ...] = ()
     allocated: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     previous: Mapping[str, Any] | None = None
 
@@ -87,7 +87,7 @@ def pod_status(pod: meta.Object, seen: Observed) -> dict[str, Any]:
     sandbox = seen.runtime.sandbox()
     network = sandbox is not None and sandbox.ready and not seen.stopped and bool(seen.pod_ips)
     result["conditions"] = conditions.pod_conditions(
-        pod, result, before=before, has_network=network, now=seen.now, extra=seen.resizing
+        pod, result, before=before, has_network=network, now=seen.now, extra=seen.extra
     )
     return result
 

@@ -160,7 +160,7 @@ def _changed_conditions(old: list[dict[str, Any]], new: list[dict[str, Any]]) ->
     changed: list[dict[str, Any]] = []
     for condition in new:
         kind = condition["type"]
-        if kind not in conditions.OWNED or before.get(kind) == condition:
+        if kind not in conditions.OWNED + conditions.SHARED or before.get(kind) == condition:
             continue
         # A member that went away must be taken out by name.
         gone: dict[str, Any] = {

@@ -8,13 +8,12 @@ import asyncio
 import logging
 import shutil
 from collections.abc import Coroutine
-from dataclasses import replace
 from typing import Any
 
 from wherry.api import errors, meta
 from wherry.api.resources import NODES, PODS
 from wherry.images.protocol import Image
-from wherry.kubelet import admission, cgroups, podspec, sandboxes, stopping, termination
+from wherry.kubelet import admission, cgroups, conditions, podspec, sandboxes, stopping, termination
 from wherry.kubelet.crashes import EventBackoff
 from wherry.kubelet.hooks import HookError
 from wherry.kubelet.plan import Kill, Start, Verdicts, make_plan
@@ -95,8 +94,9 @@ class PodWorker:
         self.wake()
 
     def evict(self, failure: Failure) -> None:
-        """End the pod as failed."""
+        """End the pod as failed, at once."""
         self._failure = self._failure or failure
+        self._kill_by = clock.monotonic() + _EVICTION_GRACE
         self.wake()
 
     async def run(self) -> None:
@@ -244,18 +244,29 @@ class PodWorker:
         previous = services.cache.pod(self.uid).sandbox()
         attempt = 0 if previous is None else int(previous.labels.get("io.kubernetes.sandbox.attempt") or 0) + 1
         await asyncio.to_thread(services.config.pod_directory(self.uid).mkdir, parents=True, exist_ok=True)
-        needs_address = podspec.volumes_show_address(self.pod)
-        work: list[Coroutine[Any, Any, Any]] = [self._attach()]
-        if not needs_address:
-            work.append(self._set_up_volumes(()))
-        (namespace_path, addresses), *mounts = await together(*work)
-        made = mounts[0] if mounts else await self._set_up_volumes(addresses)
-        async with services.starts:
-            await sandboxes.run(
-                self.pod, self._sandbox_id, attempt=attempt, namespace_path=namespace_path, services=services
-            )
+        if podspec.volumes_show_address(self.pod):
+            namespace_path, addresses = await self._attach()
+            made = await self._set_up_volumes(addresses)
+            await self._run_sandbox(namespace_path, attempt)
+        elif podspec.volumes_are_sure(self.pod):
+            addresses, made = await together(self._attach_and_run(attempt), self._set_up_volumes(()))
+        else:
+            # A sandbox is made only when the volumes are there.
+            (namespace_path, addresses), made = await together(self._attach(), self._set_up_volumes(()))
+            await self._run_sandbox(namespace_path, attempt)
         ground, self._sandbox_id = Ground(self._sandbox_id, addresses, made), ""
         return ground
+
+    async def _run_sandbox(self, namespace_path: str | None, attempt: int) -> None:
+        async with self._services.starts:
+            await sandboxes.run(
+                self.pod, self._sandbox_id, attempt=attempt, namespace_path=namespace_path, services=self._services
+            )
+
+    async def _attach_and_run(self, attempt: int) -> tuple[str, ...]:
+        namespace_path, addresses = await self._attach()
+        await self._run_sandbox(namespace_path, attempt)
+        return addresses
 
     async def _attach(self) -> tuple[str | None, tuple[str, ...]]:
         return await sandboxes.attach_network(self.pod, self._sandbox_id, self._services)
@@ -297,7 +308,7 @@ class PodWorker:
         self._retry.pop(name, None)
         try:
             async with self._services.starts:
-                container_id = await self._start_now(start, image, self._ground)
+                container_id = await self._starter.start(*self._resizer.grant(self.pod, start), image, self._ground)
         except StartFailed as error:
             self._waiting[name] = Waiting(error.reason, str(error))
             self._retry[name] = clock.monotonic() + self._crashes.advance(name, now=clock.seconds())
@@ -306,12 +317,6 @@ class PodWorker:
             self._hidden.add(container_id)
             self._aside(f"hook {container_id}", self._post_start(start.container, container_id))
         await self._follow_probes(self._services.cache.pod(self.uid))
-
-    async def _start_now(self, start: Start, image: Image, ground: Ground) -> str:
-        name = start.container["name"]
-        pod = self._resizer.as_allocated(self.pod)
-        container = podspec.find_container(pod, name) or start.container
-        return await self._starter.start(pod, replace(start, container=container), image, ground)
 
     def _backs_off(self, name: str, after: ContainerStatus | None) -> bool:
         if after is None or after.state != EXITED:
@@ -481,12 +486,17 @@ class PodWorker:
                 messages=self._messages,
                 failure=self._failure,
                 stopped=self._stopped,
-                resizing=self._resizer.conditions(),
+                extra=(*self._resizer.conditions(), *self._disruption()),
                 allocated=self._resizer.allocated,
                 previous=self._services.statuses.get(self.uid),
             ),
         )
         self._services.statuses.set(self.pod, status, settle=settle)
+
+    def _disruption(self) -> tuple[dict[str, Any], ...]:
+        if self._failure is None or self._failure.reason != "Evicted":
+            return ()
+        return (conditions.disruption(self._failure.message),)
 
     # Towards the end.
 
@@ -582,6 +592,7 @@ class PodWorker:
         return self._kill_by
 
 
+_EVICTION_GRACE = 1.0
 _TRY_RESIZE = 3.0
 """How often a deferred resize is tried again, in seconds."""
 

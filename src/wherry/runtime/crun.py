@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -56,6 +56,7 @@ class _Container:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     exited: asyncio.Event = field(default_factory=asyncio.Event)
     watch: processes.Watch | None = None
+    seccomp: Mapping[str, object] | None = None
 
 
 class CrunRuntime:
@@ -160,7 +161,7 @@ class CrunRuntime:
         for container_id in list(self._containers):
             await self.remove_container(container_id)
         await self.close()
-        await asyncio.to_thread(self._cgroups.remove, self._cgroup_root)
+        await asyncio.to_thread(self._cgroups.remove, self._cgroup_root, parents_below="/")
         for directory in (f"{self._run_dir}/{name}" for name in ("bin", "crun", "sandboxes", "exec", "pause")):
             await asyncio.to_thread(shutil.rmtree, directory, True)
         await asyncio.to_thread(shutil.rmtree, self._state_dir, True)
@@ -245,7 +246,7 @@ class CrunRuntime:
         container = _Container(self._describe(record, config))
         self._containers[config.id] = container
         try:
-            await asyncio.to_thread(self._write_container, container.record, config, record)
+            await asyncio.to_thread(self._write_container, container, config, record)
         except BaseException as error:
             del self._containers[config.id]
             self._records.forget_container(config.id)
@@ -279,14 +280,16 @@ class CrunRuntime:
             boot=self._boot,
         )
 
-    def _write_container(self, record: ContainerRecord, config: ContainerConfig, parent: SandboxRecord) -> None:
+    def _write_container(self, container: _Container, config: ContainerConfig, parent: SandboxRecord) -> None:
+        record = container.record
         files = self._sandboxes.files(parent)
         if config.processes_of:
             pid = self._get(config.processes_of).record.pid
             files = replace(files, namespaces={**files.namespaces, "pid": f"/proc/{pid}/ns/pid"})
         bundle = self._records.bundle(record.id)
         os.makedirs(bundle, mode=0o700, exist_ok=True)
-        annotations = self._filters.annotations(spec.seccomp_profile(config, self._host))
+        container.seccomp = spec.seccomp_profile(config, self._host)
+        annotations = self._filters.annotations(container.seccomp)
         described = spec.build(config, files, cgroup=record.cgroup, host=self._host, annotations=annotations)
         write_json(f"{bundle}/config.json", described)
         if config.log_path:
@@ -321,16 +324,15 @@ class CrunRuntime:
                 self._emit(container)
                 raise ContainerError(str(error)) from error
             record.state, record.started_at = RUNNING, clock.seconds()
-            await asyncio.to_thread(self._note_started, record)
+            await asyncio.to_thread(self._note_started, container)
             self._emit(container)
             self._watch(container)
 
-    def _note_started(self, record: ContainerRecord) -> None:
+    def _note_started(self, container: _Container) -> None:
+        record = container.record
         self._records.save(record)
-        with open(f"{self._records.bundle(record.id)}/config.json") as file:
-            profile = json.load(file)["linux"].get("seccomp")
-        if profile:
-            self._filters.learn(profile, f"{self._run_dir}/crun/{record.id}/seccomp.bpf")
+        if container.seccomp:
+            self._filters.learn(container.seccomp, f"{self._run_dir}/crun/{record.id}/seccomp.bpf")
 
     def _watch(self, container: _Container) -> None:
         record = container.record

@@ -23,11 +23,11 @@ def make(directory: str, config: SandboxConfig) -> None:
     with open(f"{directory}/hostname", "w") as file:
         file.write(f"{config.hostname}\n")
     os.chmod(f"{directory}/hostname", 0o644)
-    _in_thread(lambda: _pin_namespaces(directory, config))
     if not config.host_ipc:
         os.makedirs(f"{directory}/shm", exist_ok=True)
         flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
         linux.mount("shm", f"{directory}/shm", kind="tmpfs", flags=flags, data=f"mode=1777,size={config.shm_size}")
+    _in_thread(lambda: _pin_namespaces(directory, config))
 
 
 def _in_thread(work: Callable[[], None]) -> None:

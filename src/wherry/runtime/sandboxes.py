@@ -61,21 +61,22 @@ class Sandboxes:
         self.known[config.id] = record
         try:
             await asyncio.to_thread(self._make, record, config)
-            if config.share_process_namespace and not config.host_pid:
-                record.pause_pid = await self._start_pause(config)
+            if not record.ready:
+                record.pause_pid, record.ready = await self._start_pause(config), True
+                await asyncio.to_thread(self._records.save, record)
         except (OSError, ContainerError) as error:
             await self.release(record)
             await self.forget(record)
             raise ContainerError(f"cannot make a sandbox: {error}", reason="CreatePodSandboxError") from error
-        record.ready = True
-        await asyncio.to_thread(self._records.save, record)
 
     def _make(self, record: SandboxRecord, config: SandboxConfig) -> None:
-        # Recorded first: a process that ends in between leaves nothing that the next one does not know.
+        # Recorded first: a process that ends in between leaves nothing that the next one does not know. Without an
+        # init to come it is ready by this record once its namespaces are there, and they are made last.
+        record.ready = config.host_pid or not config.share_process_namespace
         self._records.save(record)
-        sandbox.make(self._directory(config.id), config)
         if config.cgroup_parent:
             self._cgroups.make(config.cgroup_parent, config.resources)
+        sandbox.make(self._directory(config.id), config)
 
     async def _start_pause(self, config: SandboxConfig) -> int:
         directory, root = f"{self._directory(config.id)}/pause", f"{self._run_dir}/pause"

@@ -275,3 +275,21 @@ def test_top_shows_nodes_and_pods(world: World) -> None:
     assert set(usage) == {"cpu", "memory"}
     assert "busy" in world.kubectl("top", "pods")
     assert "%" in world.cluster.kubectl("top", "nodes")
+
+
+def test_too_much_in_an_empty_dir_or_the_root_evicts(world: World) -> None:
+    fill = "dd if=/dev/zero of={}/f bs=1M count=4; sleep 1d"
+    volume = {"name": "v", "emptyDir": {"sizeLimit": "1Mi"}}
+    mounts = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+    world.pod("fills-volume", fill.format("/v"), container=mounts, volumes=[volume])
+    limited = {"resources": {"limits": {"ephemeral-storage": "1Mi"}}}
+    world.pod("fills-root", fill.format("/tmp"), container=limited)
+    expected = {
+        "fills-volume": 'Usage of EmptyDir volume "v" exceeds the limit "1Mi". ',
+        "fills-root": 'Container c exceeded its local ephemeral storage limit "1Mi". ',
+    }
+    for name, message in expected.items():
+        status = world.ended(name, seconds=45)["status"]
+        assert (status["phase"], status["reason"], status["message"]) == ("Failed", "Evicted", message)
+        reasons = {c["type"]: c.get("reason") for c in status["conditions"]}
+        assert reasons["DisruptionTarget"] == "TerminationByKubelet"

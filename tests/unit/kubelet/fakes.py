@@ -249,6 +249,12 @@ class FakeImageStore:
     async def usage(self) -> int:
         return 0
 
+    async def roots(self) -> Sequence[str]:
+        return sorted(self.mounted)
+
+    async def root_usage(self, key: str) -> int:
+        return 0
+
 
 class FakeNetwork:
     """Gives each sandbox the next address of 10.1.0.0/16."""
