@@ -24,14 +24,20 @@ _VERBS: dict[str, Handler] = {
 
 
 _NAMED = frozenset({"get", "update", "patch", "delete"})
+_READS = frozenset({"list", "watch"})
 
 
 def find(api: Api, request: Request) -> Handler:
-    """Return the handler of a request. Raises MethodNotAllowed."""
+    """Return the handler of a request. Raises MethodNotAllowed, NotFound."""
     resource, sub = request.resource, request.subresource
     served = resource.subresources[sub].verbs if sub else resource.verbs
     if request.name and not sub and not resource.verbs & _NAMED:
         raise NotFound.path()
+    if resource.namespaced and not request.namespace and request.verb not in _READS and resource.custom is None:
+        # Across namespaces there is one route, which reads collections.
+        if request.name or "list" not in resource.verbs:
+            raise NotFound.path()
+        raise MethodNotAllowed(details={})
     misplaced = not sub and (request.verb in _NAMED) is not bool(request.name)
     if request.verb == "create" and resource.custom is not None and not sub and request.verb not in served:
         details = {"group": resource.group, "kind": resource.plural}

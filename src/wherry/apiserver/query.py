@@ -77,7 +77,9 @@ def resource_version(text: str) -> int:
 
 
 def validate_list(params: Mapping[str, str], *, watch: bool) -> None:
-    """Refuse combinations of list options that mean nothing (``ValidateListOptions``). Raises Invalid."""
+    """Refuse combinations of list options that mean nothing (``ValidateListOptions``). Raises Invalid, BadRequest."""
+    for name in ("timeoutSeconds", "limit"):
+        integer(params, name)
     version, match = params.get("resourceVersion", ""), params.get("resourceVersionMatch", "")
     initial = params.get("sendInitialEvents")
     errors: list[FieldError] = []
@@ -145,7 +147,7 @@ def dry_run(params: Mapping[str, str], kind: str) -> bool:
     """Tell whether ``dryRun=All`` is asked. `kind` (``CreateOptions`` …) is for the message. Raises Invalid."""
     value = params.get("dryRun", "")
     if value not in ("", "All"):
-        raise Invalid.of(kind, "", [not_supported("dryRun", value, ("All",))], "meta.k8s.io")
+        raise Invalid.of(kind, "", [not_supported("dryRun", [value], ("All",))], "meta.k8s.io")
     return value == "All"
 
 

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from tests.component.apiserver.conftest import Http
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
@@ -148,3 +150,35 @@ async def test_the_server_is_ready_and_says_its_version(http: Http) -> None:
     code, groups = await http("GET", "/apis")
     assert code == 200
     assert {"apps", "batch"} <= {group["name"] for group in groups["groups"]}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "code", "message"),
+    [
+        ("DELETE", "/api/v1/configmaps", None, 405, "the server does not allow this method on the requested resource"),
+        ("POST", "/api/v1/bindings", {}, 404, "the server could not find the requested resource"),
+        ("GET", "/api/v1/configmaps/c", None, 404, "the server could not find the requested resource"),
+        ("GET", f"{CONFIGMAPS}?timeoutSeconds=x", None, 400, 'strconv.ParseInt: parsing "x": invalid syntax'),
+        ("DELETE", f"{CONFIGMAPS}/c?dryRun=x", None, 422, 'dryRun: Unsupported value: ["x"]: supported values: "All"'),
+        (
+            "DELETE",
+            f"{CONFIGMAPS}/c",
+            {"gracePeriodSeconds": "x"},
+            400,
+            "json: cannot unmarshal string into Go struct field DeleteOptions.gracePeriodSeconds of type int64",
+        ),
+        (
+            "DELETE",
+            "/apis/scheduling.k8s.io/v1/priorityclasses/system-node-critical",
+            None,
+            403,
+            "this is a system priority class and cannot be deleted",
+        ),
+    ],
+)
+async def test_a_request_that_means_nothing_is_refused(
+    http: Http, method: str, path: str, body: Any, code: int, message: str
+) -> None:
+    answered, status = await http(method, path, body)
+    assert (answered, status["code"]) == (code, code)
+    assert status["message"].endswith(message)

@@ -49,8 +49,11 @@ def request_token(issuer: ServiceAccountIssuer, reader: Reader, *, namespace: st
     if account is None:
         raise NotFound.of(SERVICEACCOUNTS.plural, name)
     given = obj.get("metadata") or {}
-    if (given.get("name") or name) != name or (given.get("namespace") or namespace) != namespace:
-        raise BadRequest(f"the name of the object ({given.get('name')}) does not match the name on the URL ({name})")
+    if (given.get("namespace") or namespace) != namespace:
+        raise BadRequest("the namespace of the provided object does not match the namespace sent on the request")
+    if (given.get("name") or name) != name:
+        mismatch = invalid("metadata.name", given["name"], "must match the service account name if specified")
+        raise Invalid.of("TokenRequest", name, [mismatch], GROUP)
     spec = obj.get("spec") or {}
     seconds = DEFAULT_SECONDS if spec.get("expirationSeconds") is None else spec["expirationSeconds"]
     errors = _check_seconds(seconds)

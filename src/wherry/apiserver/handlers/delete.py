@@ -24,6 +24,7 @@ _JOB_WARNING = (
     "propagationPolicy=Orphan to suppress this warning"
 )
 
+_SCHEME = "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:30"
 _SYSTEM_CLASS = "this is a system priority class and cannot be deleted"
 
 
@@ -112,14 +113,18 @@ def _body(request: Request) -> Object | None:
         return request.given
     if not request.body:
         return None
-    kind = media_type(request.content_type)
     try:
-        content, _ = schema.decode_body(request.body, kind)
+        content, _ = schema.decode_body(request.body, media_type(request.content_type))
     except DecodeError as error:
         raise BadRequest(str(error)) from None
-    if content.get("kind") not in (None, "", "DeleteOptions"):
-        raise BadRequest(f"decoded object cannot be converted to DeleteOptions: {content.get('kind')}")
-    return content
+    kind = content.get("kind") or "DeleteOptions"
+    if kind != "DeleteOptions":
+        version = content.get("apiVersion") or "v1"
+        raise BadRequest(f'no kind "{kind}" is registered for version "{version}" in scheme "{_SCHEME}"')
+    options, _, wrong = schema.load().for_kind("v1", "DeleteOptions").conform(content)
+    if wrong is not None:
+        raise BadRequest(str(wrong))
+    return options
 
 
 def _validate(options: DeleteOptions) -> None:
