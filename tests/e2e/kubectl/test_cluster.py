@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.cluster import IMAGE, Cluster, Namespace
+from wherry.util import clock
 
 pytestmark = pytest.mark.e2e
 
@@ -125,7 +126,7 @@ def test_tokens_work_and_end_with_what_they_are_bound_to(namespace: Namespace) -
 
 
 def test_discovery(cluster: Cluster) -> None:
-    listed = cluster.kubectl("api-resources", "-o", "wide", "--no-headers", "--sort-by=name")
+    listed = cluster.kubectl("api-resources", "--api-group=", "-o", "wide", "--no-headers", "--sort-by=name")
     [pods] = [line.split() for line in listed.splitlines() if line.startswith("pods ")]
     assert pods == [
         "pods",
@@ -155,9 +156,15 @@ def test_a_dump_of_the_cluster(namespace: Namespace, tmp_path: Path) -> None:
     namespace.kubectl("delete", "pod", "a", "--grace-period=0", "--force")
 
 
-def test_metrics_are_reported_as_missing_or_shown(cluster: Cluster) -> None:
-    done = cluster.run("top", "nodes")
-    assert done.returncode == 0 or "Metrics API not available" in done.stderr
+def test_usage_is_shown(namespace: Namespace) -> None:
+    namespace.ready_pod("a")
+    assert NODE in namespace.kubectl("top", "nodes", "--no-headers")
+    for _ in range(100):
+        done = namespace.run("top", "pod", "a", "--containers", "--no-headers")
+        if done.returncode == 0:
+            break
+        clock.block(0.2)
+    assert done.stdout.split()[:2] == ["a", "a"], done.stderr
 
 
 def test_kubeconfig_commands(cluster: Cluster, tmp_path: Path) -> None:
