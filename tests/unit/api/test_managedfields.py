@@ -146,3 +146,12 @@ def test_sets_obey_the_laws_of_sets(one: dict[str, Any], other: dict[str, Any]) 
     assert difference(union(one, other), other) == difference(one, other)
     assert intersection(difference(one, other), other) == {}
     assert union(difference(one, other), intersection(one, other)) == one
+
+
+@pytest.mark.parametrize(
+    ("api_version", "shown"), [("v2", "/v2, Kind=ConfigMap"), ("", "/, Kind=ConfigMap"), ("a/b/c", "/, Kind=")]
+)
+def test_an_apply_of_another_version_is_refused(api_version: str, shown: str) -> None:
+    config = {"apiVersion": api_version, "kind": "ConfigMap"}
+    with pytest.raises(BadRequest, match=f"^invalid object type: {shown}$"):
+        applied(None, config, "one")

@@ -80,16 +80,12 @@ def apply(
 
 
 def _check(config: Object, api_version: str, type_schema: TypeSchema) -> None:
-    group, _, version = (config.get("apiVersion") or "").rpartition("/")
-    kind = config.get("kind") or ""
-    gvk = f"{group}/{version}, Kind={kind}"
-    if kind != type_schema.kind or group != api_version.rpartition("/")[0]:
+    given, kind = config.get("apiVersion") or "", config.get("kind") or ""
+    group, _, version = given.rpartition("/")
+    # What is no group and version at all leaves nothing of the kind either.
+    gvk = "/, Kind=" if "/" in group else f"{group}/{version}, Kind={kind}"
+    if (given, kind) != (api_version, type_schema.kind):
         raise BadRequest(f"invalid object type: {gvk}")
-    if config["apiVersion"] != api_version:
-        raise BadRequest(
-            "Incorrect version specified in apply patch. "
-            f"Specified patch version: {config['apiVersion']}, expected: {api_version}"
-        )
     metadata = config.get("metadata") or {}
     if isinstance(metadata, dict) and metadata.get("managedFields") is not None:
         raise BadRequest("metadata.managedFields must be nil")
