@@ -139,6 +139,9 @@ def plan(inputs: Inputs) -> Plan:
     return Plan(waiting=("FailedBinding", message))
 
 
+_LOOK_AGAIN = 3.0
+
+
 class PersistentVolumeController(Controller):
     name = "persistent-volume-binder"
     component = "persistentvolume-controller"
@@ -161,7 +164,10 @@ class PersistentVolumeController(Controller):
         if volume["spec"].get("claimRef"):
             yield claim_key(volume)
         else:
-            yield from self._unbound(class_of(volume))
+            # As upstream, a claim that waits looks at new volumes now and then, not at the very moment they appear:
+            # whoever makes several has time to make them.
+            for key in self._unbound(class_of(volume)):
+                self.queue.add_after(key, _LOOK_AGAIN)
 
     async def reconcile(self, key: str) -> float | None:
         if key.startswith(_VOLUME_KEY):

@@ -45,7 +45,7 @@ async def test_a_claim_gets_the_smallest_volume_that_fits_and_both_sides_say_so(
 async def test_two_claims_never_share_a_volume() -> None:
     async with running(PersistentVolumeController, objects=(claim("a"), claim("b"))) as cluster:
         cluster.fake.put(volume("only", "1Gi"))
-        await cluster.settle()
+        await cluster.settle(seconds=5)
         phases = sorted(found["status"]["phase"] for found in cluster.fake.list(PERSISTENTVOLUMECLAIMS))
         assert phases == ["Bound", "Pending"]
 
