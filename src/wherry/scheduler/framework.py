@@ -73,10 +73,14 @@ class PreFilterResult:
 
 @dataclass(frozen=True, slots=True)
 class Nomination:
-    """The result of a successful ``post_filter``: the node, and the pods that must leave it."""
+    """The result of a ``post_filter``: the node that room is made on, and the pods that must leave it.
+
+    An empty name takes back an earlier nomination; `message` says why.
+    """
 
     node_name: str
     victims: Sequence[PodInfo] = ()
+    message: str = ""
 
 
 class Handle(Protocol):
@@ -137,7 +141,7 @@ class Plugin:
     def post_filter(
         self, state: CycleState, info: PodInfo, statuses: dict[str, Status], handle: Handle
     ) -> Nomination | Status | None:
-        """Make room for a pod that no node can take."""
+        """Make room for a pod that no node can take. A Status leaves an earlier nomination as it is."""
 
     def pre_score(self, state: CycleState, info: PodInfo, nodes: Sequence[NodeInfo]) -> Status | None:
         """Prepare scoring of the nodes that can take the pod, or SKIP."""

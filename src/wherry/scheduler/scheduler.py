@@ -53,6 +53,7 @@ class Scheduler:
         self._sources = Sources(factory, self.cache, self.queue, self._choosers.keys())
         self._binding = asyncio.Semaphore(_BINDING_AT_ONCE)
         self._reports: dict[str, asyncio.Task[None]] = {}
+        self._preempting: set[str] = set()
         self._attempts = Attempts()
 
     def samples(self) -> Iterator[tuple[str, Mapping[str, str], float]]:
@@ -140,22 +141,34 @@ class Scheduler:
 
     def _refused(self, queued: QueuedPod, refusal: Unschedulable, chooser: Chooser, scope: Scope) -> None:
         info, diagnosis = queued.info, refusal.diagnosis
-        nominated = ""
-        for plugin in chooser.profile.at("post_filter") if diagnosis.statuses else ():
+        nominated: str | None = None
+        helps = diagnosis.statuses and info.key not in self._preempting
+        for plugin in chooser.profile.at("post_filter") if helps else ():
             result = plugin.post_filter(refusal.state, info, diagnosis.statuses, chooser)
+            if result is not None:
+                diagnosis.post_filter = result.message
             if isinstance(result, Nomination):
                 nominated = result.node_name
-                scope.spawn(self._evict(result, info, chooser.profile.name), guard=True)
-            elif result is not None:
-                diagnosis.post_filter = result.message
-        if nominated or self.cache.nomination_of(info.key):
-            self.cache.nominate(info, nominated)
+                self.cache.nominate(info, nominated)
+                if nominated:
+                    self._preempting.add(info.key)
+                    scope.spawn(self._preempt(result, info, chooser.profile.name), guard=True)
         self._failed(
             queued, "Unschedulable", diagnosis.message(), scope, plugins=diagnosis.plugins, nominated=nominated
         )
 
-    async def _evict(self, nomination: Nomination, info: PodInfo, scheduler_name: str) -> None:
+    async def _preempt(self, nomination: Nomination, info: PodInfo, scheduler_name: str) -> None:
+        """Make room, during which nobody looks for other room; what refused to leave is looked at anew."""
+        try:
+            evicted = await self._evict(nomination, info, scheduler_name)
+        finally:
+            self._preempting.discard(info.key)
+        if not evicted:
+            self.queue.activate(info.key)
+
+    async def _evict(self, nomination: Nomination, info: PodInfo, scheduler_name: str) -> bool:
         """Delete the pods that must make room, and say so on them (their conditions and events)."""
+        evicted = True
         for lower in list(self.cache.nominated.get(nomination.node_name, {}).values()):
             if lower.priority < info.priority:
                 self.cache.nominate(lower, "")
@@ -183,16 +196,25 @@ class Scheduler:
                     )
             except (errors.StatusError, OSError) as error:
                 log.warning("cannot preempt %s: %s", victim.key, error)
+                evicted = False
                 continue
             text = f"Preempted by pod {info.uid} on node {nomination.node_name}"
             self._recorder.event(
                 _typed(victim.pod), NORMAL, "Preempted", text, action="Preempting", related=_typed(info.pod)
             )
+        return evicted
 
     def _failed(
-        self, queued: QueuedPod, reason: str, message: str, scope: Scope, *, plugins: Any = (), nominated: str = ""
+        self,
+        queued: QueuedPod,
+        reason: str,
+        message: str,
+        scope: Scope,
+        *,
+        plugins: Any = (),
+        nominated: str | None = None,
     ) -> None:
-        """Put a pod back and tell the world why."""
+        """Put a pod back and tell the world why; `nominated` is the node that room is made on, None: as before."""
         self.queue.refused(queued, plugins)
         pod = queued.info.pod
         self._recorder.event(_typed(pod), WARNING, "FailedScheduling", message, action="Scheduling")
@@ -203,7 +225,7 @@ class Scheduler:
         report.add_done_callback(lambda done: self._reports.pop(key) if self._reports.get(key) is done else None)
 
     async def _report(
-        self, pod: Object, reason: str, message: str, nominated: str, *, after: asyncio.Task[None] | None
+        self, pod: Object, reason: str, message: str, nominated: str | None, *, after: asyncio.Task[None] | None
     ) -> None:
         """Write the condition PodScheduled, once the report before is written."""
         if after is not None:
@@ -214,13 +236,14 @@ class Scheduler:
         old = meta.condition(pod, "PodScheduled") or {}
         status = pod.get("status") or {}
         same = all(old.get(name) == value for name, value in condition.items())
-        if same and (status.get("nominatedNodeName") or "") == nominated:
+        nominates = nominated is not None and (status.get("nominatedNodeName") or "") != nominated
+        if same and not nominates:
             return
         condition["lastProbeTime"] = None
         changed = old.get("status") != "False"
         condition["lastTransitionTime"] = clock.timestamp() if changed else old.get("lastTransitionTime")
         patch: Object = {"metadata": {"uid": meta.uid(pod)}, "status": {"conditions": [condition]}}
-        if nominated or status.get("nominatedNodeName"):
+        if nominates:
             patch["status"]["nominatedNodeName"] = nominated or None
         try:
             await self._client.patch(

@@ -45,6 +45,27 @@ def test_a_pod_of_higher_priority_gets_the_room_of_a_lower_one() -> None:
     simulate(check)
 
 
+def test_room_that_comes_bit_by_bit_stays_the_preemptors() -> None:
+    async def check(world: World) -> None:
+        world.create(node("a", cpu="2"), pod("low-0", cpu="1", priority=1), pod("low-1", cpu="1", priority=1))
+        await world.settle()
+        world.create(pod("high", cpu="2", priority=10))
+        await world.settle()
+        assert _deleting(world) == {"low-0", "low-1"}
+        world.api.remove(PODS, "ns/low-0")
+        world.create(pod("sneaky", cpu="1", priority=1))
+        await world.settle()
+        assert world.node_of("sneaky") is None
+        high = world.api.get(PODS, "ns/high")
+        assert high is not None and high["status"]["nominatedNodeName"] == "a"
+        world.api.remove(PODS, "ns/low-1")
+        await world.settle()
+        assert (world.node_of("high"), world.node_of("sneaky")) == ("a", None)
+        assert len(world.events("Preempted")) == 2
+
+    simulate(check)
+
+
 def test_where_preemption_does_not_help_the_message_says_so() -> None:
     async def check(world: World) -> None:
         taints = [{"key": "k", "value": "v", "effect": "NoSchedule"}]

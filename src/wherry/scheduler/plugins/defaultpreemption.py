@@ -63,7 +63,7 @@ class DefaultPreemption(Plugin):
             best = min(candidates, key=_cost)
             return Nomination(best.node_name, best.victims)
         reasons = [*refused.values(), *([_NOT_HELPFUL] * (total - len(refused)))]
-        return self.status(Code.UNSCHEDULABLE, preemption_message(total, reasons))
+        return Nomination("", message=preemption_message(total, reasons))
 
     def _ineligible(self, info: PodInfo, statuses: dict[str, Status]) -> str | None:
         if info.pod["spec"].get("preemptionPolicy") == "Never":
