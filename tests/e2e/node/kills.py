@@ -89,7 +89,7 @@ class Siege:
 
     def _mounts(self) -> str:
         """Return what is mounted where the node process is, nothing while there is none."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             return Path(f"/proc/{self.node_pid()}/mountinfo").read_text()
         return ""
 
