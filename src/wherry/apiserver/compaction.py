@@ -1,6 +1,7 @@
-"""Forgetting the past: what only watches and lists of old revisions need is kept for five to ten minutes."""
+"""Forgetting the past: what only watches and lists of old revisions need is kept for five minutes."""
 
 import logging
+from collections import deque
 from types import TracebackType
 
 from wherry.store.protocol import Store
@@ -9,12 +10,14 @@ from wherry.util.tasks import Scope
 
 log = logging.getLogger(__name__)
 
-INTERVAL = 300.0
-"""As kube-apiserver's ``--etcd-compaction-interval``."""
+KEPT = 300.0
+"""As kube-apiserver's ``--etcd-compaction-interval``, which keeps up to twice as much."""
+
+_STEP = 60.0
 
 
 class Compactor:
-    """``async with Compactor(store)``: every `INTERVAL` seconds the store is compacted at the revision before."""
+    """``async with Compactor(store)``: every minute the store forgets what is older than `KEPT` seconds."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -31,10 +34,12 @@ class Compactor:
         await self._scope.__aexit__(kind, error, traceback)
 
     async def _run(self) -> None:
+        revisions = deque([self._store.revision], maxlen=int(KEPT / _STEP))
         while True:
-            revision = self._store.revision
-            await clock.sleep(INTERVAL)
-            try:
-                await self._store.compact(revision)
-            except OSError as failure:
-                log.warning("cannot compact the store: %s", failure)
+            await clock.sleep(_STEP)
+            if len(revisions) == revisions.maxlen:
+                try:
+                    await self._store.compact(revisions[0])
+                except OSError as failure:
+                    log.warning("cannot compact the store: %s", failure)
+            revisions.append(self._store.revision)
