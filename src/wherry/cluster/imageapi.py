@@ -5,6 +5,7 @@ JSON lines: ``{"progress": text}``, at the end ``{"images": [...]}`` or ``{"erro
 """
 
 import asyncio
+import contextlib
 import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -84,7 +85,8 @@ def _handler(work: Work) -> Callable[[web.Request], Awaitable[web.StreamResponse
         await response.prepare(request)
         async for line in _lines(work, await request.json()):
             await response.write(json.dumps(line).encode() + b"\n")
-        await response.write_eof()
+        with contextlib.suppress(ConnectionResetError):  # who has read the outcome may leave
+            await response.write_eof()
         return response
 
     return handle
