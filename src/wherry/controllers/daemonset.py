@@ -19,7 +19,7 @@ from wherry.controllers import pods as podutil
 from wherry.controllers.controller import TOGETHER, Controller, gather_all, is_namespace_terminating, slow_start
 from wherry.controllers.nodefit import daemon_verdict
 from wherry.controllers.refs import CONTROLLER, candidates, claim, index_claims, plan_claims
-from wherry.controllers.revisions import HASH, POD_HASH, sync_revision, truncate
+from wherry.controllers.revisions import POD_HASH, sync_revision, truncate
 from wherry.controllers.rollout import scaled_value
 from wherry.util import clock
 from wherry.util.backoff import KeyedBackoff
@@ -292,7 +292,8 @@ class DaemonSetController(Controller):
         history = self._revisions.lister.by_index(CONTROLLER, meta.uid(found))
         revision, collisions = await sync_revision(self.client, found, history)
         self.wrote(key, CONTROLLERREVISIONS, revision)
-        label = meta.labels(revision)[HASH]
+        # A revision that somebody else made need not have the label.
+        label = meta.labels(revision).get(POD_HASH) or meta.name(revision)
         todo = plan(Inputs(found, tuple(pods), tuple(self._nodes.lister.list()), label, clock.now()))
         if collisions is not None:
             todo.status["collisionCount"] = collisions

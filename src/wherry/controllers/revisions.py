@@ -32,8 +32,9 @@ def new_revision(owner: Object, number: int, *, collisions: int | None) -> Objec
     if collisions:
         content += str(collisions).encode()
     label = safe_encode(str(fnv32a(content)))
-    labels = {**((template.get("metadata") or {}).get("labels") or {}), HASH: label}
-    return {
+    key = POD_HASH if owner["kind"] == "DaemonSet" else HASH
+    labels = {**((template.get("metadata") or {}).get("labels") or {}), key: label}
+    made: Object = {
         "kind": "ControllerRevision",
         "apiVersion": "apps/v1",
         "metadata": {
@@ -45,6 +46,9 @@ def new_revision(owner: Object, number: int, *, collisions: int | None) -> Objec
         "data": data,
         "revision": number,
     }
+    if annotations := meta.annotations(owner):
+        made["metadata"]["annotations"] = dict(annotations)
+    return made
 
 
 async def sync_revision(client: Client, owner: Object, history: Sequence[Object]) -> tuple[Object, int | None]:
