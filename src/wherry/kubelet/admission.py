@@ -30,6 +30,7 @@ def admit(
     node: meta.Object | None,
     allocatable: Mapping[str, str],
     allowed_sysctls: Sequence[str] = (),
+    requests: resources.Requests | None = None,
 ) -> Failure | None:
     """Return why a pod cannot run on this node, None when it can.
 
@@ -39,7 +40,7 @@ def admit(
     for name in sandboxes.sysctls_of(pod):
         if name not in SAFE_SYSCTLS and not _listed(name, allowed_sysctls):
             return _rejected("SysctlForbidden", f'forbidden sysctl: "{name}" not allowlisted')
-    failure = _fit(pod, others, allocatable)
+    failure = _fit(pod, others, allocatable, requests or resources.Requests())
     if failure is not None or node is None:
         return failure
     if not nodes.selects_node(pod["spec"], node):
@@ -86,14 +87,16 @@ def _listed(name: str, patterns: Sequence[str]) -> bool:
     return any(name == p or (p.endswith("*") and name.startswith(p[:-1])) for p in patterns)
 
 
-def _fit(pod: meta.Object, others: Sequence[meta.Object], allocatable: Mapping[str, str]) -> Failure | None:
+def _fit(
+    pod: meta.Object, others: Sequence[meta.Object], allocatable: Mapping[str, str], requests: resources.Requests
+) -> Failure | None:
     if not allocatable:
         return None
     capacity = quantity.parse(allocatable.get("pods") or "0").whole()
     if capacity and len(others) + 1 > capacity:
         return _out_of("pods", 1, len(others), capacity)
-    asked = resources.total(pod, "requests")
-    used = [resources.total(other, "requests") for other in others]
+    asked = requests.of(pod)
+    used = [requests.of(other) for other in others]
     for name, limit in (("cpu", resources.milli_cpu(allocatable)), ("memory", resources.memory(allocatable))):
         taken = sum(u[name] for u in used)
         if asked[name] and taken + asked[name] > limit:

@@ -12,6 +12,7 @@ from wherry.runtime.protocol import Resources
 MIN_SHARES, MAX_SHARES = 2, 262144
 PERIOD = 100_000
 MIN_QUOTA = 1000
+_MOST_KNOWN = 1024
 
 
 def milli_cpu(values: Mapping[str, Any]) -> int:
@@ -105,6 +106,26 @@ def total(pod: meta.Object, kind: str) -> dict[str, int]:
     if of_pod.get("memory"):
         result["memory"] = memory(of_pod)
     return {k: result[k] + (extra[k] if result[k] or kind == "requests" else 0) for k in result}
+
+
+class Requests:
+    """The requests of pods, reckoned once for each generation: every new pod is held against all the others."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int], dict[str, int]] = {}
+
+    def of(self, pod: meta.Object) -> dict[str, int]:
+        """Return what `total` returns for a pod's requests."""
+        generation = pod["metadata"].get("generation")
+        if not generation:
+            return total(pod, "requests")
+        key = meta.uid(pod), int(generation)
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            found = self._known[key] = total(pod, "requests")
+        return found
 
 
 def _of(container: Container, kind: str) -> dict[str, int]:

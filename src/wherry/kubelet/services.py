@@ -15,6 +15,7 @@ from wherry.kubelet.machine import Machine
 from wherry.kubelet.objects import ObjectCache
 from wherry.kubelet.probes.check import Checker
 from wherry.kubelet.pulling import ImagePuller
+from wherry.kubelet.resources import Requests
 from wherry.kubelet.runtime_cache import RuntimeCache
 from wherry.kubelet.status_manager import StatusManager
 from wherry.kubelet.tokens import TokenManager
@@ -51,6 +52,7 @@ class NodeServices:
     hostname: str = ""
     node_memory: int = 0
     allocatable: Mapping[str, str] = field(default_factory=dict)
+    requests: Requests = field(default_factory=Requests)
     starting: set[str] = field(default_factory=set)
     node: Callable[[], meta.Object | None] = lambda: None
     others: Callable[[meta.Object], list[meta.Object]] = lambda pod: []

@@ -155,6 +155,7 @@ class PodWorker:
             node=node,
             allocatable=self._services.allocatable,
             allowed_sysctls=self._services.config.allowed_sysctls,
+            requests=self._services.requests,
         )
 
     def _check_deadline(self) -> None:
@@ -593,8 +594,7 @@ class PodWorker:
 
 
 _EVICTION_GRACE = 1.0
-_TRY_RESIZE = 3.0
-"""How often a deferred resize is tried again, in seconds."""
+_TRY_RESIZE = 3.0  # seconds between two attempts at a deferred resize
 
 _SHOW_ERROR = 2.0
 """How long ErrImagePull shows before ImagePullBackOff takes its place, in seconds."""

@@ -170,13 +170,15 @@ CASES: dict[str, Case] = {
         says=(r"\A(?![\s\S]*Kubernetes-managed)",),
     ),
     "read-only root": Case(
-        script="echo x > /file || echo refused", container=_secured(readOnlyRootFilesystem=True), says=("^refused$",)
+        script="(echo x > /file) 2>/dev/null || echo refused",
+        container=_secured(readOnlyRootFilesystem=True),
+        says=("^refused$",),
     ),
     "writable root": Case(
         script="echo x > /file && cat /file", container=_secured(readOnlyRootFilesystem=False), says=("^x$",)
     ),
     "image volume": Case(
-        script="cat /picture/www/index.html; echo x > /picture/y || echo refused",
+        script="cat /picture/www/index.html; (echo x > /picture/y) 2>/dev/null || echo refused",
         container={"volumeMounts": [{"name": "i", "mountPath": "/picture"}]},
         spec={"volumes": [{"name": "i", "image": {"reference": IMAGE, "pullPolicy": "IfNotPresent"}}]},
         says=("^hello$", "^refused$"),
@@ -209,7 +211,9 @@ CASES: dict[str, Case] = {
         says=(r"^NoNewPrivs:\s+1$",),
     ),
     "not privileged": Case(
-        script="mount -t tmpfs none /tmp || echo refused", container=_secured(privileged=False), says=("^refused$",)
+        script="mount -t tmpfs none /tmp 2>/dev/null || echo refused",
+        container=_secured(privileged=False),
+        says=("^refused$",),
     ),
     "privileged": Case(
         script="mount -t tmpfs none /tmp && echo done", container=_secured(privileged=True), says=("^done$",)
