@@ -96,7 +96,7 @@ def test_life_of(named: str, api: Api, ns: str) -> None:
 @pytest.mark.parametrize("named", [named for named in STATUSES if named in OBJECTS])
 def test_status_of(named: str, api: Api, ns: str) -> None:
     kind = resource(named)
-    obj = api.create(kind.path(ns), sample(named, 1, ns))
+    obj = api.create(kind.path(ns), sample(named, 4, ns))
     status = kind.path(ns, obj["metadata"]["name"], "status")
     assert api.get(status)["spec"] == obj["spec"]
     keeps = named in _STATUS_KEEPS_METADATA

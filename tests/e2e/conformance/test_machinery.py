@@ -110,14 +110,14 @@ def test_watches_agree_on_the_order(api: Api, ns: str) -> None:
     path = f"/api/v1/namespaces/{ns}/configmaps"
     version = api.get(path)["metadata"]["resourceVersion"]
     for number in range(10):
-        _configmap(api, ns, f"o-{number % 5}-{number}")
-        _mutate(api, ns, f"o-{number % 5}-{number}", number)
+        _configmap(api, ns, f"o-{number % 5}-{number}", order="yes")
+        _mutate(api, ns, f"o-{number % 5}-{number}", number + 1)
         if number % 2:
             api.delete(f"{path}/o-{number % 5}-{number}")
 
     def versions(since: str, count: int) -> list[str]:
         found = []
-        for _, obj in api.watch(path, resourceVersion=since):
+        for _, obj in api.watch(path, resourceVersion=since, labelSelector="order=yes"):
             found.append(obj["metadata"]["resourceVersion"])
             if len(found) == count:
                 break

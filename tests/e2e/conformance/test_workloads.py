@@ -301,9 +301,14 @@ def test_revisions_of_a_daemon_set(world: World) -> None:
     world.api.wait(path, lambda found: found["status"].get("numberReady") == 1)
     first = world.api.get(revisions)["items"]
     assert [r["revision"] for r in first] == [1] and first[0]["metadata"]["ownerReferences"][0]["name"] == "d"
+    label = {"controller-revision-hash": first[0]["metadata"]["labels"]["controller-revision-hash"]}
+    assert [pod["metadata"]["labels"] | label for pod in _live(world)] == [_live(world)[0]["metadata"]["labels"]]
+    meta = {"name": "other", "labels": {"app": "x"}, "ownerReferences": first[0]["metadata"]["ownerReferences"]}
+    world.api.create(revisions, {"metadata": meta, "data": first[0]["data"], "revision": 2})
+    world.api.delete(f"{revisions}/{first[0]['metadata']['name']}")
     world.api.patch(path, _image(OTHER_IMAGE), STRATEGIC)
-    world.api.wait(revisions, lambda found: sorted(r["revision"] for r in found["items"]) == [1, 2])
-    world.api.patch(path, _image(IMAGE), STRATEGIC)
     world.api.wait(revisions, lambda found: sorted(r["revision"] for r in found["items"]) == [2, 3])
+    world.api.patch(path, _image(IMAGE), STRATEGIC)
+    world.api.wait(revisions, lambda found: sorted(r["revision"] for r in found["items"]) == [3, 4])
     eventually(lambda: [p["spec"]["containers"][0]["image"] for p in _live(world)] == [IMAGE], "rolled back")
     assert len(_live(world)) == 1
