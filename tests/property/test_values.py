@@ -126,6 +126,7 @@ def test_json_patches_do_what_the_library_does(obj: dict[str, Any], data: st.Dat
     before = copy.deepcopy(obj)
     # What differs from the standard in upstream: a replacement of what is missing adds it, and what is missing is null.
     assume(all(o["op"] not in ("replace", "test") or o["path"] != "/new" for o in patch))
+    assume(all(o["op"] != "copy" or o["from"] != "/new" for o in patch))
     try:
         expected = jsonpatch.apply_patch(obj, patch)
     except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException):

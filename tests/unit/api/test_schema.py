@@ -91,14 +91,3 @@ def test_yaml_is_read_as_version_1_1_without_timestamps() -> None:
 )
 def test_syntax_errors_are_in_gos_words(raw: bytes, message: str) -> None:
     assert syntax_error(raw) == message
-
-
-def test_custom_resources_are_pruned_to_their_schema() -> None:
-    things = schema.from_openapi(
-        {"type": "object", "properties": {"spec": {"type": "object", "properties": {"size": {"type": "integer"}}}}},
-        api_version="example.com/v1",
-        kind="Thing",
-    )
-    found = things.conform({"apiVersion": "example.com/v1", "kind": "Thing", "spec": {"size": 0, "colour": "red"}})
-    assert found.unknown == ["spec.colour"]
-    assert found.obj["spec"] == {"size": 0}

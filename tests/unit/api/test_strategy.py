@@ -132,16 +132,6 @@ def test_a_gated_pod_says_so() -> None:
     assert pod["status"]["conditions"][0]["reason"] == "SchedulingGated"
 
 
-def test_custom_resources_count_everything_but_metadata_and_status() -> None:
-    resource = Resource("example.com", "v1", "things", "thing", "Thing", True, frozenset())
-    obj = {"metadata": {"name": "t"}, "spec": {"a": 1}}
-    strategy.prepare_create(resource, obj)
-    new = {"metadata": {"name": "t"}, "spec": {"a": 1}, "extra": 1}
-    strategy.prepare_update(resource, new, obj)
-    assert new["metadata"]["generation"] == 2
-    assert not strategy.allows_unconditional_update(resource)
-
-
 def test_pods_can_be_selected_by_node() -> None:
     fields = strategy.selectable_fields(PODS)
     assert fields["spec.nodeName"]({"spec": {"nodeName": "n"}}) == "n"

@@ -67,4 +67,4 @@ def test_a_service_that_cannot_be_reached_is_an_error(config: Any, message: str)
 
 def test_an_address_is_called_as_it_is_written():
     _, url, name = client()._address({"url": "https://example.com:8443/x"}, 10)
-    assert url == "https://example.com:8443/x" and name == "example.com:8443"
+    assert url == "https://example.com:8443/x?timeout=10s" and name == "example.com:8443"
