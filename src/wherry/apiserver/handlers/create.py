@@ -20,6 +20,7 @@ from wherry.util import clock
 Object = dict[str, Any]
 
 _ATTEMPTS = 8
+_COMMIT_PATIENCE = 5.0
 
 
 async def handle(api: Api, request: Request) -> Stored | Made:
@@ -144,6 +145,9 @@ async def _store(api: Api, request: Request, obj: Object, asked: Operation) -> S
             stored = await stored_form(api.registry, resource, obj)
             record = await api.registry.write(resource, stored, namespace=request.namespace, name=name, expected=0)
         except Mismatch as mismatch:
+            if mismatch.current is not None:
+                # Who is told that it exists must find it: what is in the way may still be on its way to the disk.
+                await api.registry.store.wait_revision(mismatch.current.revision, _COMMIT_PATIENCE)
             raise exists(api, resource, name, mismatch.current) from None
     except BaseException:
         if undo is not None:
