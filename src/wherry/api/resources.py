@@ -5,7 +5,7 @@ a subresource is a row ``plural/sub``). ``TABLE`` holds them all; the constants 
 components use. Custom resources make `Resource` objects of the same shape at run time.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import resources as package_data
 from typing import TYPE_CHECKING
@@ -77,7 +77,7 @@ class Resource:
 class ResourceTable:
     """Resources by (group, version, plural) and by (group, version, kind)."""
 
-    def __init__(self, rows: Iterator[Resource] | list[Resource] = ()) -> None:  # type: ignore[assignment]
+    def __init__(self, rows: Iterable[Resource] = ()) -> None:
         self._by_plural: dict[tuple[str, str, str], Resource] = {}
         self._by_kind: dict[tuple[str, str, str], Resource] = {}
         for row in rows:

@@ -22,9 +22,11 @@ _SOURCE_MODES = ("secret", "configMap", "downwardAPI", "projected")
 
 def round_amounts(amounts: dict[str, str] | None) -> None:
     """Round the quantities of a resource list up to thousandths in place: what is finer ends in n, u or a fraction."""
-    for name, amount in (amounts or {}).items():
+    if not amounts:
+        return
+    for name, amount in amounts.items():
         if amount[-1:] in ("n", "u") or "." in amount:
-            amounts[name] = round_up_milli(amount)  # type: ignore[index]
+            amounts[name] = round_up_milli(amount)
 
 
 def default_requirements(found: Obj) -> None:

@@ -33,11 +33,9 @@ class DefaultStorageClass(Plugin):
             return
         if _BETA_STORAGE_CLASS in (claim["metadata"].get("annotations") or {}):
             return
-        defaults = _marked(self._reader.list(STORAGECLASSES), _STORAGE_MARKS)
-        if defaults:
-            defaults.sort(key=lambda c: c["metadata"]["name"])
-            youngest = max(defaults, key=lambda c: c["metadata"].get("creationTimestamp", ""))
-            claim["spec"]["storageClassName"] = youngest["metadata"]["name"]
+        name = _default(self._reader.list(STORAGECLASSES), _STORAGE_MARKS)
+        if name is not None:
+            claim["spec"]["storageClassName"] = name
 
 
 class DefaultIngressClass(Plugin):
@@ -59,12 +57,15 @@ class DefaultIngressClass(Plugin):
             return
         if _LEGACY_INGRESS_CLASS in (ingress["metadata"].get("annotations") or {}):
             return
-        defaults = _marked(self._reader.list(INGRESSCLASSES), _INGRESS_MARK)
-        if defaults:
-            defaults.sort(key=lambda c: c["metadata"]["name"])
-            youngest = max(defaults, key=lambda c: c["metadata"].get("creationTimestamp", ""))
-            ingress.setdefault("spec", {})["ingressClassName"] = youngest["metadata"]["name"]
+        name = _default(self._reader.list(INGRESSCLASSES), _INGRESS_MARK)
+        if name is not None:
+            ingress.setdefault("spec", {})["ingressClassName"] = name
 
 
-def _marked(classes: Sequence[dict[str, Any]], marks: Sequence[str]) -> list[dict[str, Any]]:
-    return [c for c in classes if any((c["metadata"].get("annotations") or {}).get(mark) == "true" for mark in marks)]
+def _default(classes: Sequence[dict[str, Any]], marks: Sequence[str]) -> str | None:
+    """Return the name of the youngest class with one of the marks, of several the first by name."""
+    described = (c["metadata"] for c in classes)
+    found = [each for each in described if any((each.get("annotations") or {}).get(mark) == "true" for mark in marks)]
+    found.sort(key=lambda metadata: metadata["name"])
+    youngest = max(found, key=lambda metadata: metadata.get("creationTimestamp", ""), default=None)
+    return youngest["name"] if youngest is not None else None
