@@ -15,11 +15,13 @@ from wherry.api.resources import NODES, PODS
 from wherry.images.protocol import Image
 from wherry.kubelet import admission, cgroups, conditions, podspec, sandboxes, stopping, termination
 from wherry.kubelet.crashes import EventBackoff
+from wherry.kubelet.ground import GroundMaker
 from wherry.kubelet.hooks import HookError
 from wherry.kubelet.plan import Kill, Start, Verdicts, make_plan
 from wherry.kubelet.podspec import Container
 from wherry.kubelet.probes.prober import PodProbes
 from wherry.kubelet.pulling import NotReady
+from wherry.kubelet.pulls import SHOW_ERROR, PodPulls
 from wherry.kubelet.resize import Resizer
 from wherry.kubelet.runtime_cache import PodRuntime
 from wherry.kubelet.services import NodeServices
@@ -27,7 +29,6 @@ from wherry.kubelet.starting import ContainerStarter, Ground, StartFailed
 from wherry.kubelet.status import Failure, Observed, Waiting, pod_status
 from wherry.kubelet.together import together
 from wherry.kubelet.volumes.manager import MountFailed
-from wherry.kubelet.volumes.plugin import Context
 from wherry.kubelet.words import duration
 from wherry.runtime.protocol import EXITED, RUNNING, ContainerError, ContainerStatus
 from wherry.util import clock
@@ -58,11 +59,11 @@ class PodWorker:
         self._dirty = False
         self._failure: Failure | None = None
         self._ground: Ground | None = None
-        self._sandbox_id = ""
         self._waiting: dict[str, Waiting] = {}
         self._retry: dict[str, float] = {}
         self._messages: dict[str, str] = {}
-        self._pulls: dict[str, asyncio.Task[Image | NotReady | None]] = {}
+        self._pulls = PodPulls(self._starter, scope, self.wake)
+        self._maker = GroundMaker(services, self._starter)
         self._beside: dict[str, asyncio.Task[None]] = {}
         self._hidden: set[str] = set()
         self._announced: set[str] = set()
@@ -187,7 +188,7 @@ class PodWorker:
                 return self._next_wake()
         elif self._dirty or self._token_due():
             self._dirty = False
-            await self._services.volumes.refresh(self._context(self._ground.addresses))
+            await self._maker.refresh(self.pod, self._ground.addresses)
         for kill in await self._resizer.apply(self.pod, runtime):
             self._kill(kill, runtime.containers[kill.container_id])
         for start in plan.start:
@@ -216,13 +217,9 @@ class PodWorker:
             text = "Pod sandbox changed, it will be killed and re-created."
             services.events.normal(self.pod, "SandboxChanged", text)
             await self._stop_containers()
-            await sandboxes.stop(self.uid, services)
-            self._sandbox_id = ""
+            await self._maker.stop(self.pod)
         try:
-            if create:
-                self._ground = await self._make_ground()
-            else:
-                self._ground = await self._find_ground()
+            self._ground = await (self._maker.make(self.pod) if create else self._maker.find(self.pod))
         except MountFailed:
             return self._prepare_again()
         except (ContainerError, OSError) as error:
@@ -238,61 +235,6 @@ class PodWorker:
         self._retry[""] = clock.monotonic() + self._errors.next()
         self._publish()
         return False
-
-    async def _make_ground(self) -> Ground:
-        services = self._services
-        self._sandbox_id = self._sandbox_id or sandboxes.new_id()
-        previous = services.cache.pod(self.uid).sandbox()
-        attempt = 0 if previous is None else int(previous.labels.get("io.kubernetes.sandbox.attempt") or 0) + 1
-        await asyncio.to_thread(services.config.pod_directory(self.uid).mkdir, parents=True, exist_ok=True)
-        if podspec.volumes_show_address(self.pod):
-            namespace_path, addresses = await self._attach()
-            made = await self._set_up_volumes(addresses)
-            await self._run_sandbox(namespace_path, attempt)
-        elif podspec.volumes_are_sure(self.pod):
-            addresses, made = await together(self._attach_and_run(attempt), self._set_up_volumes(()))
-        else:
-            # A sandbox is made only when the volumes are there.
-            (namespace_path, addresses), made = await together(self._attach(), self._set_up_volumes(()))
-            await self._run_sandbox(namespace_path, attempt)
-        ground, self._sandbox_id = Ground(self._sandbox_id, addresses, made), ""
-        return ground
-
-    async def _run_sandbox(self, namespace_path: str | None, attempt: int) -> None:
-        async with self._services.starts:
-            await sandboxes.run(
-                self.pod, self._sandbox_id, attempt=attempt, namespace_path=namespace_path, services=self._services
-            )
-
-    async def _attach_and_run(self, attempt: int) -> tuple[str, ...]:
-        namespace_path, addresses = await self._attach()
-        await self._run_sandbox(namespace_path, attempt)
-        return addresses
-
-    async def _attach(self) -> tuple[str | None, tuple[str, ...]]:
-        return await sandboxes.attach_network(self.pod, self._sandbox_id, self._services)
-
-    async def _set_up_volumes(self, addresses: tuple[str, ...]) -> dict[str, str]:
-        return await self._services.volumes.set_up(self._context(addresses))
-
-    async def _find_ground(self) -> Ground:
-        sandbox = self._services.cache.pod(self.uid).sandbox()
-        assert sandbox is not None  # the plan would have asked for a new one
-        addresses = tuple(sandboxes.addresses(self.pod, sandbox, self._services))
-        mounts = await self._services.volumes.set_up(self._context(addresses))
-        return Ground(sandbox.id, addresses, mounts)
-
-    def _context(self, addresses: tuple[str, ...]) -> Context:
-        services, pod = self._services, self.pod
-        return Context(
-            config=services.config,
-            pod=pod,
-            facts=self._starter.facts(pod, addresses),
-            client=services.client,
-            lookup=self._starter.lookup(pod),
-            tokens=lambda audience, seconds: services.tokens.get(pod, audience, seconds),
-            image_root=lambda volume, reference, policy: self._starter.image_root(pod, volume, reference, policy),
-        )
 
     async def _start(self, start: Start) -> None:
         name = start.container["name"]
@@ -337,35 +279,13 @@ class PodWorker:
         """Return a container's image when it is here; a pull runs beside and wakes the worker."""
         name = container["name"]
         try:
-            if name not in self._pulls:
-                if (image := await self._starter.image(self.pod, container)) is not None:
-                    return image
-                self._pulls[name] = self._scope.spawn(
-                    self._pull(container), name=f"pull {container['image']}", guard=True
-                )
-                return None
-            if not self._pulls[name].done():
-                return None
-            result = self._pulls.pop(name).result()
-            if isinstance(result, NotReady):
-                raise result
-            return result
+            return await self._pulls.image(self.pod, container)
         except NotReady as error:
             self._waiting[name] = error.waiting
             self._retry[name] = clock.monotonic() + error.retry
             if error.waiting.reason == "ErrImagePull":
-                self._retry[name] = clock.monotonic() + min(error.retry, _SHOW_ERROR)
+                self._retry[name] = clock.monotonic() + min(error.retry, SHOW_ERROR)
             return None
-
-    async def _pull(self, container: Container) -> Image | NotReady | None:
-        try:
-            return await self._starter.pull(self.pod, container)
-        except NotReady as error:
-            return error
-        except (errors.StatusError, OSError) as error:
-            return NotReady(Waiting("ErrImagePull", str(error)), _SHOW_ERROR)
-        finally:
-            self.wake()
 
     async def _post_start(self, container: Container, container_id: str) -> None:
         address = self._probes.address
@@ -536,8 +456,7 @@ class PodWorker:
 
     async def _release(self) -> None:
         services = self._services
-        if self._sandbox_id:
-            await services.network.detach(self._sandbox_id)
+        await self._maker.release()
         await self._starter.release_images(self.pod)
         await services.volumes.tear_down(self.uid)
         if services.cgroups is not None:
@@ -556,8 +475,7 @@ class PodWorker:
     async def _stop_containers(self) -> None:
         """Stop all containers within the grace period; a shorter one that comes meanwhile counts."""
         await self._probes.stop_restarts()
-        await cancel(*self._pulls.values(), *self._beside.values())
-        self._pulls.clear()
+        await together(self._pulls.cancel(), cancel(*self._beside.values()))
         self._hidden.clear()
         while self._services.cache.pod(self.uid).running():
             by = self._stop_by()
@@ -595,6 +513,3 @@ class PodWorker:
 
 _EVICTION_GRACE = 1.0
 _TRY_RESIZE = 3.0  # seconds between two attempts at a deferred resize
-
-_SHOW_ERROR = 2.0
-"""How long ErrImagePull shows before ImagePullBackOff takes its place, in seconds."""
