@@ -49,7 +49,7 @@ def admit(
         return _predicate("NodePorts", "node(s) didn't have free ports for the requested pod ports")
     taints = (node.get("spec") or {}).get("taints") or ()
     tolerations = pod["spec"].get("tolerations") or ()
-    found = () if podspec.is_mirror(pod) else nodes.untolerated(taints, tolerations, effects=("NoExecute",))
+    found = () if podspec.is_static(pod) else nodes.untolerated(taints, tolerations, effects=("NoExecute",))
     if found:
         shown = f"{{{found[0]['key']}: {found[0].get('value', '')}}}"
         return _predicate("TaintToleration", f"node(s) had untolerated taint {shown}")

@@ -45,6 +45,11 @@ class KubeletConfig:
     image_minimum_age: float = 120.0
     allowed_sysctls: Sequence[str] = ()
 
+    @property
+    def manifests(self) -> Path:
+        """The directory whose manifests are this node's static pods."""
+        return self.root / "manifests"
+
     def pod_directory(self, uid: str) -> Path:
         """Return the directory that holds a pod's volumes, hosts file and termination messages."""
         return self.root / "pods" / uid

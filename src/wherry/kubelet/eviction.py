@@ -50,8 +50,7 @@ def rank(pods: Sequence[tuple[meta.Object, Sequence[Usage]]]) -> list[tuple[meta
 
 def is_critical(pod: meta.Object) -> bool:
     """Tell whether a pod must stay whatever happens."""
-    static = "kubernetes.io/config.source" in meta.annotations(pod)
-    return podspec.is_mirror(pod) or static or (pod["spec"].get("priority") or 0) >= _CRITICAL
+    return podspec.is_static(pod) or (pod["spec"].get("priority") or 0) >= _CRITICAL
 
 
 def low_message(shortage: Shortage, usage: Sequence[Usage]) -> str:

@@ -13,6 +13,7 @@ from wherry.client.events import EventRecorder
 from wherry.client.informer import InformerFactory
 from wherry.images.protocol import ImageStore
 from wherry.kubelet import cgroups as pod_cgroups
+from wherry.kubelet import podspec
 from wherry.kubelet.config import KubeletConfig
 from wherry.kubelet.events import PodEvents
 from wherry.kubelet.eviction import Evictor
@@ -21,6 +22,7 @@ from wherry.kubelet.handlers import HttpCaller
 from wherry.kubelet.hooks import HookRunner
 from wherry.kubelet.logrotation import LogRotator
 from wherry.kubelet.machine import Machine
+from wherry.kubelet.manifests import Manifests
 from wherry.kubelet.node_status import NodeStatus
 from wherry.kubelet.objects import ObjectCache
 from wherry.kubelet.pods import PodManager
@@ -30,6 +32,7 @@ from wherry.kubelet.runtime_cache import RuntimeCache
 from wherry.kubelet.server import stats
 from wherry.kubelet.server.app import NodeServer
 from wherry.kubelet.services import NodeServices
+from wherry.kubelet.static_pods import StaticPods
 from wherry.kubelet.status_manager import StatusManager
 from wherry.kubelet.tokens import TokenManager
 from wherry.kubelet.volumes.manager import VolumeManager
@@ -120,6 +123,16 @@ class Kubelet:
         await self._pod_informer.wait_synced()
         await self._service_informer.wait_synced()
         manager.start()
+        static = StaticPods(
+            Manifests(config.manifests, config.node_name),
+            client=self._client,
+            manager=manager,
+            informer=self._pod_informer,
+            scope=scope,
+            node=services.node,
+        )
+        await static.start()
+        scope.spawn(static.run(), name="static pods", guard=True)
         collector = ImageCollector(config, self._images, manager.pods, self._recorder, status.reference)
         scope.spawn(collector.run(), name="image garbage", guard=True)
         evictor = Evictor(manager, services, status, collector)
@@ -135,7 +148,7 @@ class Kubelet:
 
         def current(pod: meta.Object) -> meta.Object | None:
             found = self._pod_informer.lister.get(meta.key_of(pod))
-            return found if found is not None and meta.uid(found) == meta.uid(pod) else None
+            return found if found is not None and podspec.stands_for(found, pod) else None
 
         return NodeServices(
             config=config,

@@ -26,7 +26,7 @@ class PodManager:
 
     def __init__(self, services: NodeServices, informer: SharedInformer, scope: Scope) -> None:
         self._services = services
-        self._informer = informer
+        self.informer = informer
         self._scope = scope
         self._workers: dict[str, PodWorker] = {}
         services.cache.on_change = self._wake
@@ -35,7 +35,7 @@ class PodManager:
 
     def start(self) -> None:
         """Follow the informer; call it after the runtime's state is loaded."""
-        self._informer.add_handler(
+        self.informer.add_handler(
             on_add=self.add, on_update=lambda old, new: self.update(new), on_delete=self._deleted
         )
 
@@ -62,6 +62,17 @@ class PodManager:
         worker = self._workers.pop(meta.uid(pod), None)
         if worker is not None and not worker.done.is_set():
             worker.remove(pod)
+
+    async def end(self, uid: str) -> None:
+        """End a static pod within its grace period; return when nothing is left of it."""
+        worker = self._workers.get(uid)
+        if worker is None:
+            return
+        grace = int(podspec.grace_period(worker.pod))
+        metadata = {"deletionTimestamp": clock.timestamp(), "deletionGracePeriodSeconds": grace}
+        worker.update({**worker.pod, "metadata": {**worker.pod["metadata"], **metadata}})
+        await worker.done.wait()
+        self._workers.pop(uid, None)
 
     def worker(self, uid: str) -> PodWorker | None:
         """Return the worker of a pod."""
@@ -109,7 +120,7 @@ class PodManager:
     async def remove_orphans(self) -> None:
         """Remove what is left of pods that the API forgot while this process was down; call it once synced."""
         left = await asyncio.to_thread(self._services.volumes.left_over)
-        known = {meta.uid(pod) for pod in self._informer.lister.list()}
+        known = {meta.uid(pod) for pod in self.informer.lister.list()}
         for key in await self._services.images.roots():
             if key.startswith(VOLUME_ROOT) and not any(key.startswith(f"{VOLUME_ROOT}{uid}-") for uid in known):
                 await self._services.images.unmount(key)

@@ -7,6 +7,10 @@ from wherry.api import meta
 
 Container = dict[str, Any]
 
+CONFIG_SOURCE, CONFIG_MIRROR = "kubernetes.io/config.source", "kubernetes.io/config.mirror"
+CONFIG_HASH, CONFIG_SEEN = "kubernetes.io/config.hash", "kubernetes.io/config.seen"
+"""Annotations of static pods and their mirrors."""
+
 INIT, REGULAR, EPHEMERAL = "initContainers", "containers", "ephemeralContainers"
 
 
@@ -117,4 +121,14 @@ def image_volumes(pod: meta.Object) -> frozenset[str]:
 
 def is_mirror(pod: meta.Object) -> bool:
     """Tell whether the pod is the API's picture of a static one."""
-    return "kubernetes.io/config.mirror" in meta.annotations(pod)
+    return CONFIG_MIRROR in meta.annotations(pod)
+
+
+def is_static(pod: meta.Object) -> bool:
+    """Tell whether the pod comes from a manifest of this node: what the API holds always has a revision."""
+    return "resourceVersion" not in pod["metadata"] and meta.annotations(pod).get(CONFIG_SOURCE) == "file"
+
+
+def stands_for(found: meta.Object, pod: meta.Object) -> bool:
+    """Tell whether `found` is what the API holds of `pod`: the pod itself, or the mirror of a static one."""
+    return meta.uid(pod) in (meta.uid(found), meta.annotations(found).get(CONFIG_MIRROR))

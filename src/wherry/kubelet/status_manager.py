@@ -9,7 +9,7 @@ from typing import Any
 from wherry.api import errors, meta
 from wherry.api.resources import PODS
 from wherry.client.client import STRATEGIC_PATCH, Client
-from wherry.kubelet import conditions
+from wherry.kubelet import conditions, podspec
 from wherry.util import clock
 from wherry.util.backoff import Backoff
 from wherry.util.tasks import Scope
@@ -29,12 +29,13 @@ class _Entry:
     clean: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
     written: dict[str, Any] | None = None
+    target: str = ""
 
 
 class StatusManager:
     """Keeps the API's status of each pod equal to what its worker says.
 
-    `current` returns the pod as the API holds it now, from a cache that may lag behind.
+    `current` returns the pod as the API holds it now, from a cache that may lag behind; of a static pod its mirror.
     """
 
     def __init__(self, client: Client, scope: Scope, current: Callable[[meta.Object], meta.Object | None]) -> None:
@@ -114,7 +115,12 @@ class StatusManager:
                 entry.clean.set()
 
     async def _patch(self, entry: _Entry, wanted: dict[str, Any]) -> None:
-        current = self._current(entry.pod) or entry.pod
+        current = self._current(entry.pod)
+        if current is None and podspec.is_static(entry.pod):
+            return  # its mirror will be there later, and then this is asked again
+        current = current or entry.pod
+        if entry.target != meta.uid(current):
+            entry.target, entry.written = meta.uid(current), None
         before = dict(current.get("status") or {})
         if entry.written is not None:
             # The cache may not have seen our own last write yet.
@@ -122,7 +128,7 @@ class StatusManager:
         patch = make_patch(before, wanted)
         if not patch:
             return
-        body = {"metadata": {"uid": meta.uid(entry.pod)}, "status": patch}
+        body = {"metadata": {"uid": entry.target}, "status": patch}
         await self._client.patch(
             PODS,
             meta.name(entry.pod),

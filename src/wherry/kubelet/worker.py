@@ -450,7 +450,8 @@ class PodWorker:
         await asyncio.to_thread(shutil.rmtree, logs, ignore_errors=True)
         if not self._removed:
             await services.statuses.flush(self.uid)
-            await self._delete()
+            if not podspec.is_static(self.pod):
+                await self._delete()
         services.statuses.forget(self.uid)
         self.done.set()
 

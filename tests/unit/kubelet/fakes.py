@@ -14,6 +14,7 @@ from wherry.client.events import EventRecorder
 from wherry.client.fake import FakeTransport
 from wherry.client.informer import InformerFactory
 from wherry.images.protocol import Credentials, Image, ImageError, User
+from wherry.kubelet import podspec
 from wherry.kubelet.config import KubeletConfig
 from wherry.kubelet.events import PodEvents
 from wherry.kubelet.handlers import HttpCaller
@@ -327,7 +328,7 @@ class Node:
 
             def current(pod: meta.Object) -> meta.Object | None:
                 found = informer.lister.get(meta.key_of(pod))
-                return found if found is not None and meta.uid(found) == meta.uid(pod) else None
+                return found if found is not None and podspec.stands_for(found, pod) else None
 
             services = NodeServices(
                 config=config, client=client, runtime=self.runtime, images=self.images, network=self.network,

@@ -7,6 +7,7 @@ from cryptography import x509
 
 from wherry.api import meta
 from wherry.api.errors import Forbidden, NotFound
+from wherry.api.podreferences import references
 from wherry.api.resources import (
     CERTIFICATESIGNINGREQUESTS,
     CSINODES,
@@ -19,7 +20,6 @@ from wherry.api.resources import (
 from wherry.apiserver.admission.certificates import parsed
 from wherry.apiserver.admission.namespacelifecycle import forbidden
 from wherry.apiserver.admission.plugin import CREATE, DELETE, UPDATE, Operation, Plugin
-from wherry.apiserver.admission.podreferences import references
 from wherry.apiserver.attributes import Reader
 from wherry.apiserver.authz.node import LEASE_NAMESPACE, NODE_PREFIX, NODES_GROUP, RESOURCESLICES, node_of
 

@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from wherry.api.podreferences import references
 from wherry.api.resources import PODS, SERVICEACCOUNTS
 from wherry.apiserver.admission.namespacelifecycle import forbidden
 from wherry.apiserver.admission.plugin import CREATE, UPDATE, Operation, Plugin
-from wherry.apiserver.admission.podreferences import references
 from wherry.apiserver.attributes import Reader
 from wherry.apiserver.names import generate
 from wherry.util import clock

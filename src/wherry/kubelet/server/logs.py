@@ -8,8 +8,8 @@ from pathlib import Path
 
 from aiohttp import web
 
+from wherry.kubelet import inotify
 from wherry.kubelet.runtime_cache import RuntimeCache
-from wherry.kubelet.server import inotify
 from wherry.runtime.protocol import RUNNING, ContainerStatus
 from wherry.util import clock
 
