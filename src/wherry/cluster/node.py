@@ -31,7 +31,9 @@ from wherry.dns.forward import Forwarder, Upstreams
 from wherry.dns.names import ClusterNames
 from wherry.dns.server import DnsServer
 from wherry.images.store import OverlayImageStore
+from wherry.kubelet import configuration
 from wherry.kubelet.config import KubeletConfig
+from wherry.kubelet.configuration import ConfigurationError
 from wherry.kubelet.kubelet import Kubelet
 from wherry.kubelet.machine import Machine
 from wherry.network.routed import RoutedNetwork
@@ -61,9 +63,9 @@ def make_network(config: ClusterConfig) -> RoutedNetwork:
 
 
 def kubelet_config(config: ClusterConfig) -> KubeletConfig:
-    """Return the settings of the cluster's kubelet."""
+    """Return the settings of the cluster's kubelet, with what ``kubelet.yaml`` sets. Raises ConfigurationError."""
     pki = config.paths.pki
-    return KubeletConfig(
+    base = KubeletConfig(
         node_name=config.node_name,
         root=config.paths.state,
         run=config.paths.run,
@@ -76,6 +78,7 @@ def kubelet_config(config: ClusterConfig) -> KubeletConfig:
         cluster_domain=config.cluster_domain,
         cgroup_root=f"/wherry/{config.name}",
     )
+    return configuration.load(config.paths.state / "kubelet.yaml", base)
 
 
 async def run(config: ClusterConfig) -> None:
@@ -191,7 +194,7 @@ def main() -> None:
         process.hold(process.NODE, config.paths)
         mountns.enter(str(config.paths.mount_namespace))
         uvloop.run(run(config))
-    except (ClusterError, OSError) as error:
+    except (ClusterError, ConfigurationError, OSError) as error:
         sys.exit(f"wherry: {error}")
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from wherry.api import meta, quantity
 from wherry.api.selectors import nodes
 from wherry.kubelet import podspec, resources, sandboxes
+from wherry.kubelet.qos import BEST_EFFORT, qos_class
 from wherry.kubelet.status import Failure
 
 SAFE_SYSCTLS = (
@@ -31,12 +32,17 @@ def admit(
     allocatable: Mapping[str, str],
     allowed_sysctls: Sequence[str] = (),
     requests: resources.Requests | None = None,
+    pressure: Mapping[str, bool] | None = None,
 ) -> Failure | None:
     """Return why a pod cannot run on this node, None when it can.
 
     `others` are the pods that run here already; `node` is the Node, None while it is not known (its labels and taints
-    do not count then). Source of the rules: kubernetes ``pkg/kubelet/lifecycle/predicate.go``.
+    do not count then). `pressure` are the node's pressure conditions. Source of the rules: kubernetes
+    ``pkg/kubelet/lifecycle/predicate.go`` and ``pkg/kubelet/eviction``.
     """
+    conditions = [kind for kind, holds in (pressure or {}).items() if holds]
+    if conditions and not _bears(pod, conditions):
+        return _rejected("Evicted", f"The node had condition: [{' '.join(conditions)}]. ")
     for name in sandboxes.sysctls_of(pod):
         if name not in SAFE_SYSCTLS and not _listed(name, allowed_sysctls):
             return _rejected("SysctlForbidden", f'forbidden sysctl: "{name}" not allowlisted')
@@ -54,6 +60,17 @@ def admit(
         shown = f"{{{found[0]['key']}: {found[0].get('value', '')}}}"
         return _predicate("TaintToleration", f"node(s) had untolerated taint {shown}")
     return None
+
+
+def _bears(pod: meta.Object, conditions: Sequence[str]) -> bool:
+    """Tell whether a pod may start under pressure: a critical one, or for memory alone one that asked for some."""
+    if podspec.is_critical(pod):
+        return True
+    if list(conditions) != ["MemoryPressure"]:
+        return False
+    taint = {"key": "node.kubernetes.io/memory-pressure", "effect": "NoSchedule"}
+    tolerations = pod["spec"].get("tolerations") or ()
+    return qos_class(pod) != BEST_EFFORT or not nodes.untolerated([taint], tolerations, effects=("NoSchedule",))
 
 
 def _rejected(reason: str, message: str) -> Failure:

@@ -1,8 +1,15 @@
 """The settings of one kubelet."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+DEFAULT_EVICTION_HARD: Mapping[str, str] = {
+    "memory.available": "100Mi",
+    "nodefs.available": "10%",
+    "nodefs.inodesFree": "5%",
+    "pid.available": "5%",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -10,7 +17,8 @@ class KubeletConfig:
     """Fixed for the life of the process. Times are in seconds, sizes in bytes.
 
     `root` keeps what survives a reboot (``pods/UID``), `run` what must not (secrets; a tmpfs). `address` is the node's
-    own address; `client_ca`, `certificate` and `key` are PEM files of the node's HTTPS API, None serves no API.
+    own address; thresholds are by eviction signal (`pressure.SIGNALS`); `client_ca`, `certificate` and `key` are PEM
+    files of the node's HTTPS API, None serves no API.
     """
 
     node_name: str
@@ -43,12 +51,19 @@ class KubeletConfig:
     image_gc_high_percent: int = 85
     image_gc_low_percent: int = 80
     image_minimum_age: float = 120.0
+    image_maximum_age: float = 0.0
+    eviction_hard: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_EVICTION_HARD))
+    eviction_soft: Mapping[str, str] = field(default_factory=dict)
+    eviction_soft_grace: Mapping[str, float] = field(default_factory=dict)
+    eviction_max_pod_grace: float = 0.0
+    pressure_transition: float = 300.0
+    static_pod_path: Path | None = None
     allowed_sysctls: Sequence[str] = ()
 
     @property
     def manifests(self) -> Path:
         """The directory whose manifests are this node's static pods."""
-        return self.root / "manifests"
+        return self.static_pod_path or self.root / "manifests"
 
     def pod_directory(self, uid: str) -> Path:
         """Return the directory that holds a pod's volumes, hosts file and termination messages."""

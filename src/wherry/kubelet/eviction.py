@@ -15,8 +15,9 @@ from typing import Any
 from wherry.api import meta, quantity
 from wherry.kubelet import podspec, resources
 from wherry.kubelet.garbage import ImageCollector
-from wherry.kubelet.node_status import NodeStatus, Shortage
+from wherry.kubelet.node_status import NodeStatus
 from wherry.kubelet.pods import PodManager
+from wherry.kubelet.pressure import INODES, MEMORY, STORAGE, Shortage
 from wherry.kubelet.services import NodeServices
 from wherry.kubelet.status import Failure
 from wherry.util import clock
@@ -24,13 +25,13 @@ from wherry.util import clock
 log = logging.getLogger(__name__)
 
 REASON = "Evicted"
-_CRITICAL = 2_000_000_000
-_STORAGE = "ephemeral-storage"
+_WAIT_FOR_END = 30.0
+"""How long the next eviction waits for the end of the last one's pod, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one container uses of the resource in question, and asked for."""
+    """What one container, or with no name the pod's volumes, uses of the resource in question, and asked for."""
 
     name: str
     used: int
@@ -45,25 +46,23 @@ def rank(pods: Sequence[tuple[meta.Object, Sequence[Usage]]]) -> list[tuple[meta
         over = sum(u.used for u in usage) - sum(u.requested for u in usage)
         return over <= 0, pod["spec"].get("priority") or 0, -over
 
-    return sorted((entry for entry in pods if not is_critical(entry[0])), key=key)
-
-
-def is_critical(pod: meta.Object) -> bool:
-    """Tell whether a pod must stay whatever happens."""
-    return podspec.is_static(pod) or (pod["spec"].get("priority") or 0) >= _CRITICAL
+    return sorted((entry for entry in pods if not podspec.is_critical(entry[0])), key=key)
 
 
 def low_message(shortage: Shortage, usage: Sequence[Usage]) -> str:
     """Return what an evicted pod's status says."""
     amounts = f"Threshold quantity: {shortage.threshold}, available: {shortage.available}. "
     text = f"The node was low on resource: {shortage.resource}. {amounts}"
-    if shortage.resource not in ("memory", _STORAGE):
+    if shortage.resource not in (MEMORY, STORAGE):
         return text
     for container in usage:
-        if container.used > container.requested:
-            used = f"{container.used // 1024}Ki"
+        if container.name and container.used > container.requested:
+            used, asked = (
+                quantity.of(container.used // 1024 * 1024, "BinarySI"),
+                quantity.of(container.requested, "BinarySI"),
+            )
             text += (
-                f"Container {container.name} was using {used}, request is {container.requested}, "
+                f"Container {container.name} was using {used}, request is {asked}, "
                 f"has larger consumption of {shortage.resource}. "
             )
     return text
@@ -79,6 +78,8 @@ class Evictor:
         self._services = services
         self._status = status
         self._collector = collector
+        self._last = ""
+        self._evicted_at = 0.0
 
     async def run(self) -> None:
         """Evict until cancelled."""
@@ -94,35 +95,46 @@ class Evictor:
         pods = [p for p in self._manager.pods() if not podspec.is_terminal(p) and not meta.is_deleting(p)]
         for pod in pods:
             if message := await self._broken_limit(pod):
-                self._evict(pod, message)
+                self._evict(pod, message, 1.0)
                 return
+        await self._status.measure()
         shortage = self._status.shortage()
-        if shortage is None:
+        if shortage is None or self._waits():
             return
-        if shortage.resource == _STORAGE and await self._collector.collect(everything=True):
+        self._status.warn("EvictionThresholdMet", f"Attempting to reclaim {shortage.resource}")
+        if shortage.resource in (STORAGE, INODES) and await self._collector.collect(everything=True):
             return
         measured = [(pod, await self._usage(pod, shortage.resource)) for pod in pods if self._runs(pod)]
         for pod, usage in rank(measured):
-            self._evict(pod, low_message(shortage, usage))
+            self._evict(pod, low_message(shortage, usage), shortage.grace)
             return
 
     def _runs(self, pod: meta.Object) -> bool:
         return bool(self._services.cache.pod(meta.uid(pod)).running())
 
-    def _evict(self, pod: meta.Object, message: str) -> None:
+    def _waits(self) -> bool:
+        """Tell whether the pod that was evicted last still runs: what it holds will be free soon."""
+        running = self._services.cache.pod(self._last).running() if self._last else ()
+        return bool(running) and clock.monotonic() - self._evicted_at < _WAIT_FOR_END
+
+    def _evict(self, pod: meta.Object, message: str, grace: float) -> None:
         worker = self._manager.worker(meta.uid(pod))
         if worker is not None:
             self._services.events.warning(pod, REASON, message)
-            worker.evict(Failure(REASON, message))
+            worker.evict(Failure(REASON, message), grace=grace)
+            self._last, self._evicted_at = meta.uid(pod), clock.monotonic()
 
     async def _usage(self, pod: meta.Object, resource: str) -> list[Usage]:
-        if resource == _STORAGE:
+        if resource in (STORAGE, INODES):
+            # Who filled the disk with files most likely filled it with bytes too: inodes are not counted by pod.
             found = await self._storage(pod)
-            return [Usage(name, used, _amount(pod, name, "requests", _STORAGE)) for name, used in found.items()]
+            shares = [Usage(name, used, _amount(pod, name, "requests", STORAGE)) for name, used in found.items()]
+            volumes = [v["name"] for v in pod["spec"].get("volumes") or () if _is_on_disk(v)]
+            return [*shares, Usage("", sum([await self._volume_size(pod, name) for name in volumes]), 0)]
         result = []
         for status in self._services.cache.pod(meta.uid(pod)).running():
             stats = await self._services.runtime.stats(status.id)
-            if stats is not None and resource == "memory":
+            if stats is not None and resource == MEMORY:
                 asked = _amount(pod, status.name, "requests", "memory")
                 result.append(Usage(status.name, stats.memory_working_set, asked))
             elif stats is not None:
@@ -143,7 +155,7 @@ class Evictor:
     async def _broken_limit(self, pod: meta.Object) -> str:
         """Return in which way a pod uses more disk than its volumes and containers may, empty when it does not."""
         volumes = _limited_volumes(pod)
-        limits = {c["name"]: _of(c, "limits", _STORAGE) for _, c in podspec.every_container(pod)}
+        limits = {c["name"]: _of(c, "limits", STORAGE) for _, c in podspec.every_container(pod)}
         if not volumes and not any(limits.values()):
             return ""
         total = 0
@@ -160,7 +172,7 @@ class Evictor:
                 return f'Container {name} exceeded its local ephemeral storage limit "{limits[name]}". '
         if all(limits.values()):
             for volume in pod["spec"].get("volumes") or ():
-                if volume["name"] not in volumes and "emptyDir" in volume:
+                if volume["name"] not in volumes and _is_on_disk(volume):
                     total += await self._volume_size(pod, volume["name"])
             whole = sum(quantity.parse(limit).whole() for limit in limits.values())
             if total + sum(found.values()) > whole:
@@ -171,6 +183,10 @@ class Evictor:
     async def _volume_size(self, pod: meta.Object, name: str) -> int:
         directory = self._services.config.pod_directory(meta.uid(pod))
         return await asyncio.to_thread(tree_size, f"{directory}/volumes/kubernetes.io~empty-dir/{name}")
+
+
+def _is_on_disk(volume: Mapping[str, Any]) -> bool:
+    return "emptyDir" in volume and not (volume["emptyDir"] or {}).get("medium")
 
 
 def _limited_volumes(pod: meta.Object) -> dict[str, str]:

@@ -40,9 +40,17 @@ class ImageCollector:
 
     async def run(self) -> None:
         """Collect until cancelled."""
+        failed = False
         while True:
             await clock.sleep(_PERIOD)
-            await self.collect()
+            try:
+                await self.collect()
+                failed = False
+            except (ImageError, OSError) as error:
+                log.warning("image garbage collection: %s", error)
+                if failed:  # once may be chance
+                    self._recorder.event(self._node(), WARNING, "ImageGCFailed", str(error))
+                failed = True
 
     async def collect(self, *, everything: bool = False) -> int:
         """Free space when the disk is above the high threshold, with `everything` all that nobody uses.
@@ -55,6 +63,8 @@ class ImageCollector:
         for image in images:
             if image.id in in_use or image.id not in self._used:
                 self._used[image.id] = now
+        if self._config.image_maximum_age:
+            await self._free_old(images, in_use, now)
         if everything:
             return await self._free(images, in_use, sum(image.size for image in images), now)
         disk = await asyncio.to_thread(self._disk)
@@ -71,6 +81,11 @@ class ImageCollector:
             self._recorder.event(self._node(), WARNING, "FreeDiskSpaceFailed", text)
         return freed
 
+    async def _free_old(self, images: Sequence[Image], in_use: set[str], now: float) -> None:
+        """Remove the images that nobody has used for longer than ``imageMaximumGCAge``."""
+        old = [i for i in images if i.id in self._used and now - self._used[i.id] > self._config.image_maximum_age]
+        await self._free(old, in_use, sum(image.size for image in old), now)
+
     async def _in_use(self) -> set[str]:
         references = {c["image"] for pod in self._pods() for _, c in podspec.every_container(pod)}
         volumes = [v for pod in self._pods() for v in pod["spec"].get("volumes") or ()]
@@ -86,7 +101,7 @@ class ImageCollector:
 
     async def _free(self, images: Sequence[Image], in_use: set[str], wanted: int, now: float) -> int:
         freed = 0
-        for image in sorted(images, key=lambda i: self._used[i.id]):
+        for image in sorted((i for i in images if i.id in self._used), key=lambda i: self._used[i.id]):
             if freed >= wanted:
                 break
             if image.id in in_use or now - self._used[image.id] < self._config.image_minimum_age:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 
 from wherry.api import meta
 from wherry.api.resources import NODES, PODS, SERVICES
@@ -109,7 +109,7 @@ class Kubelet:
             machine=self._machine,
         )
         await status.measure()
-        services = self._services(scope, http, status.allocatable)
+        services = self._services(scope, http, status)
         manager = PodManager(services, self._pod_informer, scope)
         self._usage = lambda: stats.usage(manager.pods(), services)
         await services.cache.load()
@@ -143,7 +143,7 @@ class Kubelet:
         self.ready.set()
         await asyncio.Event().wait()
 
-    def _services(self, scope: Scope, http: HttpCaller, allocatable: Mapping[str, str]) -> NodeServices:
+    def _services(self, scope: Scope, http: HttpCaller, status: NodeStatus) -> NodeServices:
         config, events = self.config, PodEvents(self._recorder)
 
         def current(pod: meta.Object) -> meta.Object | None:
@@ -170,7 +170,8 @@ class Kubelet:
             hostname=socket.gethostname(),
             machine=self._machine,
             node_memory=self._machine.memory,
-            allocatable=allocatable,
+            allocatable=status.allocatable,
+            pressure=lambda: status.pressure,
             node=lambda: self._node_informer.lister.get(config.node_name),
             starts=asyncio.Semaphore(config.max_parallel_starts),
             starting=self._starting,

@@ -2,17 +2,17 @@
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from typing import Any
 
 from wherry.api import errors, meta
 from wherry.api.meta import with_condition
 from wherry.api.resources import LEASES, NODES
 from wherry.client.client import STRATEGIC_PATCH, Client
-from wherry.client.events import NORMAL, EventRecorder
+from wherry.client.events import NORMAL, WARNING, EventRecorder
 from wherry.images.protocol import ImageStore
 from wherry.kubelet.config import KubeletConfig
 from wherry.kubelet.machine import Machine
+from wherry.kubelet.pressure import Pressures, Shortage, amount
 from wherry.runtime.protocol import Runtime
 from wherry.util import clock
 from wherry.util.backoff import Backoff
@@ -22,10 +22,6 @@ log = logging.getLogger(__name__)
 
 _LEASES = "kube-node-lease"
 _MAX_IMAGES = 50
-_MEMORY_LEFT = 100 * 1024 * 1024
-_DISK_LEFT = 0.10
-_INODES_LEFT = 0.05
-_PIDS_LEFT = 0.05
 
 _CONDITIONS = (
     ("MemoryPressure", "KubeletHasInsufficientMemory", "kubelet has insufficient memory available",
@@ -35,15 +31,6 @@ _CONDITIONS = (
     ("PIDPressure", "KubeletHasInsufficientPID", "kubelet has insufficient PID available",
      "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Shortage:
-    """A resource that the node has too little of, with quantities as events show them."""
-
-    resource: str
-    threshold: str
-    available: str
 
 
 class NodeStatus:
@@ -66,8 +53,7 @@ class NodeStatus:
         self._images = images
         self._machine = machine
         self._uid = config.node_name
-        self._pressure: dict[str, bool] = {}
-        self._shortages: list[Shortage] = []
+        self._pressures = Pressures(config, machine)
         self._written: dict[str, Any] = {}
         self._written_at = 0.0
         self.registered = asyncio.Event()
@@ -77,16 +63,20 @@ class NodeStatus:
     @property
     def pressure(self) -> dict[str, bool]:
         """The pressure conditions as last measured."""
-        return self._pressure
+        return self._pressures.conditions()
 
     def shortage(self) -> Shortage | None:
         """Return what the node is short of as last measured, memory first."""
-        return self._shortages[0] if self._shortages else None
+        return self._pressures.shortages[0] if self._pressures.shortages else None
 
     def reference(self) -> meta.Object:
         """Return the node as events name it: upstream puts the node's name where its UID would be."""
         name = self._config.node_name
         return {"kind": "Node", "apiVersion": "v1", "metadata": {"name": name, "uid": name}}
+
+    def warn(self, reason: str, message: str) -> None:
+        """Record a warning about the node."""
+        self._recorder.event(self.reference(), WARNING, reason, message)
 
     async def measure(self) -> None:
         """Measure capacity and pressures."""
@@ -103,29 +93,14 @@ class NodeStatus:
             "memory": f"{machine.memory // 1024}Ki",
             "pods": str(config.max_pods),
         }
-        # The hard eviction thresholds are kept back: 100Mi of memory, a tenth of the disk.
+        # What the hard eviction thresholds keep back is nobody's to ask for.
+        kept = config.eviction_hard
+        memory = machine.memory - amount(kept.get("memory.available", "0"), machine.memory)
+        storage = disk.total - amount(kept.get("nodefs.available", "0"), disk.total)
         self.allocatable.update(
-            {
-                **self.capacity,
-                "ephemeral-storage": str(int(disk.total * (1 - _DISK_LEFT))),
-                "memory": f"{max(0, machine.memory - _MEMORY_LEFT) // 1024}Ki",
-            }
+            {**self.capacity, "ephemeral-storage": str(max(0, storage)), "memory": f"{max(0, memory) // 1024}Ki"}
         )
-        running, most = machine.processes()
-        free = machine.available_memory()
-        signals = (
-            ("MemoryPressure", "memory", _MEMORY_LEFT, free, 1024),
-            ("DiskPressure", "ephemeral-storage", int(disk.total * _DISK_LEFT), disk.available, 1024),
-            ("DiskPressure", "inodes", int(disk.inodes * _INODES_LEFT), disk.inodes_free, 1),
-            ("PIDPressure", "pids", int(most * _PIDS_LEFT), most - running, 1),
-        )
-        self._pressure = dict.fromkeys((kind for kind, *_ in signals), False)
-        self._shortages = []
-        for kind, name, least, available, unit in signals:
-            if available < least:
-                self._pressure[kind] = True
-                shown = [f"{amount // unit}{'Ki' if unit > 1 else ''}" for amount in (least, available)]
-                self._shortages.append(Shortage(name, *shown))
+        self._pressures.measure()
 
     async def run(self, scope: Scope) -> None:
         """Register the node, then keep its status and lease until cancelled."""
@@ -236,7 +211,7 @@ class NodeStatus:
             ],
             "allocatable": dict(self.allocatable),
             "capacity": dict(self.capacity),
-            "conditions": self._conditions(before),
+            "conditions": node_conditions(before, self.pressure),
             "daemonEndpoints": {"kubeletEndpoint": {"Port": config.port}},
             "images": [{"names": [*i.digests, *i.tags], "sizeBytes": i.size} for i in shown],
             "nodeInfo": {
@@ -256,30 +231,6 @@ class NodeStatus:
             ],
         }
 
-    def _conditions(self, before: dict[str, Any]) -> list[dict[str, Any]]:
-        now = clock.timestamp()
-        conditions: list[dict[str, Any]] = [
-            c for c in before.get("conditions") or () if c["type"] in {kind for kind, *_ in _CONDITIONS} | {"Ready"}
-        ]
-        for kind, bad, bad_text, good, good_text in _CONDITIONS:
-            high = self._pressure.get(kind, False)
-            new = {
-                "type": kind,
-                "status": "True" if high else "False",
-                "reason": bad if high else good,
-                "message": bad_text if high else good_text,
-                "lastHeartbeatTime": now,
-            }
-            conditions = with_condition(conditions, new, now=now)
-        ready = {
-            "type": "Ready",
-            "status": "True",
-            "reason": "KubeletReady",
-            "message": "kubelet is posting ready status",
-            "lastHeartbeatTime": now,
-        }
-        return with_condition(conditions, ready, now=now)
-
     async def _keep_lease(self) -> None:
         while True:
             await clock.sleep(self._config.lease_period)
@@ -290,22 +241,49 @@ class NodeStatus:
 
     async def _renew(self) -> None:
         name = self._config.node_name
-        spec = {
-            "holderIdentity": name,
-            "leaseDurationSeconds": self._config.lease_duration,
-            "renewTime": clock.micro_timestamp(),
+        await renew_lease(self._client, name, uid=self._uid, seconds=self._config.lease_duration)
+
+
+def node_conditions(before: dict[str, Any], pressure: dict[str, bool]) -> list[dict[str, Any]]:
+    """Return the conditions of a node that is ready, after the status `before`; `pressure` names what is high."""
+    now = clock.timestamp()
+    conditions: list[dict[str, Any]] = [
+        c for c in before.get("conditions") or () if c["type"] in {kind for kind, *_ in _CONDITIONS} | {"Ready"}
+    ]
+    for kind, bad, bad_text, good, good_text in _CONDITIONS:
+        high = pressure.get(kind, False)
+        new = {
+            "type": kind,
+            "status": "True" if high else "False",
+            "reason": bad if high else good,
+            "message": bad_text if high else good_text,
+            "lastHeartbeatTime": now,
         }
-        try:
-            await self._client.patch(LEASES, name, {"spec": spec}, _LEASES)
-        except errors.NotFound:
-            owner = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": self._uid}
-            lease = {
-                "kind": "Lease",
-                "apiVersion": "coordination.k8s.io/v1",
-                "metadata": {"name": name, "namespace": _LEASES, "ownerReferences": [owner]},
-                "spec": spec,
-            }
-            await self._client.create(LEASES, lease)
+        conditions = with_condition(conditions, new, now=now)
+    ready = {
+        "type": "Ready",
+        "status": "True",
+        "reason": "KubeletReady",
+        "message": "kubelet is posting ready status",
+        "lastHeartbeatTime": now,
+    }
+    return with_condition(conditions, ready, now=now)
+
+
+async def renew_lease(client: Client, node: str, *, uid: str, seconds: int) -> None:
+    """Renew the lease of a node, for `seconds`; make it, owned by the Node of this uid, where there is none."""
+    spec = {"holderIdentity": node, "leaseDurationSeconds": seconds, "renewTime": clock.micro_timestamp()}
+    try:
+        await client.patch(LEASES, node, {"spec": spec}, _LEASES)
+    except errors.NotFound:
+        owner = {"apiVersion": "v1", "kind": "Node", "name": node, "uid": uid}
+        lease = {
+            "kind": "Lease",
+            "apiVersion": "coordination.k8s.io/v1",
+            "metadata": {"name": node, "namespace": _LEASES, "ownerReferences": [owner]},
+            "spec": spec,
+        }
+        await client.create(LEASES, lease)
 
 
 def _essence(status: dict[str, Any]) -> dict[str, Any]:

@@ -35,9 +35,7 @@ class PodManager:
 
     def start(self) -> None:
         """Follow the informer; call it after the runtime's state is loaded."""
-        self.informer.add_handler(
-            on_add=self.add, on_update=lambda old, new: self.update(new), on_delete=self._deleted
-        )
+        self.informer.add_handler(on_add=self.add, on_update=lambda old, new: self.update(new), on_delete=self._deleted)
 
     def add(self, pod: meta.Object) -> None:
         """Take a pod; a mirror of a static pod has its worker already."""

@@ -11,6 +11,8 @@ CONFIG_SOURCE, CONFIG_MIRROR = "kubernetes.io/config.source", "kubernetes.io/con
 CONFIG_HASH, CONFIG_SEEN = "kubernetes.io/config.hash", "kubernetes.io/config.seen"
 """Annotations of static pods and their mirrors."""
 
+_SYSTEM_PRIORITY = 2_000_000_000
+
 INIT, REGULAR, EPHEMERAL = "initContainers", "containers", "ephemeralContainers"
 
 
@@ -132,3 +134,8 @@ def is_static(pod: meta.Object) -> bool:
 def stands_for(found: meta.Object, pod: meta.Object) -> bool:
     """Tell whether `found` is what the API holds of `pod`: the pod itself, or the mirror of a static one."""
     return meta.uid(pod) in (meta.uid(found), meta.annotations(found).get(CONFIG_MIRROR))
+
+
+def is_critical(pod: meta.Object) -> bool:
+    """Tell whether a pod must stay whatever happens: a static one, or one of the system's priority classes."""
+    return is_static(pod) or (pod["spec"].get("priority") or 0) >= _SYSTEM_PRIORITY

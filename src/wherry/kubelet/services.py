@@ -30,7 +30,8 @@ class NodeServices:
     """One node's parts, as a worker needs them. `services` lists the cluster's Services; `allocatable` is the node's;
     `hostname` its own; `node_memory` its bytes. `cgroups` is None where nothing is to be limited (tests).
     `starts` limits how many containers are made at once; `starting` holds the pods that something is made for just now.
-    `node` returns the Node (None while it is not known), `others` its other pods that have not ended."""
+    `node` returns the Node (None while it is not known), `others` its other pods that have not ended, `pressure` its
+    pressure conditions."""
 
     config: KubeletConfig
     client: Client
@@ -55,5 +56,6 @@ class NodeServices:
     requests: Requests = field(default_factory=Requests)
     starting: set[str] = field(default_factory=set)
     node: Callable[[], meta.Object | None] = lambda: None
+    pressure: Callable[[], Mapping[str, bool]] = dict
     others: Callable[[meta.Object], list[meta.Object]] = lambda pod: []
     starts: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(8))

@@ -94,10 +94,10 @@ class PodWorker:
         self._removed = True
         self.wake()
 
-    def evict(self, failure: Failure) -> None:
-        """End the pod as failed, at once."""
+    def evict(self, failure: Failure, *, grace: float) -> None:
+        """End the pod as failed, within `grace` seconds or its own grace period."""
         self._failure = self._failure or failure
-        self._kill_by = clock.monotonic() + _EVICTION_GRACE
+        self._kill_by = clock.monotonic() + min(grace, podspec.grace_period(self.pod))
         self.wake()
 
     async def run(self) -> None:
@@ -157,6 +157,7 @@ class PodWorker:
             allocatable=self._services.allocatable,
             allowed_sysctls=self._services.config.allowed_sysctls,
             requests=self._services.requests,
+            pressure=self._services.pressure(),
         )
 
     def _check_deadline(self) -> None:
@@ -512,5 +513,4 @@ class PodWorker:
         return self._kill_by
 
 
-_EVICTION_GRACE = 1.0
 _TRY_RESIZE = 3.0  # seconds between two attempts at a deferred resize
