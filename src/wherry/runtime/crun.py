@@ -132,7 +132,12 @@ class CrunRuntime:
             container = self._containers[record.id] = _Container(record)
             if record.state != EXITED:
                 await recovery.settle(
-                    record, records=self._records, cgroups=self._cgroups, runtime=self._runtime, boot=self._boot
+                    record,
+                    records=self._records,
+                    cgroups=self._cgroups,
+                    runtime=self._runtime,
+                    run_dir=self._run_dir,
+                    boot=self._boot,
                 )
             if record.state == EXITED:
                 container.exited.set()

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import resource
+from typing import Any
 
 from wherry.runtime import processes, spawn
 from wherry.runtime.cgroups import Cgroups
@@ -23,16 +24,18 @@ def raise_descriptor_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def settle(record: ContainerRecord, *, records: Records, cgroups: Cgroups, runtime: list[str], boot: str) -> None:
+async def settle(
+    record: ContainerRecord, *, records: Records, cgroups: Cgroups, runtime: list[str], run_dir: str, boot: str
+) -> None:
     """Bring the record of a container that may have been starting or running in line with the facts, and write it.
 
-    It becomes running (its conmon is to be watched then), exited, or, when it was cut off before its program ran,
-    created again.
+    It becomes running (its conmon is to be watched then, or has ended and is to be noticed), exited, or, when it was
+    cut off before its program ran, created again.
     """
     if record.state == CREATED:
         if record.boot != boot or not await asyncio.to_thread(_has_conmon, records.bundle(record.id)):
             return
-        await _settle_half_started(record, records=records, cgroups=cgroups, runtime=runtime)
+        await _settle_half_started(record, records=records, runtime=runtime, run_dir=run_dir)
     elif record.boot != boot:
         await asyncio.to_thread(finish, record, records=records, cgroups=cgroups)
     else:
@@ -45,21 +48,28 @@ def _has_conmon(bundle: str) -> bool:
     return os.path.exists(f"{bundle}/conmon.pid") or bool(processes.find("conmon", bundle))
 
 
-async def _settle_half_started(
-    record: ContainerRecord, *, records: Records, cgroups: Cgroups, runtime: list[str]
-) -> None:
+async def _settle_half_started(record: ContainerRecord, *, records: Records, runtime: list[str], run_dir: str) -> None:
+    """Make a container whose program ran running, also when it has ended since: who watches its conmon sees that."""
+    bundle = records.bundle(record.id)
     shown = await spawn.run([*runtime, "state", record.id])
     state = json.loads(shown.output) if shown.code == 0 else {}
-    if state.get("status") == "running":
-        record.state, record.pid = RUNNING, state["pid"]
-        record.pid_start, record.started_at = processes.start_ticks(record.pid), processes.start_time(record.pid)
-        record.conmon_pid = processes.read_pid(f"{records.bundle(record.id)}/conmon.pid")
-        record.conmon_start = processes.start_ticks(record.conmon_pid)
-    elif records.exit(record.id) is not None and record.pid:
-        await asyncio.to_thread(finish, record, records=records, cgroups=cgroups)
-    else:
+    if not _program_ran(state, f"{run_dir}/crun/{record.id}"):
         await scrap(record, records=records, runtime=runtime)
         record.state = CREATED
+        return
+    record.state, record.pid = RUNNING, processes.read_pid(f"{bundle}/pid")
+    record.pid_start = processes.start_ticks(record.pid)
+    record.started_at = os.stat(f"{bundle}/pid").st_mtime
+    record.conmon_pid = next(iter(await asyncio.to_thread(processes.find, "conmon", bundle)), 0)
+    record.conmon_start = processes.start_ticks(record.conmon_pid)
+
+
+def _program_ran(state: dict[str, Any], directory: str) -> bool:
+    """Tell whether ``crun start`` let the program of a container run: it takes away the fifo that the program waits at.
+
+    What crun calls stopped may never have run, so its state alone does not tell.
+    """
+    return state.get("status") in ("running", "paused", "stopped") and not os.path.exists(f"{directory}/exec.fifo")
 
 
 async def scrap(record: ContainerRecord, *, records: Records, runtime: list[str]) -> None:

@@ -1,30 +1,34 @@
 """Kills the node process of a cluster at random moments of many pods' lives and looks for what is lost or left.
 
-usage: python -m tests.e2e.node.kills CLUSTER KUBECONFIG [ROUNDS [SEED]]
+usage: python -m tests.e2e.node.kills CLUSTER KUBECONFIG [KILLS [SEED]]
 """
 
 import contextlib
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections import Counter
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.e2e.cluster import IMAGE
-from tests.e2e.conformance.api import Api, Refused
+from tests.e2e.conformance.api import STRATEGIC, Api, Refused
 from tests.e2e.conformance.world import eventually
+from tests.e2e.node.lives import LIVES, Life, miscounted
+from tests.e2e.node.slowregistry import SlowRegistry
 from wherry.util import clock
 
 _NODE = [sys.executable, "-m", "wherry.cluster.node"]
+_PATIENCE = 90.0
 
 
 class Siege:
-    """One cluster, one namespace, and pods that each write their start to their log."""
+    """One cluster, one namespace, and pods that each note their starts in a directory of this machine."""
 
     def __init__(self, cluster: str, kubeconfig: Path, *, image: str = IMAGE) -> None:
         self.cluster, self.image = cluster, image
@@ -35,12 +39,16 @@ class Siege:
         self.pods = f"/api/v1/namespaces/{self.ns}/pods"
         self.api.wait(f"/api/v1/namespaces/{self.ns}/serviceaccounts/default", bool)
         self.process: subprocess.Popen[bytes] | None = None
+        self.registry = SlowRegistry()
+        self.starts = Path(tempfile.mkdtemp(prefix="kills-"))
+        self.kills: Counter[str] = Counter()
 
     def node_pid(self) -> int:
         return int((self.run / "node.pid").read_text())
 
-    def kill(self) -> None:
-        """Kill the node process and start another one."""
+    def kill(self, when: str) -> None:
+        """Kill the node process and start another one; `when` is counted."""
+        self.kills[when] += 1
         pid = self.process.pid if self.process is not None else self.node_pid()
         os.kill(pid, signal.SIGKILL)
         if self.process is not None:
@@ -56,10 +64,12 @@ class Siege:
                 [*_NODE, "--name", self.cluster], cwd=self.run, stdout=log, stderr=log, start_new_session=True
             )
 
-    def create(self, name: str) -> None:
-        script = "echo started; trap exit TERM; sleep 1d & wait"
-        containers = [{"name": n, "image": self.image, "command": ["sh", "-c", script]} for n in ("a", "b")]
-        spec = {"containers": containers, "terminationGracePeriodSeconds": 2, "restartPolicy": "Never"}
+    def create(self, name: str, life: Life) -> None:
+        """Create a pod that leads a life."""
+        image = self.registry.image(f"{self.ns}-{name}") if life.pulls else self.image
+        spec = life.spec(image)
+        spec["terminationGracePeriodSeconds"] = 2
+        spec["volumes"] = [{"name": "starts", "hostPath": {"path": str(self.starts)}}]
         self.api.create(self.pods, {"metadata": {"name": name}, "spec": spec})
 
     def delete(self, name: str) -> None:
@@ -69,23 +79,13 @@ class Siege:
             if refused.code != 404:
                 raise
 
-    def check_running(self, name: str, seconds: float = 60) -> None:
-        """Every container of a pod runs, and has started once."""
-
-        def runs(pod: Any) -> bool:
-            statuses = (pod or {}).get("status", {}).get("containerStatuses") or ()
-            return len(statuses) == 2 and all(s["state"].get("running") for s in statuses)
-
-        pod = self.api.wait(f"{self.pods}/{name}", runs, what=f"{name} runs", seconds=seconds)
-        for status in pod["status"]["containerStatuses"]:
-            assert status["restartCount"] == 0, status
-            answer = eventually(partial(self._log, name, status["name"]), "the node process answers")
-            assert answer.split() == ["started"], answer
-
-    def _log(self, name: str, container: str) -> str:
-        """Return a log, empty while the node process is away."""
-        answer = self.api.raw("GET", f"{self.pods}/{name}/log", container=container)
-        return answer.body.decode() if answer.code == 200 else ""
+    def check(self, name: str, settled: Any) -> None:
+        """Wait until a pod has come through; each of its containers has then started as often as it says."""
+        pod = self.api.wait(
+            f"{self.pods}/{name}", lambda pod: pod and settled(pod), what=f"{name} settles", seconds=_PATIENCE
+        )
+        wrong = miscounted(pod, self.starts)
+        assert not wrong, f"{wrong}: {pod['status']}"
 
     def _mounts(self) -> str:
         """Return what is mounted where the node process is, nothing while there is none."""
@@ -107,6 +107,7 @@ class Siege:
             "namespaces": self.run / "netns",
             "addresses": self.run / "network",
             "runtime": self.run / "crun",
+            "downloads": state / "images/tmp",
         }.items():
             found[name] = len(list(directory.iterdir())) if directory.is_dir() else 0
         for pattern in ("wherry", "*/wherry"):
@@ -123,28 +124,52 @@ class Siege:
             assert clock.monotonic() < end, f"left behind: {now - wanted}"
             clock.block(0.2)
 
-    def rounds(self, count: int, seed: int = 0) -> None:
-        """Create pods, kill, check, delete, kill, check; `count` kills in all."""
+    def rounds(self, kills: int, seed: int = 0) -> None:
+        """Lead pods through their lives with a kill in the beginning, the middle and the end of each."""
         dice = random.Random(seed)
         before = self.left()
-        for number in range(count // 2):
-            names = [f"p{number}-{index}" for index in range(dice.randint(1, 4))]
-            for name in names:
-                self.create(name)
-            clock.block(dice.uniform(0.0, 0.6))
-            self.kill()
-            for name in names:
-                self.check_running(name)
-            for name in names:
-                self.delete(name)
-            clock.block(dice.uniform(0.0, 0.4))
-            self.kill()
-            for name in names:
-                self.api.gone(f"{self.pods}/{name}", seconds=60)
+        number = 0
+        while self.kills.total() < kills:
+            lives = {f"p{number}-{kind}": LIVES[kind] for kind in dice.sample(list(LIVES), dice.randint(1, 4))}
+            self._begin(lives, dice)
+            self._disturb(lives, dice)
+            self._end(lives, dice)
             self.wait_left(before)
+            number += 1
+
+    def _begin(self, lives: dict[str, Life], dice: random.Random) -> None:
+        for name, life in lives.items():
+            self.create(name, life)
+        clock.block(dice.uniform(0.0, 1.2))
+        self.kill("beginning")
+        if dice.random() < 0.3:
+            clock.block(dice.uniform(0.0, 1.0))
+            self.kill("again at once")
+        for name, life in lives.items():
+            self.check(name, life.settled)
+
+    def _disturb(self, lives: dict[str, Life], dice: random.Random) -> None:
+        for name, life in lives.items():
+            if life.change is not None:
+                self.api.patch(f"{self.pods}/{name}/resize", life.change, STRATEGIC)
+        clock.block(dice.uniform(0.0, 0.3))
+        self.kill("middle")
+        for name, life in lives.items():
+            self.check(name, life.later or life.settled)
+
+    def _end(self, lives: dict[str, Life], dice: random.Random) -> None:
+        for name in lives:
+            self.delete(name)
+        clock.block(dice.uniform(0.0, 1.0))
+        self.kill("end")
+        for name in lives:
+            self.api.gone(f"{self.pods}/{name}", seconds=_PATIENCE)
 
     def close(self) -> None:
+        """Remove what the siege made."""
         self.api.delete(f"/api/v1/namespaces/{self.ns}")
+        self.registry.close()
+        shutil.rmtree(self.starts)
 
 
 def main() -> None:
@@ -152,10 +177,9 @@ def main() -> None:
     cluster, kubeconfig, *more = sys.argv[1:]
     siege = Siege(cluster, Path(kubeconfig), image=os.environ.get("IMAGE", IMAGE))
     began = clock.monotonic()
-    count = int(more[0]) if more else 100
-    siege.rounds(count, int(more[1]) if len(more) > 1 else 0)
+    siege.rounds(int(more[0]) if more else 100, int(more[1]) if len(more) > 1 else 0)
     siege.close()
-    print(f"{count} kills in {clock.monotonic() - began:.0f} s: nothing lost, nothing twice, nothing left")
+    print(f"{dict(siege.kills)} in {clock.monotonic() - began:.0f} s: nothing lost, nothing twice, nothing left")
 
 
 if __name__ == "__main__":

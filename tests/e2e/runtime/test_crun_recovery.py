@@ -74,6 +74,26 @@ async def test_without_its_conmon_a_container_is_ended(world: World) -> None:
 
 
 @scenario
+async def test_what_ran_and_ended_before_its_start_was_noted_does_not_run_again(world: World) -> None:
+    await world.sandbox()
+    await world.create("c", "sh", "-c", "echo begun; exit 3")
+    record = world.directory / "containers/containers/c/record.json"
+    created = record.read_text()
+    events = world.runtime.events()
+    await world.runtime.start_container("c")
+    await wait_for(events, RuntimeEvent("pod", "c", "exited"))
+    await world.runtime.close()
+    record.write_text(created)
+    world.runtime = world.new_runtime()
+    events = world.runtime.events()
+    if (await world.status("c")).state != "exited":
+        await wait_for(events, RuntimeEvent("pod", "c", "exited"))
+    status = await world.status("c")
+    assert (status.exit_code, status.reason, world.output("c")) == (3, "Error", "begun")
+    assert status.created_at <= status.started_at <= status.finished_at
+
+
+@scenario
 async def test_two_processes_cannot_use_one_state_directory(world: World) -> None:
     await world.runtime.start()
     try:
