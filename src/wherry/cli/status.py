@@ -46,7 +46,8 @@ def _rows(found: Status) -> list[tuple[str, str]]:
         ("context", config.context),
     ]
     if found.nodes is not None:
-        rows.append(("nodes", f"{found.nodes[0]} of {found.nodes[1]} Ready"))
+        fake = f", {found.fake_nodes} of them fake" if found.fake_nodes else ""
+        rows.append(("nodes", f"{found.nodes[0]} of {found.nodes[1]} Ready{fake}"))
     if found.pods is not None:
         phases = ", ".join(f"{count} {phase}" for phase, count in sorted(found.pods.items()))
         rows.append(("pods", f"{sum(found.pods.values())}" + (f" ({phases})" if phases else "")))

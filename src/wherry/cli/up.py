@@ -21,6 +21,18 @@ from wherry.util import clock
 @click.option(
     "--legacy-apis", is_flag=True, help="Serve removed API versions too (extensions/v1beta1, batch/v1beta1 …)."
 )
+@click.option(
+    "--fake-nodes",
+    type=click.IntRange(0, 5000),
+    metavar="N",
+    help="Keep N nodes without machines, whose pods only seem to run (default 0; may change while it is down).",
+)
+@click.option(
+    "--fake-delay",
+    type=click.FloatRange(0),
+    metavar="SECONDS",
+    help="Time until a pod on a fake node is Ready (default 0).",
+)
 def command(
     name: str,
     kubernetes_version: str | None,
@@ -28,6 +40,8 @@ def command(
     kubelet_port: int | None,
     node_name: str | None,
     legacy_apis: bool,
+    fake_nodes: int | None,
+    fake_delay: float | None,
 ) -> None:
     """Start a cluster, or say that it runs.
 
@@ -41,6 +55,8 @@ def command(
         kubelet_port=kubelet_port,
         node_name=node_name,
         legacy_apis=legacy_apis or None,
+        fake_nodes=fake_nodes,
+        fake_delay=fake_delay,
     )
     config, started = up(name, options, lambda step, seconds: click.echo(f"  {step:<14} {seconds:6.2f} s"))
     if started:

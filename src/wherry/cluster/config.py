@@ -100,7 +100,8 @@ class ClusterConfig:
 
     `index` numbers the clusters of this machine: it picks address ranges and default ports that do not collide.
     `legacy_apis` serves removed API versions too. `node_address` is the address that the node reports and that the API
-    server's certificate names.
+    server's certificate names. `fake_nodes` may be changed while the cluster is stopped; pods on them are Ready
+    `fake_delay` seconds after they were bound.
     """
 
     name: str
@@ -114,6 +115,8 @@ class ClusterConfig:
     service_cidr: str
     cluster_domain: str = "cluster.local"
     legacy_apis: bool = False
+    fake_nodes: int = 0
+    fake_delay: float = 0.0
 
     @property
     def paths(self) -> Paths:

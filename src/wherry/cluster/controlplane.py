@@ -19,12 +19,14 @@ from wherry.client.informer import InformerFactory
 from wherry.cluster.credentials import Credentials
 from wherry.controllers.controller import Settings
 from wherry.controllers.manager import Manager
+from wherry.kubelet.fake import FakeConfig
 from wherry.scheduler.scheduler import Scheduler
 from wherry.store.protocol import Store
 from wherry.util.tasks import Scope
 
 _MANAGER = UserInfo("system:kube-controller-manager", (AUTHENTICATED_GROUP,))
 _ADMIN = UserInfo("kubernetes-admin", (MASTERS_GROUP, AUTHENTICATED_GROUP))
+_NODES_GROUP = "system:nodes"
 _SCHEDULER = UserInfo("system:kube-scheduler", (AUTHENTICATED_GROUP,))
 
 
@@ -38,19 +40,24 @@ class ControlPlane:
         credentials: Credentials,
         *,
         tokens: Sequence[TokenAuthenticator] = (),
+        fake: FakeConfig | None = None,
     ) -> None:
+        """Take what the plane is made of; with `fake` it keeps fake nodes too."""
         key = SigningKey.from_pem(credentials.service_account_key.read_bytes())
         self._issuer = ServiceAccountIssuer([key])
         self._server = ApiServer(store, options, issuer=self._issuer, tokens=tokens)
         self._credentials = credentials
+        self._fake = fake
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._server)
             scope = await stack.enter_async_context(Scope())
-            self._run_controllers(scope)
+            manager = self._run_controllers(scope)
             self._run_scheduler(scope)
+            if self._fake is not None and self._fake.count:
+                self._run_fake_nodes(scope, manager.informers, self._fake)
             self._stack = stack.pop_all()
         return self
 
@@ -64,7 +71,7 @@ class ControlPlane:
         """A client in process with all rights."""
         return self._client(_ADMIN)
 
-    def _run_controllers(self, scope: Scope) -> None:
+    def _run_controllers(self, scope: Scope) -> Manager:
         authority = self._credentials.authority
         settings = Settings(
             root_ca=authority.certificate.read_text(),
@@ -75,6 +82,7 @@ class ControlPlane:
         manager = Manager(self._client(_MANAGER), settings=settings, client_for=self._controller_client)
         manager.run(scope)
         self._server.metrics.sources.append(manager.samples)
+        return manager
 
     def _run_scheduler(self, scope: Scope) -> None:
         client = self._client(_SCHEDULER)
@@ -85,6 +93,18 @@ class ControlPlane:
         self._server.metrics.sources.append(scheduler.samples)
         scope.spawn(recorder.run(), name="scheduler events", guard=True)
         scope.spawn(scheduler.run(), name="scheduler")
+
+    def _run_fake_nodes(self, scope: Scope, informers: InformerFactory, config: FakeConfig) -> None:
+        # Only clusters that have fake nodes pay for importing a kubelet here.
+        from wherry.kubelet.fake.nodes import FakeNodes
+
+        nodes = FakeNodes(config, informers, client_for=self._node_client, admin=self.admin)
+        self._server.metrics.sources.append(nodes.samples)
+        scope.spawn(nodes.run(), name="fake nodes")
+
+    def _node_client(self, name: str) -> Client:
+        user = UserInfo(f"system:node:{name}", (_NODES_GROUP, AUTHENTICATED_GROUP))
+        return Client(self._server.transport(user), field_manager="kubelet")
 
     def _controller_client(self, name: str) -> Client:
         user = UserInfo(username("kube-system", name), (*groups("kube-system"), AUTHENTICATED_GROUP))

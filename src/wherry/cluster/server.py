@@ -25,6 +25,7 @@ from wherry.cluster import config as configs
 from wherry.cluster.config import ClusterConfig, ClusterError
 from wherry.cluster.controlplane import ControlPlane
 from wherry.cluster.credentials import Credentials
+from wherry.kubelet.fake import FakeConfig
 from wherry.store.encryption import Sealer
 from wherry.store.memory import MemoryStore
 from wherry.store.protocol import Store
@@ -63,6 +64,7 @@ async def serve(
     *,
     cluster: ClusterConfig | None = None,
     tokens: Sequence[TokenAuthenticator] = (),
+    fake: FakeConfig | None = None,
 ) -> None:
     """Run the control plane until SIGTERM or SIGINT, with the addons of `cluster` where there is one."""
     stop = asyncio.Event()
@@ -70,7 +72,7 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     try:
-        async with ControlPlane(store, served, made, tokens=tokens) as plane:
+        async with ControlPlane(store, served, made, tokens=tokens, fake=fake) as plane:
             if cluster is not None:
                 await addons.publish(plane.admin, cluster)
             process.report_ready()
@@ -98,10 +100,19 @@ async def run_cluster(config: ClusterConfig) -> None:
     if (authentication := config.paths.server / "authentication.yaml").exists():
         tokens = [OIDCTokens(provider) for provider in oidcfile.load(authentication)]
     store = SQLiteStore(config.paths.server / "state.db", sealer=sealer)
-    await serve(store, served, made, cluster=config, tokens=tokens)
+    await serve(store, served, made, cluster=config, tokens=tokens, fake=fake_config(config))
 
 
-async def run_alone(*, data_dir: Path, port: int, token: str, memory: bool) -> None:
+def fake_config(config: ClusterConfig) -> FakeConfig:
+    """Return the settings of a cluster's fake nodes."""
+    return FakeConfig(
+        count=config.fake_nodes, delay=config.fake_delay, address=config.node_address, port=config.kubelet_port
+    )
+
+
+async def run_alone(
+    *, data_dir: Path, port: int, token: str, memory: bool, fake_nodes: int = 0, fake_delay: float = 0.0
+) -> None:
     """Run a control plane that belongs to no cluster."""
     configs.STATE_ROOT = data_dir
     pods, services = configs.ranges(0)
@@ -120,7 +131,8 @@ async def run_alone(*, data_dir: Path, port: int, token: str, memory: bool) -> N
     made = credentials.ensure(config)
     store: Store = MemoryStore() if memory else SQLiteStore(data_dir / "state.db")
     tokens = [TokenFile([(token, UserInfo("admin", (MASTERS_GROUP,), "admin"))])]
-    await serve(store, options(config, made, host="127.0.0.1"), made, tokens=tokens)
+    fake = FakeConfig(count=fake_nodes, delay=fake_delay, address=config.node_address)
+    await serve(store, options(config, made, host="127.0.0.1"), made, tokens=tokens, fake=fake)
 
 
 def main() -> None:
@@ -131,6 +143,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=6443)
     parser.add_argument("--token")
     parser.add_argument("--memory", action="store_true", help="keep nothing on disk")
+    parser.add_argument("--fake-nodes", type=int, default=0, metavar="N", help="keep N nodes without machines")
+    parser.add_argument("--fake-delay", type=float, default=0.0, metavar="SECONDS", help="until their pods are Ready")
     arguments = parser.parse_args()
     interpreter.prepare()
     configure()
@@ -138,7 +152,9 @@ def main() -> None:
         if arguments.data_dir is None or arguments.token is None:
             parser.error("--name, or --data-dir and --token, must be given")
         arguments.data_dir.mkdir(parents=True, exist_ok=True)
-        chosen = {key: getattr(arguments, key) for key in ("data_dir", "port", "token", "memory")}
+        chosen = {
+            key: getattr(arguments, key) for key in ("data_dir", "port", "token", "memory", "fake_nodes", "fake_delay")
+        }
         uvloop.run(run_alone(**chosen))
         return
     try:

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from wherry import __version__
+from wherry.api import meta
 from wherry.cluster import process
 from wherry.cluster.apiprobe import ApiProbe
 from wherry.cluster.config import ClusterConfig
 from wherry.cluster.process import Running
+from wherry.kubelet.fake import LABEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,7 @@ class Status:
     runtime: str | None
     nodes: tuple[int, int] | None
     """Ready and all."""
+    fake_nodes: int
     pods: dict[str, int] | None
     """Pods by phase."""
 
@@ -46,10 +49,16 @@ def status(config: ClusterConfig) -> Status:
         config=config,
         processes=processes,
         kubernetes_version=version["gitVersion"] if version else None,
-        runtime=items[0]["status"].get("nodeInfo", {}).get("containerRuntimeVersion") if items else None,
+        runtime=_runtime(items, config.node_name),
         nodes=(sum(_ready(node) for node in items), len(items)) if nodes else None,
+        fake_nodes=sum(meta.labels(node).get(LABEL) == "true" for node in items),
         pods=_phases(pods["items"]) if pods else None,
     )
+
+
+def _runtime(nodes: list[dict[str, Any]], name: str) -> str | None:
+    own = [node for node in nodes if meta.name(node) == name]
+    return own[0]["status"].get("nodeInfo", {}).get("containerRuntimeVersion") if own else None
 
 
 def _ready(node: dict[str, Any]) -> bool:

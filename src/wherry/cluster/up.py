@@ -4,14 +4,18 @@ Idempotent: what runs already is left alone; what is missing is started from the
 """
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import quote
 
+from wherry.api import meta
 from wherry.cluster import config as configs
 from wherry.cluster import kubeconfig, preflight, process
 from wherry.cluster.apiprobe import ApiProbe
 from wherry.cluster.config import ClusterConfig, ClusterError
 from wherry.cluster.files import KeyPair
+from wherry.kubelet import fake
 from wherry.util import clock
 
 Report = Callable[[str, float], None]
@@ -20,7 +24,9 @@ Report = Callable[[str, float], None]
 _SERVER_PATIENCE = 60.0
 _NODE_PATIENCE = 120.0
 _POLL = 0.01
+_FAKE_POLL = 0.1
 _NOT_READY = "node.kubernetes.io/not-ready"
+_CHANGEABLE = {"fake_nodes", "fake_delay"}
 _API_PORT, _KUBELET_PORT = 6443, 10250
 
 
@@ -35,12 +41,16 @@ class Options:
         kubelet_port: int | None = None,
         node_name: str | None = None,
         legacy_apis: bool | None = None,
+        fake_nodes: int | None = None,
+        fake_delay: float | None = None,
     ) -> None:
         self.kubernetes_version = kubernetes_version
         self.api_port = api_port
         self.kubelet_port = kubelet_port
         self.node_name = node_name
         self.legacy_apis = legacy_apis
+        self.fake_nodes = fake_nodes
+        self.fake_delay = fake_delay
 
 
 def up(name: str, options: Options, report: Report) -> tuple[ClusterConfig, bool]:
@@ -71,6 +81,12 @@ def _settled(found: ClusterConfig | None, name: str, options: Options) -> Cluste
     chosen: dict[str, Any] = {
         field: value for field, value in vars(options).items() if value is not None and value != getattr(found, field)
     }
+    if chosen and chosen.keys() <= _CHANGEABLE:
+        if process.find(process.SERVER, found.paths):
+            raise ClusterError(f"cluster {name!r} runs: its fake nodes may change after 'wherry down --name {name}'")
+        changed = dataclasses.replace(found, **chosen)
+        changed.save()
+        return changed
     if chosen:
         words = ", ".join(f"{field.replace('_', ' ')} {getattr(found, field)}" for field in chosen)
         raise ClusterError(
@@ -101,6 +117,8 @@ def _first(name: str, options: Options) -> ClusterConfig:
         pod_cidr=pod_cidr,
         service_cidr=service_cidr,
         legacy_apis=bool(options.legacy_apis),
+        fake_nodes=options.fake_nodes or 0,
+        fake_delay=options.fake_delay or 0.0,
     )
 
 
@@ -131,6 +149,9 @@ def _start(config: ClusterConfig, running: set[str], report: Report) -> None:
             started[process.NODE].wait_ready(_NODE_PATIENCE)
     with _step("node Ready", report):
         _wait_usable(config)
+    if config.fake_nodes:
+        with _step("fake nodes", report):
+            _wait_fake_nodes(config)
 
 
 def _merge_kubeconfig(config: ClusterConfig) -> None:
@@ -152,6 +173,26 @@ def _wait_usable(config: ClusterConfig) -> None:
         probe.close()
 
 
+def _wait_fake_nodes(config: ClusterConfig) -> None:
+    probe = ApiProbe(config)
+    deadline = clock.monotonic() + _NODE_PATIENCE
+    try:
+        while (ready := _ready_fake_nodes(probe)) < config.fake_nodes:
+            if clock.monotonic() > deadline:
+                log = config.paths.log_file(process.SERVER)
+                raise ClusterError(f"only {ready} of {config.fake_nodes} fake nodes became Ready; see {log}")
+            clock.block(_FAKE_POLL)
+    finally:
+        probe.close()
+
+
+def _ready_fake_nodes(probe: ApiProbe) -> int:
+    """Count the fake nodes that take pods, and those that a person took away: they are not waited for."""
+    found = probe.get(f"/api/v1/nodes?labelSelector={quote(fake.LABEL)}%3Dtrue")
+    nodes = found["items"] if found else []
+    return sum(_takes_pods(n) or meta.annotations(n).get(fake.VANISHED) == "true" for n in nodes)
+
+
 def _usable(config: ClusterConfig) -> bool:
     probe = ApiProbe(config)
     try:
@@ -163,8 +204,10 @@ def _usable(config: ClusterConfig) -> bool:
 def _node_ready(probe: ApiProbe, config: ClusterConfig) -> bool:
     """Tell whether the node is Ready and takes pods: the taint of a node that is not goes a moment after that."""
     node = probe.get(f"/api/v1/nodes/{config.node_name}")
-    if node is None:
-        return False
+    return node is not None and _takes_pods(node)
+
+
+def _takes_pods(node: meta.Object) -> bool:
     conditions = node.get("status", {}).get("conditions") or []
     taints = node["spec"].get("taints") or []
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions) and not any(

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from wherry.api import errors, meta
@@ -52,6 +52,11 @@ class FakeNodes:
             group.create_task(self._pods.run(), name="fake pods")
             for number in range(_WORKERS):
                 group.create_task(work(self._queue, self._beat), name=f"fake nodes/{number}")
+
+    def samples(self) -> Iterator[tuple[str, dict[str, str], float]]:
+        """Yield the metrics of the work queues as (name, labels, value)."""
+        yield from self._queue.samples()
+        yield from self._pods.samples()
 
     def _present(self, name: str) -> bool:
         node = self._nodes.lister.get(name) if name in self._names else None

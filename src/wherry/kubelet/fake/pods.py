@@ -34,12 +34,16 @@ _CRASH_BACKOFF = (10.0, 300.0)
 
 @dataclass(slots=True)
 class _Run:
-    """What goes on in a pod: its containers' `attempt` began, or will, at `began` (seconds since the epoch)."""
+    """What goes on in a pod: its containers' `attempt` began, or will, at `began` (seconds since the epoch).
+
+    `before` is when the attempt before it began and ended; None where this process did not see it.
+    """
 
     ip: str
     start_time: str
     began: float
     attempt: int = 0
+    before: tuple[float, float] | None = None
     deleted: bool = False
 
 
@@ -73,6 +77,10 @@ class FakePods:
         async with asyncio.TaskGroup() as group:
             for number in range(_WORKERS):
                 group.create_task(work(self._queue, self._reconcile), name=f"fake pods/{number}")
+
+    def samples(self) -> Iterator[tuple[str, dict[str, str], float]]:
+        """Yield the metrics of the work queue as (name, labels, value)."""
+        return self._queue.samples()
 
     def enqueue_node(self, node: str) -> None:
         """Look at the pods of a node that came back."""
@@ -116,6 +124,7 @@ class FakePods:
         await self._report(pod, self._observed(pod, run, ended=True))
         if not any(podspec.restarts_after(pod, c, _exit_code(pod)) for c in podspec.containers(pod)):
             return None
+        run.before = (run.began, now)
         run.attempt += 1
         run.began = now + _backoff(run.attempt)
         return run.began - now
@@ -202,33 +211,35 @@ class FakePods:
 
 def _containers(pod: Object, run: _Run, *, waiting: bool, ended: bool) -> Iterator[ContainerStatus]:
     for container in podspec.init_containers(pod):
-        state = RUNNING if podspec.is_sidecar(container) and not ended else EXITED
-        yield _container(pod, container, run, attempt=0, state=state)
+        runs = podspec.is_sidecar(container) and not ended
+        yield _container(pod, container, attempt=0, times=(run.began, 0.0 if runs else clock.seconds()), exit_code=0)
     for container in podspec.containers(pod):
         code = _exit_code(pod)
-        if run.attempt:
-            yield _container(pod, container, run, attempt=run.attempt - 1, state=EXITED, exit_code=code)
+        if run.before is not None:
+            yield _container(pod, container, attempt=run.attempt - 1, times=run.before, exit_code=code)
         if not waiting:
-            state = EXITED if ended else RUNNING
             code = 0 if meta.is_deleting(pod) else code
-            yield _container(pod, container, run, attempt=run.attempt, state=state, exit_code=code)
+            times = (run.began, clock.seconds() if ended else 0.0)
+            yield _container(pod, container, attempt=run.attempt, times=times, exit_code=code)
 
 
 def _container(
-    pod: Object, container: Object, run: _Run, *, attempt: int, state: str, exit_code: int = 0
+    pod: Object, container: Object, *, attempt: int, times: tuple[float, float], exit_code: int
 ) -> ContainerStatus:
+    """Return a container that began and ended at `times`; the end is 0 while it runs."""
+    began, ended = times
     named = f"{meta.uid(pod)}/{container['name']}/{attempt}"
     return ContainerStatus(
         id=hashlib.sha256(named.encode()).hexdigest(),
         sandbox_id="",
         name=container["name"],
-        state=state,
+        state=EXITED if ended else RUNNING,
         pid=0,
         labels={labels.RESTART_COUNT: str(attempt)},
-        created_at=run.began,
-        started_at=run.began,
-        finished_at=clock.seconds() if state == EXITED else 0.0,
-        exit_code=exit_code if state == EXITED else 0,
+        created_at=began,
+        started_at=began,
+        finished_at=ended,
+        exit_code=exit_code if ended else 0,
     )
 
 
