@@ -14,6 +14,7 @@ from wherry.kubelet.hooks import HookRunner
 from wherry.kubelet.machine import Machine
 from wherry.kubelet.objects import ObjectCache
 from wherry.kubelet.probes.check import Checker
+from wherry.kubelet.probes.counts import ProbeCounts
 from wherry.kubelet.pulling import ImagePuller
 from wherry.kubelet.resources import Requests
 from wherry.kubelet.runtime_cache import RuntimeCache
@@ -49,6 +50,7 @@ class NodeServices:
     events: PodEvents
     statuses: StatusManager
     services: Lister
+    probe_counts: ProbeCounts = field(default_factory=ProbeCounts)
     machine: Machine = field(default_factory=Machine)
     hostname: str = ""
     node_memory: int = 0

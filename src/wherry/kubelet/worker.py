@@ -48,7 +48,7 @@ class PodWorker:
         self._services = services
         self._scope = scope
         self._starter = ContainerStarter(services)
-        self._probes = PodProbes(services.checker, services.events, scope, self.wake)
+        self._probes = PodProbes(services.checker, services.events, scope, self.wake, counts=services.probe_counts)
         self._resizer = Resizer(pod, services)
         self._crashes = EventBackoff(*services.config.crash_backoff)
         self._errors = Backoff(0.5, 60.0)

@@ -10,6 +10,7 @@ from wherry.api import meta
 from wherry.kubelet.events import PodEvents
 from wherry.kubelet.podspec import Container
 from wherry.kubelet.probes.check import Checker
+from wherry.kubelet.probes.counts import ProbeCounts
 from wherry.runtime.protocol import ContainerStatus
 from wherry.util import clock
 from wherry.util.tasks import Scope, cancel
@@ -34,9 +35,18 @@ class _Attempt:
 class PodProbes:
     """Runs the probes of one pod's containers in `scope`; `on_change` is called when a verdict changes."""
 
-    def __init__(self, checker: Checker, events: PodEvents, scope: Scope, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        checker: Checker,
+        events: PodEvents,
+        scope: Scope,
+        on_change: Callable[[], None],
+        *,
+        counts: ProbeCounts,
+    ) -> None:
         self._checker = checker
         self._events = events
+        self._counts = counts
         self._scope = scope
         self._on_change = on_change
         self._attempts: dict[str, _Attempt] = {}
@@ -86,6 +96,8 @@ class PodProbes:
         """Stop all probes."""
         await cancel(*(task for a in self._attempts.values() for task in a.tasks.values()))
         self._attempts.clear()
+        if self._pod:
+            self._counts.forget(meta.uid(self._pod))
 
     def known(self) -> set[str]:
         """Return the ids of the attempts that are probed."""
@@ -133,8 +145,10 @@ class PodProbes:
         self, kind: str, probe: Mapping[str, Any], container: Container, status: ContainerStatus, judge: "_Judge"
     ) -> bool | None:
         """Ask once and return the verdict where the thresholds lead to one."""
+        title, name, begun = kind.capitalize(), container["name"], clock.monotonic()
         outcome = await self._checker.check(probe, container, container_id=status.id, address=self.address)
-        title, name = kind.capitalize(), container["name"]
+        result = "unknown" if outcome.error else "successful" if outcome.success else "failed"
+        self._counts.count(self._pod, name, kind, result=result, seconds=clock.monotonic() - begun)
         if outcome.error:
             text = f"{title} probe errored and resulted in unknown state: {outcome.error}"
             self._events.warning(self._pod, "Unhealthy", text, container=name)

@@ -3,23 +3,25 @@
 import asyncio
 import logging
 import ssl
+from typing import Any
 
 from aiohttp import web
 
 from wherry.api import meta
-from wherry.kubelet import podspec
+from wherry.kubelet import configuration, labels, podspec
 from wherry.kubelet.config import KubeletConfig
 from wherry.kubelet.node_status import NodeStatus
 from wherry.kubelet.pods import PodManager
-from wherry.kubelet.server import execute, logs, portforward, stats
+from wherry.kubelet.probes import counts
+from wherry.kubelet.server import cadvisor, execute, logs, portforward, stats
+from wherry.kubelet.server.auth import Gate
 from wherry.kubelet.server.logs import LogOptions
 from wherry.kubelet.server.streams import StreamOptions
 from wherry.kubelet.services import NodeServices
 from wherry.runtime.protocol import RUNNING, ContainerStatus, Session
+from wherry.util import metrics
 
 log = logging.getLogger(__name__)
-
-_MASTERS = "system:masters"
 
 
 class NodeServer:
@@ -34,13 +36,17 @@ class NodeServer:
 
     async def run(self) -> None:
         """Serve until cancelled."""
-        app = web.Application(middlewares=[_authenticate])
+        app = web.Application(middlewares=[Gate(self._services.client, self._config.node_name).middleware])
         app.add_routes(
             [
                 web.get("/healthz", _healthz),
-                web.get("/healthz/{check}", _healthz),
-                web.get("/pods", self._list_pods),
+                web.get("/healthz/{check:ping|log|syncloop}", _healthz),
+                web.get("/pods{slash:/?}", self._list_pods),
+                web.get("/runningpods{slash:/?}", self._list_running),
+                web.get("/configz", self._configz),
                 web.get("/metrics", self._metrics),
+                web.get("/metrics/cadvisor", self._cadvisor),
+                web.get("/metrics/probes", self._probe_metrics),
                 web.get("/metrics/resource", self._resource_metrics),
                 web.get("/stats/summary", self._summary),
                 web.get("/containerLogs/{namespace}/{pod}/{container}", self._logs),
@@ -85,7 +91,27 @@ class NodeServer:
         return status
 
     async def _list_pods(self, request: web.Request) -> web.Response:
-        return web.json_response({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": self._pods.pods()})
+        return _pod_list([self._with_status(pod) for pod in self._pods.pods()])
+
+    def _with_status(self, pod: meta.Object) -> meta.Object:
+        status = self._services.statuses.get(meta.uid(pod))
+        return pod if status is None else {**pod, "status": status}
+
+    async def _list_running(self, request: web.Request) -> web.Response:
+        """Answer with what the runtime runs, whatever the API says."""
+        items: list[meta.Object] = []
+        for pod in self._pods.pods():
+            running = self._services.cache.pod(meta.uid(pod)).running()
+            metadata = {"name": meta.name(pod), "namespace": meta.namespace(pod), "uid": meta.uid(pod)}
+            containers: list[dict[str, Any]] = [
+                {"name": c.name, "image": c.labels.get(labels.IMAGE), "resources": {}} for c in running
+            ]
+            if running:
+                items.append({"metadata": metadata, "spec": {"containers": containers}, "status": {}})
+        return _pod_list(items)
+
+    async def _configz(self, request: web.Request) -> web.Response:
+        return web.json_response({"kubeletconfig": configuration.shown(self._config)})
 
     async def _logs(self, request: web.Request) -> web.StreamResponse:
         pod, name = self._pod(request), request.match_info["container"]
@@ -136,6 +162,12 @@ class NodeServer:
     async def _metrics(self, request: web.Request) -> web.Response:
         return web.Response(text=stats.kubelet_metrics(self._pods.pods(), self._services))
 
+    async def _cadvisor(self, request: web.Request) -> web.Response:
+        return web.Response(text=await cadvisor.text(self._pods.pods(), self._services))
+
+    async def _probe_metrics(self, request: web.Request) -> web.Response:
+        return web.Response(text=metrics.text(self._services.probe_counts.samples(), counts.FAMILIES))
+
     async def _resource_metrics(self, request: web.Request) -> web.Response:
         return web.Response(text=await stats.resource_metrics(self._pods.pods(), self._services))
 
@@ -144,20 +176,19 @@ async def _healthz(request: web.Request) -> web.Response:
     return web.Response(text="ok")
 
 
-@web.middleware
-async def _authenticate(request: web.Request, handler: execute.Handler) -> web.StreamResponse:
-    certificate = request.get_extra_info("peercert") or {}
-    subject = [pair for part in certificate.get("subject", ()) for pair in part]
-    if ("organizationName", _MASTERS) not in subject:
-        raise web.HTTPForbidden(text="Forbidden")
-    return await handler(request)
+def _shown(container: ContainerStatus) -> dict[str, Any]:
+    return {"name": container.name, "image": container.labels.get(labels.IMAGE) or "", "resources": {}}
+
+
+def _pod_list(items: list[meta.Object]) -> web.Response:
+    return web.json_response({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})
 
 
 def _tls(config: KubeletConfig) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(str(config.certificate), str(config.key))
     context.load_verify_locations(str(config.client_ca))
-    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_mode = ssl.CERT_OPTIONAL  # or a token: `Gate` sees to it
     return context
 
 
