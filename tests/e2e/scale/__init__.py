@@ -1,0 +1,1 @@
+"""Clusters of fake nodes: a control plane in a process of its own that can be killed."""
