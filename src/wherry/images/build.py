@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from wherry.images import blobs
@@ -66,27 +66,39 @@ def base_images(dockerfile: str, build_args: Mapping[str, str]) -> list[str]:
     return list(found)
 
 
-class Builder:
-    """buildah with its storage in `directory`."""
+Report = Callable[[str], None]
+"""Takes a line of buildah's output."""
 
-    def __init__(self, directory: str, store: Blobs, *, report: Callable[[str], None]) -> None:
+
+class Builder:
+    """buildah with its storage in `directory`. Several builds may run at once; `directory` belongs to this object."""
+
+    def __init__(self, directory: str, store: Blobs) -> None:
         self._directory = directory
         self._store = store
-        self._report = report
+        self._offering = asyncio.Lock()
+        self._gate = asyncio.Lock()
+        self._running = 0
+        self._environment: dict[str, str] | None = None
 
-    async def offer(self, name: Reference, manifest: Manifest) -> None:
+    async def offer(self, name: Reference, manifest: Manifest, *, report: Report) -> None:
         """Make an image of the store known to buildah under `name`, unless it is already. Raises ImageError."""
-        known = await asyncio.to_thread(self._known)
-        if known.get(str(name)) == manifest.config.digest:
-            return
-        with tempfile.TemporaryDirectory(dir=self._store.temporary) as layout:
-            await asyncio.to_thread(self._write_layout, layout, manifest)
-            image_id = (await self._run("pull", "--quiet", f"oci:{layout}:base")).strip().splitlines()[-1]
-            await self._run("tag", image_id, str(name))
-        await asyncio.to_thread(self.remember, str(name), manifest.config.digest)
+        async with self._offering:
+            known = await asyncio.to_thread(self._known)
+            if known.get(str(name)) == manifest.config.digest:
+                return
+            with tempfile.TemporaryDirectory(dir=self._store.temporary) as layout:
+                await asyncio.to_thread(self._write_layout, layout, manifest)
+                pulled = await self._run("pull", "--quiet", f"oci:{layout}:base", report=report)
+                await self._run("tag", pulled.strip().splitlines()[-1], str(name), report=report)
+            await asyncio.to_thread(self._note, str(name), manifest.config.digest)
 
-    def remember(self, name: str, config: str) -> None:
+    async def remember(self, name: str, config: str) -> None:
         """Note that buildah's image `name` is the store's image with this configuration digest."""
+        async with self._offering:
+            await asyncio.to_thread(self._note, name, config)
+
+    def _note(self, name: str, config: str) -> None:
         _write_json(f"{self._directory}/known.json", self._known() | {name: config})
 
     def _known(self) -> dict[str, str]:
@@ -114,7 +126,7 @@ class Builder:
 
     @contextlib.asynccontextmanager
     async def build(
-        self, context_dir: str, *, dockerfile: str, tag: str, build_args: Mapping[str, str]
+        self, context_dir: str, *, dockerfile: str, tag: str, build_args: Mapping[str, str], report: Report
     ) -> AsyncIterator[str]:
         """Build, and give the path of a docker-archive with the result, which is gone in the end. Raises ImageError."""
         args = [argument for pair in build_args.items() for argument in ("--build-arg", "=".join(pair))]
@@ -122,11 +134,12 @@ class Builder:
             "build",
             *("--isolation", "chroot", "--pull-never", "--layers", "--network", "host"),
             *("--file", dockerfile, "--tag", tag, *args, context_dir),
+            report=report,
         )
         with tempfile.TemporaryDirectory(dir=self._store.temporary) as directory:
             path = f"{directory}/image.tar"
             # Of buildah's archives this one alone leaves the layers uncompressed.
-            await self._run("push", "--quiet", tag, f"docker-archive:{path}:{tag}")
+            await self._run("push", "--quiet", tag, f"docker-archive:{path}:{tag}", report=report)
             yield path
 
     def _prepare(self) -> dict[str, str]:
@@ -143,41 +156,60 @@ class Builder:
             "TMPDIR": self._store.temporary,
         }
 
-    async def _run(self, command: str, *args: str) -> str:
+    @contextlib.asynccontextmanager
+    async def _started(self) -> AsyncIterator[dict[str, str]]:
+        """Give buildah's environment; after the last of those that run at once, unmount what a killed one left."""
+        async with self._gate:
+            if self._environment is None:
+                self._environment = await asyncio.to_thread(self._prepare)
+            self._running += 1
+        try:
+            yield self._environment
+        finally:
+            async with self._gate:
+                self._running -= 1
+                if not self._running:
+                    await asyncio.to_thread(linux.unmount_below, self._directory)
+
+    async def _run(self, command: str, *args: str, report: Report) -> str:
         """Run one buildah command, reporting its output line by line, and return that."""
         program = shutil.which("buildah")
         if program is None:
             raise ImageError("building needs the program buildah, which is not installed")
-        env = await asyncio.to_thread(self._prepare)
-        storage = ("--root", f"{self._directory}/storage", "--runroot", f"{self._directory}/run")
+        # Each process would mount the storage's directory on itself, which hides the mounts of the others.
+        storage = ("--storage-driver", "overlay", "--storage-opt", "overlay.skip_mount_home=true")
+        directories = ("--root", f"{self._directory}/storage", "--runroot", f"{self._directory}/run")
         policy = () if command == "tag" else ("--signature-policy", f"{self._directory}/policy.json")
-        process = await asyncio.create_subprocess_exec(
-            *(program, *storage, "--storage-driver", "overlay", command, *policy, *args),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env=env,
-            limit=1 << 20,
-        )
-        assert process.stdout is not None
-        lines: list[str] = []
-        try:
-            async for raw in process.stdout:
-                lines.append(raw.decode(errors="replace").rstrip())
-                self._report(lines[-1])
-            code = await process.wait()
-        except BaseException:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-            raise
-        finally:
-            # Its storage mounts a directory on itself and leaves that.
-            await asyncio.to_thread(linux.unmount_below, self._directory)
+        async with self._started() as environment:
+            code, lines = await _follow((program, *directories, *storage, command, *policy, *args), environment, report)
         if code != 0:
             tail = "\n".join(lines[-_OUTPUT_TAIL:])
             raise ImageError(f"buildah {command} failed: {tail}", reason="ErrImageBuild")
         return "\n".join(lines)
+
+
+async def _follow(command: Sequence[str], environment: Mapping[str, str], report: Report) -> tuple[int, list[str]]:
+    """Run a program to its end; return its exit code and the lines of its output. Cancelled, it kills the program."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=environment,
+        limit=1 << 20,
+    )
+    assert process.stdout is not None
+    lines: list[str] = []
+    try:
+        async for raw in process.stdout:
+            lines.append(raw.decode(errors="replace").rstrip())
+            report(lines[-1])
+        return await process.wait(), lines
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        raise
 
 
 def _with_history(config: bytes, layers: int) -> bytes:

@@ -49,6 +49,7 @@ class OverlayImageStore:
         self._root = root
         self._registries = registries
         self._blobs = Blobs(root)
+        self._builder = build.Builder(f"{root}/buildah", self._blobs)
         self._layers = f"{root}/layers"
         self._mounts = f"{root}/mounts"
         self._records: dict[str, _Record] = {}
@@ -322,17 +323,19 @@ class OverlayImageStore:
         """
         await self._open()
         name = parse(tag)
-        builder = build.Builder(f"{self._root}/buildah", self._blobs, report=progress or _ignore)
+        builder, report = self._builder, progress or _ignore
         file = dockerfile or await asyncio.to_thread(build.find_dockerfile, context_dir)
         for base in await asyncio.to_thread(build.base_images, file, build_args or {}):
             image = await self.find(base) or await self.pull(base, progress=progress)
             manifest = Manifest.parse(await asyncio.to_thread(self._blobs.read, self._records[image.id].manifest))
-            await builder.offer(parse(base), manifest)
-        building = builder.build(context_dir, dockerfile=file, tag=str(name), build_args=build_args or {})
+            await builder.offer(parse(base), manifest, report=report)
+        building = builder.build(
+            context_dir, dockerfile=file, tag=str(name), build_args=build_args or {}, report=report
+        )
         async with building as path, self._adding():
             found = await asyncio.to_thread(archive.read, path, self._blobs, has_layer=self._has_layer)
             image = await self._add(found[0].manifest, [str(name)])
-            await asyncio.to_thread(builder.remember, str(name), image.id)
+            await builder.remember(str(name), image.id)
             return image
 
     # Removing

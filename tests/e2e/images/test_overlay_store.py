@@ -2,11 +2,13 @@
 
 # ruff: noqa: ASYNC230, ASYNC240 (a scenario has its process to itself)
 
+import asyncio
 import os
 
 from tests.e2e.nodeworld import World, busybox_layer, directory_layer, docker_archive, scenario
 from wherry.images.protocol import ImageError
 from wherry.images.store import OverlayImageStore
+from wherry.util import linux
 
 
 @scenario
@@ -93,3 +95,22 @@ async def test_buildah_builds_from_a_local_image(world: World) -> None:
     root = await world.images.mount(image.id, "built")
     with open(f"{root}/made") as made, open(f"{root}/file") as copied:
         assert (made.read(), copied.read()) == ("made\n", "of the context\n")
+
+
+@scenario
+async def test_images_are_built_at_once(world: World) -> None:
+    await world.busybox()
+    contexts = [world.directory / f"context-{number}" for number in range(4)]
+    for number, context in enumerate(contexts):
+        context.mkdir()
+        steps = "".join(f"RUN echo {number}-{step} >>/made\n" for step in range(3))
+        (context / "Dockerfile").write_text(f"FROM busybox:1\n{steps}")
+    async with asyncio.TaskGroup() as group:
+        for number, context in enumerate(contexts):
+            group.create_task(world.images.build(str(context), tag=f"built:{number}"))
+    for number in range(len(contexts)):
+        image = await world.images.find(f"built:{number}")
+        assert image is not None
+        with open(f"{await world.images.mount(image.id, str(number))}/made") as made:
+            assert made.read() == "".join(f"{number}-{step}\n" for step in range(3))
+    assert linux.mounts_below(f"{world.directory}/images/buildah") == []
