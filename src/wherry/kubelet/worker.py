@@ -179,14 +179,20 @@ class PodWorker:
         if plan.finished:
             await self._finish()
             return None
-        await self._follow_probes(runtime)
+        adopting = self._ground is None and not plan.create_sandbox
+        if self._ground is not None:
+            await self._follow_probes(runtime)
         for kill in plan.kill:
             self._kill(kill, runtime.containers[kill.container_id])
         if plan.create_sandbox:
             self._services.starting.add(self.uid)
-        if plan.create_sandbox or self._ground is None:
+        if plan.create_sandbox or adopting:
             if not await self._prepare(create=plan.create_sandbox, replace=plan.kill_sandbox):
                 return self._next_wake()
+            if adopting:
+                # Probes of what an earlier process started need the address; the next plan counts what they say.
+                await self._follow_probes(runtime)
+                return 0.0
         elif self._dirty or self._token_due():
             self._dirty = False
             await self._maker.refresh(self.pod, self._ground.addresses)

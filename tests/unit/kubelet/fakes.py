@@ -67,6 +67,7 @@ class FakeRuntime:
         self.stop_delay: dict[str, float] = {}
         self.exec_results: dict[str, Callable[[], ExecResult]] = {}
         self.fail_create: dict[str, ContainerError] = {}
+        self.hang_create: set[str] = set()
         self.log: list[str] = []
         self.updated: list[tuple[str, Resources]] = []
         self._queues: list[asyncio.Queue[RuntimeEvent]] = []
@@ -100,6 +101,8 @@ class FakeRuntime:
     async def create_container(self, sandbox_id: str, config: ContainerConfig) -> None:
         if config.name in self.fail_create:
             raise self.fail_create[config.name]
+        if config.name in self.hang_create:
+            await asyncio.Event().wait()
         self.log.append(f"create {config.name}")
         self.configs[config.id] = config
         self.containers[config.id] = ContainerStatus(

@@ -395,6 +395,21 @@ def test_restarted_kubelet_adopts_what_runs(node: Node) -> None:
     run(main())
 
 
+def test_restarted_kubelet_goes_on_behind_a_sidecar_that_runs(node: Node) -> None:
+    async def main() -> None:
+        node.runtime.hang_create.add("app")
+        async with node.kubelet():
+            node.create(initContainers=[container("proxy", restartPolicy="Always")])
+            await clock.sleep(5)
+        assert node.runtime.running("proxy") is not None
+        node.runtime.hang_create.clear()
+        async with node.kubelet():
+            await node.until(lambda: running(node))
+            assert len(node.runtime.named("proxy")) == 1
+
+    run(main())
+
+
 def test_container_made_but_not_started_by_an_earlier_process_is_replaced(node: Node) -> None:
     async def main() -> None:
         node.runtime.fail_create["app"] = ContainerError("not now")
