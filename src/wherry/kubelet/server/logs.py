@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,11 @@ from wherry.kubelet.runtime_cache import RuntimeCache
 from wherry.runtime.protocol import RUNNING, ContainerStatus
 from wherry.util import clock
 
-_BLOCK = 64 * 1024
+_BLOCK = 512 * 1024
+_TAIL_BLOCK = 64 * 1024
+_WHOLE = re.compile(rb"[^ ]+ [^ ]+ F (.*\n)")
+_LINE = re.compile(rb"[^\n]*\n|[^\n]+")
+_PARTIAL = (b" stdout P ", b" stderr P ")
 _RECHECK = 1.0
 
 
@@ -62,14 +67,26 @@ class Formatter:
         self._options = options
         self._left = options.limit
         self._inside: dict[bytes, bool] = {}
+        self._takes_all = options == LogOptions(follow=options.follow, previous=options.previous, tail=options.tail)
 
     @property
     def full(self) -> bool:
         """Whether the limit of bytes is reached."""
         return self._left is not None and self._left <= 0
 
-    def format(self, line: bytes) -> bytes:
-        """Return the bytes for one line of the file (with its newline), empty when it is left out."""
+    def block(self, data: bytes) -> bytes:
+        """Return the bytes for whole lines of the file.
+
+        A reader who wants everything gets the lines by one search, as long as each is a whole one of the container's;
+        taken one by one they would be an eighth as fast.
+        """
+        if self._takes_all and not any(self._inside.values()) and not any(part in data for part in _PARTIAL):
+            texts = _WHOLE.findall(data)
+            if len(texts) == data.count(b"\n"):
+                return b"".join(texts)
+        return b"".join(map(self._line, _LINE.findall(data)))
+
+    def _line(self, line: bytes) -> bytes:
         parts = line.split(b" ", 3)
         if len(parts) < 4:
             return b""
@@ -107,7 +124,7 @@ def tail_offset(path: Path, lines: int, *, stream: str = "All") -> int:
         buffer, at = b"", end
         wanted = lines + 1
         while at > 0:
-            step = min(_BLOCK, at)
+            step = min(_TAIL_BLOCK, at)
             at -= step
             file.seek(at)
             buffer = file.read(step) + buffer
@@ -121,7 +138,7 @@ def _ends(buffer: bytes, stream: str) -> list[int]:
     """Return the positions after lines that end one of the container's lines; the first may be cut and is left out."""
     positions, at = [], 0
     first = True
-    for line in buffer.splitlines(keepends=True):
+    for line in _LINE.findall(buffer):
         at += len(line)
         parts = line.split(b" ", 3)
         whole = len(parts) == 4 and parts[2].startswith(b"F") and line.endswith(b"\n")
@@ -147,11 +164,8 @@ async def read(status: ContainerStatus, options: LogOptions, cache: RuntimeCache
                 # The state is read before the file: what was written before the end is then never missed.
                 running = _runs(status, cache)
                 while block := await asyncio.to_thread(file.read, _BLOCK):
-                    *lines, rest = (rest + block).splitlines(keepends=True) if block else []
-                    if rest.endswith(b"\n"):
-                        lines.append(rest)
-                        rest = b""
-                    if text := b"".join(map(formatter.format, lines)):
+                    whole, rest = _whole_lines(rest + block)
+                    if text := await asyncio.to_thread(formatter.block, whole):
                         yield text
                     if formatter.full:
                         return
@@ -166,6 +180,12 @@ async def read(status: ContainerStatus, options: LogOptions, cache: RuntimeCache
                 await watch.wait(_RECHECK)
     finally:
         file.close()
+
+
+def _whole_lines(data: bytes) -> tuple[bytes, bytes]:
+    """Cut off what comes after the last newline; only that one ends a line (a carriage return is text)."""
+    end = data.rfind(b"\n") + 1
+    return data[:end], data[end:]
 
 
 def _runs(status: ContainerStatus, cache: RuntimeCache) -> bool:
