@@ -106,6 +106,10 @@ class Workqueue(Generic[K]):
         heapq.heappush(self._heap, (at, self._sequence, key))
         self._arm()
 
+    def wait_of(self, key: K) -> float:
+        """Return the seconds until `key` is queued, infinity where it waits for nothing."""
+        return self._waiting.get(key, float("inf")) - clock.monotonic()
+
     def add_rate_limited(self, key: K) -> None:
         """Queue `key` after its back-off, which doubles with every call until `forget`."""
         self.metrics.retries += 1

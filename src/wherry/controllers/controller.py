@@ -17,6 +17,7 @@ from wherry.client.client import Client
 from wherry.client.events import EventRecorder
 from wherry.client.informer import InformerFactory, SharedInformer
 from wherry.client.workqueue import ShutDown, Workqueue
+from wherry.util import clock
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,9 @@ _OWN_WRITE_TIMEOUT = 30.0
 
 TOGETHER = 0.01
 """The delay of sources of which an owner may have thousands: so many changes in it cost one reconcile."""
+
+_SPACING, _LONGEST = 0.005, 1.0
+"""Seconds between the owners that changes of the many wake, and how far this may put one off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class Settings:
     signing_key: str = ""
     mint_token: Callable[[Object, Object], str] | None = None
     cluster_signing_duration: float = 365 * 24 * 3600.0
+    node_monitor_period: float = 5.0
     node_monitor_grace_period: float = 50.0
     terminated_pod_gc_threshold: int = 12500
     hpa_sync_period: float = 15.0
@@ -89,6 +94,7 @@ class Controller(ABC):
         self.queue: Workqueue[str] = Workqueue(self.name)
         self._sources: dict[Resource, SharedInformer] = {}
         self._written: dict[str, dict[Resource, int]] = {}
+        self._turn = 0.0
         self.register()
 
     @abstractmethod
@@ -118,13 +124,14 @@ class Controller(ABC):
     ) -> SharedInformer:
         """Enqueue ``keys(obj)`` on every change of a resource, on an update those of both states.
 
-        `changed(old, new)` may tell that an update does not matter; `delay` seconds let further changes come together.
+        `changed(old, new)` may tell that an update does not matter; `delay` seconds let further changes come together,
+        and more of them the more owners there are to look at.
         """
         informer = self.informer(resource, field_selector=field_selector)
 
         def enqueue(obj: Object) -> None:
             for key in keys(obj):
-                self.queue.add_after(key, delay)
+                self._add_later(key, delay)
 
         def updated(old: Object, new: Object) -> None:
             if changed is None or changed(old, new):
@@ -149,6 +156,21 @@ class Controller(ABC):
             return (owner_key(obj, ref),) if is_kind(ref, owner) else ()
 
         return self.watch(resource, keys, delay=delay)
+
+    def _add_later(self, key: str, delay: float) -> None:
+        """Queue a key after `delay`, or when its turn comes among many that wait: no more than 200 a second then.
+
+        A reconcile costs what the owner has; where a thousand owners lose and gain children at once, each is then
+        looked at once a second and not once a child, however many there are.
+        """
+        if not 0 < delay < _LONGEST:
+            self.queue.add_after(key, delay)
+            return
+        now = clock.monotonic()
+        turn = min(max(self._turn + _SPACING, now + delay), now + _LONGEST)
+        if now + self.queue.wait_of(key) > turn:
+            self._turn = turn
+            self.queue.add_after(key, turn - now)
 
     def enqueue(self, obj: Object) -> None:
         """Queue the key of an object."""

@@ -25,15 +25,17 @@ from wherry.client.client import STRATEGIC_PATCH
 from wherry.client.events import NORMAL, WARNING
 from wherry.controllers import pods as podutil
 from wherry.controllers.catalog import Catalog
-from wherry.controllers.controller import Controller
+from wherry.controllers.controller import TOGETHER, Controller
 from wherry.controllers.disruptions import DISRUPTION_TARGET
 from wherry.controllers.scales import NoScale, get_scale
+from wherry.controllers.services import PODS_BY_LABEL, label_term, pod_terms
 from wherry.util import clock
 
 _DELETION_TIMEOUT = 120.0
 _STALE = 120.0
 _POD_KEY = "pod:"
 _BY_KUBELET = "TerminationByKubelet"
+_BY_TERM = "term"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +147,34 @@ def stale_in(pod: Object, *, now: datetime) -> float | None:
     return _STALE - (now - clock.parse(found["lastTransitionTime"])).total_seconds()
 
 
+def _budget_terms(budget: Object) -> tuple[str]:
+    """Return one label that all pods of the budget have, as `pod_terms` does; its namespace where there is none."""
+    wanted = (budget["spec"].get("selector") or {}).get("matchLabels") or {}
+    namespace = meta.namespace(budget)
+    return (label_term(namespace, max(wanted.items())) if wanted else namespace,)
+
+
+def _matters(old: Object, new: Object) -> bool:
+    """Tell whether an update of a pod can change a budget."""
+
+    def view(pod: Object) -> tuple[object, ...]:
+        return (
+            meta.labels(pod), meta.is_deleting(pod), podutil.is_ready(pod), podutil.is_finished(pod),
+            meta.condition(pod, DISRUPTION_TARGET), pod["metadata"].get("ownerReferences"),
+        )  # fmt: skip
+
+    return view(old) != view(new)
+
+
 class DisruptionController(Controller):
     name = "disruption-controller"
     component = "controllermanager"
 
     def register(self) -> None:
         self._budgets = self.watch(PODDISRUPTIONBUDGETS)
-        self._pods = self.watch(PODS, self._concerned)
+        self._budgets.add_index(_BY_TERM, _budget_terms)
+        self._pods = self.watch(PODS, self._concerned, changed=_matters, delay=TOGETHER)
+        self._pods.add_index(PODS_BY_LABEL, pod_terms)
         self._owners = {
             resource.kind: (resource, self.informer(resource))
             for resource in (REPLICASETS, DEPLOYMENTS, REPLICATIONCONTROLLERS, STATEFULSETS)
@@ -159,7 +182,8 @@ class DisruptionController(Controller):
         self._catalog = Catalog(self.informers)
 
     def _concerned(self, pod: Object) -> Iterable[str]:
-        for budget in self._budgets.lister.list(meta.namespace(pod)):
+        terms = [*pod_terms(pod), meta.namespace(pod)]
+        for budget in (found for term in terms for found in self._budgets.lister.by_index(_BY_TERM, term)):
             if labels.from_selector(budget["spec"].get("selector")).matches(meta.labels(pod)):
                 yield meta.key_of(budget)
         if stale_in(pod, now=clock.now()) is not None:
@@ -172,7 +196,7 @@ class DisruptionController(Controller):
         if budget is None:
             return None
         selector = labels.from_selector(budget["spec"].get("selector"))
-        pods = [pod for pod in self._pods.lister.list(meta.namespace(budget)) if selector.matches(meta.labels(pod))]
+        pods = [pod for pod in self._candidates(budget) if selector.matches(meta.labels(pod))]
         if not pods:
             self.recorder.event(budget, NORMAL, "NoPods", "No matching pods found")
         try:
@@ -187,6 +211,13 @@ class DisruptionController(Controller):
             self.recorder.event(pod, WARNING, "NotDeleted", text)
         await self._write(key, budget, todo.status)
         return todo.again
+
+    def _candidates(self, budget: Object) -> list[Object]:
+        """Return the pods among which the budget's are: those of one of its labels, or of its namespace."""
+        (term,) = _budget_terms(budget)
+        if term == meta.namespace(budget):
+            return self._pods.lister.list(term)
+        return self._pods.lister.by_index(PODS_BY_LABEL, term)
 
     async def _write(self, key: str, budget: Object, status: Object) -> None:
         if status == budget.get("status"):

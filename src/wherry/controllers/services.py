@@ -16,18 +16,20 @@ LAST_CHANGE = "endpoints.kubernetes.io/last-change-trigger-time"
 HEADLESS = "service.kubernetes.io/headless"
 
 
-def _term(namespace: str, label: tuple[str, str]) -> str:
+def label_term(namespace: str, label: tuple[str, str]) -> str:
+    """Return a label of a namespace's pods as the index `PODS_BY_LABEL` has it."""
     return f"{namespace}/{label[0]}={label[1]}"
 
 
-def _pod_terms(pod: Object) -> Iterable[str]:
-    return [_term(meta.namespace(pod), label) for label in meta.labels(pod).items()]
+def pod_terms(pod: Object) -> Iterable[str]:
+    """Return all labels of a pod as the index `PODS_BY_LABEL` has them."""
+    return [label_term(meta.namespace(pod), label) for label in meta.labels(pod).items()]
 
 
 def _service_terms(service: Object) -> Iterable[str]:
     # One term of the selector is enough to find the service: a selected pod carries all of them.
     selector = service["spec"].get("selector") or {}
-    return [_term(meta.namespace(service), min(selector.items()))] if selector else ()
+    return [label_term(meta.namespace(service), min(selector.items()))] if selector else ()
 
 
 class ServiceController(Controller):
@@ -37,11 +39,11 @@ class ServiceController(Controller):
         self._services = self.watch(SERVICES)
         self._services.add_index(SERVICES_BY_SELECTOR, _service_terms)
         self._pods = self.watch(PODS, self._selecting, changed=_matters, delay=TOGETHER)
-        self._pods.add_index(PODS_BY_LABEL, _pod_terms)
+        self._pods.add_index(PODS_BY_LABEL, pod_terms)
 
     def _selecting(self, pod: Object) -> Iterable[str]:
         labels = meta.labels(pod).items()
-        for term in _pod_terms(pod):
+        for term in pod_terms(pod):
             for service in self._services.lister.by_index(SERVICES_BY_SELECTOR, term):
                 if service["spec"]["selector"].items() <= labels:
                     yield meta.key_of(service)
@@ -54,7 +56,7 @@ class ServiceController(Controller):
 def selected_pods(pods: SharedInformer, service: Object) -> list[Object]:
     """Return the pods that a service with a selector selects, by name; costs no more than the pods of one label."""
     wanted = service["spec"]["selector"].items()
-    groups = [pods.lister.by_index(PODS_BY_LABEL, _term(meta.namespace(service), term)) for term in wanted]
+    groups = [pods.lister.by_index(PODS_BY_LABEL, label_term(meta.namespace(service), term)) for term in wanted]
     found = min(groups, key=len, default=[])
     return sorted((pod for pod in found if wanted <= meta.labels(pod).items()), key=meta.name)
 

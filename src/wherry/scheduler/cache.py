@@ -12,19 +12,21 @@ from wherry.scheduler.podinfo import AffinityTerm, PodInfo
 from wherry.scheduler.selectors import LabelSelector
 
 _LOG_LIMIT = 100_000
-_COUNTERS = 256
+_COUNTERS = 8192
 
 
 class PodCounter:
     """Counts, for each node, the pods that a selector matches; kept up to date by the cache.
 
-    `namespaces` None: all. `alive`: pods that are being deleted do not count.
+    `namespaces` None: all. `alive`: pods that are being deleted do not count. `term` is a label that all these pods
+    have, None where no one label is sure.
     """
 
     def __init__(self, selectors: tuple[LabelSelector, ...], namespaces: frozenset[str] | None, alive: bool) -> None:
         self._selectors = selectors
         self._namespaces = namespaces
         self._alive = alive
+        self.term = max((selector.term for selector in selectors if selector.term is not None), default=None)
         self.by_node: dict[str, int] = {}
 
     def matches(self, info: PodInfo) -> bool:
@@ -83,8 +85,8 @@ def required_anti_affinity(info: PodInfo) -> Iterable[tuple[AffinityTerm, int]]:
 
 
 def attractions(info: PodInfo) -> Iterable[tuple[AffinityTerm, int]]:
-    """Yield the terms that count for others with their weights; required affinity counts 1 (hardPodAffinityWeight)."""
-    yield from ((term, 1) for term in info.shape.affinity)
+    """Yield the terms that count for others with their weights; of required affinity 0: a profile knows its weight."""
+    yield from ((term, 0) for term in info.shape.affinity)
     yield from ((term, term.weight) for term in info.shape.preferred_affinity)
     yield from ((term, -term.weight) for term in info.shape.preferred_anti_affinity)
 
@@ -110,7 +112,9 @@ class Cache:
         self._orphans: dict[str, NodeInfo] = {}
         self._where: dict[str, tuple[str, PodInfo]] = {}
         self._assumed: set[str] = set()
+        self._by_label: dict[tuple[str, str], dict[str, None]] = {}
         self._counters: OrderedDict[Any, PodCounter] = OrderedDict()
+        self._counters_by_term: dict[tuple[str, str] | None, dict[Any, PodCounter]] = {}
         self._log: list[str] = []
         self._log_start = 0
         self._nominations: dict[str, str] = {}
@@ -166,6 +170,12 @@ class Cache:
             self._remove(old, old_node)
         self._add(info, node_name)
 
+    def renew_pod(self, pod: Object) -> None:
+        """Take a pod's new status, when nothing else of it changed."""
+        where = self._where.get(meta.key_of(pod))
+        if where is not None:
+            where[1].pod = pod
+
     def remove_pod(self, key: str) -> PodInfo | None:
         """Remove a pod, also an assumed one, and return it."""
         where = self._where.get(key)
@@ -209,12 +219,18 @@ class Cache:
         node = self._node_of(node_name)
         node.add(info)
         self._where[info.key] = (node_name, info)
+        for label in info.labels.items():
+            self._by_label.setdefault(label, {})[info.key] = None
         self._pod_changed(node, info, 1)
 
     def _remove(self, info: PodInfo, node_name: str) -> None:
         node = self._node_of(node_name)
         node.remove(info)
         del self._where[info.key]
+        for label in info.labels.items():
+            self._by_label[label].pop(info.key, None)
+            if not self._by_label[label]:
+                del self._by_label[label]
         self._pod_changed(node, info, -1)
         if node_name in self._orphans and not node.pods:
             del self._orphans[node_name]
@@ -223,8 +239,9 @@ class Cache:
         self.priorities[info.priority] = self.priorities.get(info.priority, 0) + by
         if not self.priorities[info.priority]:
             del self.priorities[info.priority]
-        for counter in self._counters.values():
-            counter.change(info, node.name, by)
+        for term in (*info.labels.items(), None):
+            for counter in self._counters_by_term.get(term, {}).values():
+                counter.change(info, node.name, by)
         if info.shape.has_affinity:
             self.anti_affinity.change(info, node.name, by)
             self.attractions.change(info, node.name, by)
@@ -257,13 +274,25 @@ class Cache:
         counter = self._counters.get(key)
         if counter is None:
             counter = self._counters[key] = PodCounter(selectors, namespaces, alive)
-            for node_name, info in self._where.values():
+            self._counters_by_term.setdefault(counter.term, {})[key] = counter
+            for node_name, info in self._pods_with(counter.term):
                 counter.change(info, node_name, 1)
             if len(self._counters) > _COUNTERS:
-                self._counters.popitem(last=False)
+                self._drop_counter()
         else:
             self._counters.move_to_end(key)
         return counter
+
+    def _drop_counter(self) -> None:
+        key, oldest = self._counters.popitem(last=False)
+        alike = self._counters_by_term[oldest.term]
+        del alike[key]
+        if not alike:
+            del self._counters_by_term[oldest.term]
+
+    def _pods_with(self, term: tuple[str, str] | None) -> Iterable[tuple[str, PodInfo]]:
+        keys = self._where if term is None else self._by_label.get(term, ())
+        return [self._where[key] for key in keys]
 
     # The log of changes.
 

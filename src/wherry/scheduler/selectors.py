@@ -39,7 +39,7 @@ class Requirement:
 class LabelSelector:
     """A compiled ``metav1.LabelSelector``; an absent one (None) matches nothing, an empty one everything."""
 
-    __slots__ = ("key", "nothing", "requirements")
+    __slots__ = ("key", "nothing", "requirements", "term")
 
     def __init__(self, selector: Mapping[str, Any] | None) -> None:
         self.key = orjson.dumps(selector, option=orjson.OPT_SORT_KEYS)
@@ -48,6 +48,9 @@ class LabelSelector:
         pairs = (selector.get("matchLabels") or {}).items()
         self.requirements = [Requirement(key, "In", frozenset((value,))) for key, value in pairs]
         self.requirements += _requirements(selector.get("matchExpressions"))
+        # One label that all that is selected has, to find selectors by; the last in order is the most particular
+        # often: ``pod-template-hash`` comes after ``app``.
+        self.term: tuple[str, str] | None = max(pairs, default=None)
 
     def matches(self, labels: Labels) -> bool:
         """Tell whether an object's labels are selected."""

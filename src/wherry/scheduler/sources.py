@@ -114,7 +114,9 @@ class Sources:
             self._cache.nominate(info, "")
             self._cache.set_pod(info, node_name)
             self._queue.moved("AssignedPod", None, pod)
-        elif old["spec"] != pod["spec"] or old["metadata"] != pod["metadata"]:
+        elif _same_assigned(old, pod):
+            self._cache.renew_pod(pod)
+        else:
             self._cache.set_pod(pod_info(pod), node_name)
             self._queue.moved("AssignedPod", old, pod)
 
@@ -148,6 +150,14 @@ class Sources:
 
 def _ended(pod: Object) -> bool:
     return (pod.get("status") or {}).get("phase") in _ENDED
+
+
+def _same_assigned(old: Object, new: Object) -> bool:
+    """Tell whether an update of a pod that has its node leaves all that scheduling looks at: it is a status mostly."""
+    before, after = old["metadata"], new["metadata"]
+    if old["spec"] is not new["spec"] and old["spec"] != new["spec"]:
+        return False
+    return all(before.get(name) == after.get(name) for name in ("labels", "annotations", "deletionTimestamp", "uid"))
 
 
 def _same_node(old: Object, new: Object) -> bool:
