@@ -7,8 +7,6 @@ import ipaddress
 import random
 from collections.abc import Iterable
 
-_random = random.SystemRandom()
-
 
 class AllocationError(Exception):
     """The value cannot be had; the text is the reason in Kubernetes' words."""
@@ -104,7 +102,7 @@ def _free(taken: set[int], low: int, high: int) -> int | None:
     """Return a free number of [low, high) from a random place on, None when there is none."""
     if low >= high:
         return None
-    start = _random.randrange(low, high)
+    start = random.randrange(low, high)
     for number in range(start, high):
         if number not in taken:
             return number

@@ -1,6 +1,5 @@
 """Names that the server makes up."""
 
-import os
 import random
 
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
@@ -17,7 +16,7 @@ def generate(base: str) -> str:
 
 
 def new_uid() -> str:
-    """Return a new random UID: a version 4 UUID, written by hand because ``uuid`` is slow."""
-    digits = os.urandom(16).hex()
+    """Return a new random UID: a version 4 UUID, written by hand because ``uuid`` is slow. It is no secret either."""
+    digits = f"{random.getrandbits(128):032x}"
     variant = "89ab"[int(digits[16], 16) & 3]
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"

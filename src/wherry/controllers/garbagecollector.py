@@ -120,7 +120,8 @@ class GarbageCollector(Controller):
 
     def __init__(self, context: Context) -> None:
         self._objects: dict[str, tuple[Resource, str]] = {}
-        self._dependents: dict[str, set[str]] = {}
+        # Of dicts: what is looked at first must not depend on a hash.
+        self._dependents: dict[str, dict[str, None]] = {}
         self._informers: dict[Resource, SharedInformer] = {}
         self._removed: list[SharedInformer] = []
         super().__init__(context)
@@ -167,10 +168,11 @@ class GarbageCollector(Controller):
         uid = meta.uid(new)
         before, after = _owner_uids(old), _owner_uids(new)
         self._objects[uid] = (resource, meta.key_of(new))
-        for gone in before - after:
-            self._forget(gone, uid)
+        for gone in before:
+            if gone not in after:
+                self._forget(gone, uid)
         for owner in after:
-            self._dependents.setdefault(owner, set()).add(uid)
+            self._dependents.setdefault(owner, {})[uid] = None
         if old is not None and _references(old) != _references(new):
             self._wake_waiting_owners(before | after)
         if any(owner not in self._objects for owner in after):
@@ -192,7 +194,7 @@ class GarbageCollector(Controller):
     def _forget(self, owner: str, dependent: str) -> None:
         dependents = self._dependents.get(owner)
         if dependents is not None:
-            dependents.discard(dependent)
+            dependents.pop(dependent, None)
             if not dependents:
                 del self._dependents[owner]
 
@@ -305,5 +307,5 @@ def _references(obj: Object) -> list[Object]:
     return obj["metadata"].get("ownerReferences") or []
 
 
-def _owner_uids(obj: Object | None) -> set[str]:
-    return {ref["uid"] for ref in _references(obj)} if obj else set()
+def _owner_uids(obj: Object | None) -> dict[str, None]:
+    return {ref["uid"]: None for ref in _references(obj)} if obj else {}

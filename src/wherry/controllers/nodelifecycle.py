@@ -22,7 +22,6 @@ from wherry.controllers.nodetaints import eviction_taint, no_execute, no_schedul
 from wherry.util import clock
 
 _LEASES = "kube-node-lease"
-_PERIOD = 5.0
 _LABELS = (("beta.kubernetes.io/os", "kubernetes.io/os"), ("beta.kubernetes.io/arch", "kubernetes.io/arch"))
 _BY_NODE = "node"
 _MONITOR = ""
@@ -58,7 +57,7 @@ class NodeLifecycleController(Controller):
     async def reconcile(self, key: str) -> float | None:
         if key == _MONITOR:
             await self._monitor()
-            return _PERIOD
+            return self.settings.node_monitor_period
         node = self._nodes.lister.get(key)
         if node is None or meta.is_deleting(node):
             return None
