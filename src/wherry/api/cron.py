@@ -110,7 +110,7 @@ def _field(text: str, bounds: _Bounds) -> tuple[frozenset[int], bool]:
     """Return the values of a field and whether it is a star."""
     values: set[int] = set()
     star = False
-    for part in text.split(","):
+    for part in dict.fromkeys(text.split(",")):
         found, is_star = _range(part, bounds)
         values |= found
         star |= is_star

@@ -21,6 +21,9 @@ _DECIMAL_SUFFIX: Final = {exponent: suffix for suffix, exponent in _DECIMAL.item
 _BINARY_SUFFIX: Final = {exponent // 10: suffix for suffix, exponent in _BINARY.items()}
 _MAXIMUM: Final = (1 << 63) - 1
 _FAST_DIGITS: Final = 18
+_MAX_EXPONENT: Final = 400
+"""Beyond it every number is more than a quantity can be, or nothing."""
+
 _NANO: Final = Fraction(1, 10**9)
 
 
@@ -181,7 +184,7 @@ def _fast(
     amount = number << exponent if base == 2 else number
     if abs(amount) > _MAXIMUM:
         return None
-    value = amount * Fraction(10) ** scale if base == 10 else Fraction(amount)
+    value = amount * Fraction(10) ** min(scale, _MAX_EXPONENT) if base == 10 else Fraction(amount)
     if form == "BinarySI":
         keep = exponent % 10 == 0 and number & 7 != 0
     else:
@@ -195,7 +198,7 @@ def _slow(value: str, base: int, exponent: int, form: Format) -> Quantity:
     except ValueError:
         raise QuantityError(_NUMERIC_WRONG) from None
     negative, amount = amount < 0, abs(amount)
-    amount *= Fraction(base) ** min(exponent, 400) if exponent > -400 else Fraction(0)
+    amount *= Fraction(base) ** min(exponent, _MAX_EXPONENT) if exponent > -_MAX_EXPONENT else Fraction(0)
     nanos = amount / _NANO
     if nanos.denominator != 1:
         amount = _away_from_zero(nanos) * _NANO

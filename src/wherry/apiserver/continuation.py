@@ -9,6 +9,7 @@ import orjson
 from wherry.api.errors import BadRequest, Expired
 
 _VERSION = "meta.k8s.io/v1"
+_MAX_INT64 = 2**63 - 1
 
 _TOO_OLD = (
     "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
@@ -46,7 +47,7 @@ def decode(token: str) -> tuple[int, str]:
         raise BadRequest(f"continue key is not valid: {error}") from None
     if version != _VERSION:
         raise BadRequest("continue key is not valid: server does not recognize this encoded version")
-    if not isinstance(revision, int) or revision == 0:
+    if revision.__class__ is not int or not -_MAX_INT64 <= revision <= _MAX_INT64 or revision == 0:
         raise BadRequest("continue key is not valid: incorrect encoded start resourceVersion (version meta.k8s.io/v1)")
     if not isinstance(start, str) or not start:
         raise BadRequest("continue key is not valid: encoded start key empty (version meta.k8s.io/v1)")

@@ -8,6 +8,7 @@ from aiohttp import web
 from wherry.apiserver.attributes import Attributes
 from wherry.apiserver.audit.record import Record
 from wherry.apiserver.requestinfo import PathInfo
+from wherry.apiserver.warnings import warning_headers
 
 Headers = list[tuple[str, str]]
 
@@ -45,9 +46,7 @@ class Exchange:
             ("Content-Type", media),
         ]
         if self.warnings:
-            for warning in dict.fromkeys(self.warnings):
-                escaped = warning.replace("\\", "\\\\").replace('"', '\\"')
-                headers.append(("Warning", f'299 - "{escaped}"'))
+            headers += warning_headers(self.warnings)
         if self.headers:
             headers += self.headers
         return headers

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 import orjson
 from aiohttp import hdrs, web
 
-from wherry.api.errors import InternalError, NotFound, RequestEntityTooLarge, StatusError, Unauthorized
+from wherry.api.errors import InternalError, NotFound, RequestEntityTooLarge, StatusError, Timeout, Unauthorized
 from wherry.api.resources import BUILTIN_GROUPS, TABLE
 from wherry.api.warnings import for_resource
 from wherry.apiserver import dispatch, negotiate
@@ -43,6 +43,7 @@ from wherry.util import clock
 log = logging.getLogger(__name__)
 
 MAX_BODY = 3 * 1024 * 1024
+_BODY_PATIENCE = 60.0
 _PATIENCE = 15.0
 """Seconds that a request waits for a seat: a quarter of the time that upstream gives to a request."""
 
@@ -143,7 +144,7 @@ class Frontend:
         if x.verb == "list" and x.info.resource is not None:
             registry, limit = self.api.registry, x.params.get("limit", "")
             objects = registry.store.count(registry.prefix(x.info.resource, x.info.namespace))
-            seats = list_seats(objects, int(limit) if limit.isdigit() else 0)
+            seats = list_seats(objects, int(limit) if limit.isdecimal() and len(limit) < 20 else 0)
         queue = await level.enter(flow.key, flow.schema, seats, patience=_PATIENCE)
         if x.verb == "watch":
             level.leave(seats, 0.0, queue)  # the stream lasts; what it sends is counted with what is written
@@ -327,14 +328,18 @@ def _shown_body(body: bytes) -> Any:
 
 
 async def read_body(http: web.BaseRequest) -> bytes:
-    """Return the body. Raises RequestEntityTooLarge above `MAX_BODY`."""
+    """Return the body. Raises RequestEntityTooLarge above `MAX_BODY`, Timeout when it does not come in a minute."""
     if not http.can_read_body:
         return b""
     parts, total = [], 0
     content = http.content
-    while chunk := await content.readany():
-        total += len(chunk)
-        if total > MAX_BODY:
-            raise RequestEntityTooLarge(f"Request entity too large: limit is {MAX_BODY}")
-        parts.append(chunk)
+    try:
+        async with asyncio.timeout(_BODY_PATIENCE if not content.is_eof() else None):
+            while chunk := await content.readany():
+                total += len(chunk)
+                if total > MAX_BODY:
+                    raise RequestEntityTooLarge(f"Request entity too large: limit is {MAX_BODY}")
+                parts.append(chunk)
+    except TimeoutError:
+        raise Timeout("Timeout: request did not complete within the allotted timeout") from None
     return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -7,6 +7,8 @@ from wherry.api.errors import BadRequest, Invalid
 from wherry.api.field import FieldError, forbidden, invalid, not_supported, too_long
 
 _MAX_INT64 = 2**63 - 1
+_MAX_UINT64 = 2**64 - 1
+_DIGITS = 20
 
 
 def parse_query(text: str) -> dict[str, str]:
@@ -58,8 +60,8 @@ def integer(params: Mapping[str, str], name: str) -> int | None:
     digits = value[1:] if value[:1] in "+-" else value
     if not (digits.isascii() and digits.isdigit()):
         raise BadRequest(f'strconv.ParseInt: parsing "{value}": invalid syntax')
-    number = int(value)
-    if not -_MAX_INT64 - 1 <= number <= _MAX_INT64:
+    number = int(value) if len(digits.lstrip("0")) <= _DIGITS else None
+    if number is None or not -_MAX_INT64 - 1 <= number <= _MAX_INT64:
         raise BadRequest(f'strconv.ParseInt: parsing "{value}": value out of range')
     return number
 
@@ -68,12 +70,14 @@ def resource_version(text: str) -> int:
     """Return a resource version as a number, 0 for the empty one. Raises BadRequest."""
     if not text:
         return 0
-    if not (text.isascii() and text.isdigit()):
+    wrong = "" if text.isascii() and text.isdigit() else "invalid syntax"
+    number = int(text) if not wrong and len(text.lstrip("0")) <= _DIGITS else -1
+    if not 0 <= number <= _MAX_UINT64:
         raise BadRequest(
             f'invalid resource version: resourceVersion: Invalid value: "{text}": '
-            f'strconv.ParseUint: parsing "{text}": invalid syntax'
+            f'strconv.ParseUint: parsing "{text}": {wrong or "value out of range"}'
         )
-    return int(text)
+    return number
 
 
 def validate_list(params: Mapping[str, str], *, watch: bool) -> None:

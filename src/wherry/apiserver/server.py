@@ -54,6 +54,11 @@ from wherry.store.protocol import Store
 log = logging.getLogger(__name__)
 
 _SHUTDOWN = 5.0
+_KEEPALIVE = 75.0
+"""Seconds that a connection may take for the head of its next request."""
+_HEADER = 1 << 20
+"""Bytes of a request line or header, as Go's server takes: selectors can be long."""
+
 _SELF = UserInfo("system:apiserver", (MASTERS_GROUP, AUTHENTICATED_GROUP))
 
 
@@ -155,7 +160,14 @@ class ApiServer:
         client = Client(self.transport(_SELF), field_manager="kube-apiserver")
         await self.services.load(client)
         await self.extensions.__aenter__()
-        server = web.Server(self.frontend.handle, access_log=None, keepalive_timeout=75.0)
+        server = web.Server(
+            self.frontend.handle,
+            access_log=None,
+            keepalive_timeout=_KEEPALIVE,
+            max_line_size=_HEADER,
+            max_field_size=_HEADER,
+            auto_decompress=False,  # nobody sends compressed bodies: upstream does not read them either
+        )
         self._runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN)
         await self._runner.setup()
         site = web.TCPSite(

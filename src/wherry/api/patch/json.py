@@ -8,14 +8,19 @@ empty path.
 import re
 from typing import Any
 
+import orjson
+
 from wherry.api.errors import BadRequest, Invalid, RequestEntityTooLarge
 from wherry.api.meta import Object
 from wherry.api.meta import copy as deep_copy
 from wherry.api.schema.decode import go_kind
 
 MAX_OPERATIONS = 10_000
+MAX_COPIED = 3 * 1024 * 1024
+"""Bytes of JSON that the ``copy`` operations of a patch may add together."""
+
 _REJECTED = "the server rejected our request due to an error in our request"
-_INDEX = re.compile(r"[+-]?[0-9]+", re.ASCII)
+_INDEX = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 
 
 class _Inapplicable(Exception):
@@ -41,11 +46,17 @@ def apply_json(obj: Object, operations: Any) -> Object:
             f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(operations)}"
         )
     document: Any = deep_copy(obj)
-    for operation in operations:
-        try:
+    copied = 0
+    try:
+        for operation in operations:
+            if operation is not None and operation.get("op") == "copy":
+                copied += len(orjson.dumps(_get(*_find(document, _pointer(operation, "from")))))
+                if copied > MAX_COPIED:
+                    raise _Inapplicable
             document = _apply(document, operation or {})
-        except _Inapplicable:
-            raise Invalid(_REJECTED, {}) from None
+        orjson.dumps(document)  # fails where it has become too deep
+    except (_Inapplicable, orjson.JSONEncodeError, RecursionError):
+        raise Invalid(_REJECTED, {}) from None
     if not isinstance(document, dict):
         raise Invalid(_REJECTED, {})
     return document

@@ -4,8 +4,10 @@ Directives (sig-api-machinery ``strategic-merge-patch.md``): ``$patch: delete|re
 ``$retainKeys``, ``$setElementOrder/<field>``, ``$deleteFromPrimitiveList/<field>``.
 """
 
-from collections.abc import Callable
+from collections import deque
 from typing import Any
+
+import orjson
 
 from wherry.api.errors import BadRequest, StatusError
 from wherry.api.meta import Object
@@ -147,11 +149,11 @@ def _check_order(changes: list[Any], order: list[Any], key: str) -> None:
     """Every element of the patch must be in the order list, in the same order; an empty one asks for nothing."""
     if not order:
         return
-    where = -1
+    where, places = -1, _Places(order, key)
     for item in changes:
         if isinstance(item, dict) and _PATCH in item:
             continue
-        at = _index(order, item, key)
+        at = places.of(item)
         if at < 0 or at <= where:
             shown = f"{_go_map(changes)}\n doesn't match $setElementOrder list:\n{_go_map(order)}"
             raise _failure(f"The order in patch list:\n{shown}\n")
@@ -165,18 +167,24 @@ def _merge_list(original: list[Any], patch: list[Any], field: Field) -> list[Any
         raise _failure(f"list element types are not identical: {_go_map([original, patch])}")
     key, element = field.merge_key, field.type.element
     if not any(isinstance(item, dict) for item in (*original, *patch)):
-        both = [*original, *patch]
-        merged = [item for at, item in enumerate(both) if item not in both[:at]]
+        merged: list[Any] = []
+        places = _Places(merged, "")
+        for item in (*original, *patch):
+            if places.of(item) < 0:
+                places.add(item, len(merged))
+                merged.append(item)
         wanted, others = _partition(merged, patch, "")
         return _interleave(_sorted_like(wanted, patch, ""), _sorted_like(others, original, ""), original, "")
     if not key:
         raise _failure(f"cannot merge lists without merge key for {element.name if element else ''}")
     original, patch = _directives(original, patch, key)
     merged = list(original)
+    places = _Places(merged, key)
     for item in patch:
         _require_key(item, key)
-        at = _index(merged, item, key)
+        at = places.of(item)
         if at < 0:
+            places.add(item, len(merged))
             merged.append(_plain(item))
         else:
             merged[at] = _merge_object(merged[at], item, element)
@@ -186,20 +194,23 @@ def _merge_list(original: list[Any], patch: list[Any], field: Field) -> list[Any
 
 def _directives(original: list[Any], patch: list[Any], key: str) -> tuple[list[Any], list[Any]]:
     """Carry out the elements with ``$patch``; return what is left of both lists."""
-    rest, replace = [], False
+    rest, replace, gone = [], False, []
     for item in patch:
         directive = item.get(_PATCH) if isinstance(item, dict) else None
         if directive is None:
             rest.append(item)
         elif directive == "delete":
             _require_key(item, key)
-            original = [one for one in original if one.get(key) != item[key]]
+            gone.append(item)
         elif directive == "replace":
             replace = True
         elif directive == "merge":
             raise _failure("merging lists cannot yet be specified in the patch")
         else:
             raise _bad_directive(directive, item)
+    if gone:
+        places = _Places(gone, key)
+        original = [one for one in original if places.of(one) < 0]
     return (rest, []) if replace else (original, rest)
 
 
@@ -220,36 +231,58 @@ def _go_map(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _same(key: str) -> Callable[[Any, Any], bool]:
-    if not key:
-        return lambda one, other: one == other
-    return lambda one, other: isinstance(one, dict) and isinstance(other, dict) and one.get(key) == other.get(key)
+class _Places:
+    """Where the elements of a list are: by their key, or without one by their value. Of equal ones the first counts."""
+
+    def __init__(self, items: list[Any], key: str) -> None:
+        self._key = key
+        self._at: dict[Any, int] = {}
+        for at, item in enumerate(items):
+            self.add(item, at)
+
+    def add(self, item: Any, at: int) -> None:
+        """Note an element; one without the key has no place."""
+        name = self._name(item)
+        if name is not _NOWHERE:
+            self._at.setdefault(name, at)
+
+    def of(self, item: Any) -> int:
+        """Return the place of what is the same element as `item`, -1 when there is none."""
+        return self._at.get(self._name(item), -1)
+
+    def _name(self, item: Any) -> Any:
+        if self._key:
+            if not isinstance(item, dict):
+                return _NOWHERE
+            item = item.get(self._key)
+        return orjson.dumps(item, option=orjson.OPT_SORT_KEYS) if isinstance(item, (dict, list)) else item
 
 
-def _index(items: list[Any], item: Any, key: str) -> int:
-    same = _same(key)
-    return next((at for at, one in enumerate(items) if same(one, item)), -1)
+_NOWHERE: Any = object()
 
 
 def _partition(merged: list[Any], named: list[Any], key: str) -> tuple[list[Any], list[Any]]:
     """Split into the elements that `named` has and those that only the server has."""
-    wanted = [item for item in merged if _index(named, item, key) >= 0]
-    return wanted, [item for item in merged if _index(named, item, key) < 0]
+    places = _Places(named, key)
+    wanted = [item for item in merged if places.of(item) >= 0]
+    return wanted, [item for item in merged if places.of(item) < 0]
 
 
 def _sorted_like(items: list[Any], order: list[Any], key: str) -> list[Any]:
     """Sort by the place in `order`; what is not there comes last, in its present order."""
-    places = [(at if (at := _index(order, item, key)) >= 0 else len(order), item) for item in items]
-    return [item for _, item in sorted(places, key=lambda place: place[0])]
+    places, last = _Places(order, key), len(order)
+    return sorted(items, key=lambda item: at if (at := places.of(item)) >= 0 else last)
 
 
 def _interleave(wanted: list[Any], others: list[Any], server: list[Any], key: str) -> list[Any]:
     """Merge both lists, keeping the server's relative order where both elements were on the server."""
-    out, wanted, others = [], list(wanted), list(others)
-    while wanted and others:
-        left, right = _index(server, others[0], key), _index(server, wanted[0], key)
-        out.append(others.pop(0) if 0 <= left < right else wanted.pop(0))
-    return [*out, *others, *wanted]
+    places = _Places(server, key)
+    out: list[Any] = []
+    mine, theirs = deque(wanted), deque(others)
+    while mine and theirs:
+        left, right = places.of(theirs[0]), places.of(mine[0])
+        out.append(theirs.popleft() if 0 <= left < right else mine.popleft())
+    return [*out, *theirs, *mine]
 
 
 def _plain(value: Any) -> Any:

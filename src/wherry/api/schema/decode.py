@@ -9,6 +9,7 @@ import yaml
 
 from wherry.api import gojson
 from wherry.api.meta import Object
+from wherry.api.schema import yaml as yaml_body
 
 _EXPONENT = re.compile(rb"[0-9.][eE][-+]?[0-9]")
 _SPACED_COLON = re.compile(rb'"[ \t\r\n]+:')
@@ -16,6 +17,10 @@ _SPACED_COLON = re.compile(rb'"[ \t\r\n]+:')
 
 class DecodeError(ValueError):
     """The body is not JSON or YAML, or not an object."""
+
+
+class TooDeep(DecodeError):
+    """The values of the body are nested deeper than can be written again."""
 
 
 class Literal(float):
@@ -51,6 +56,8 @@ def decode_patch(raw: bytes) -> tuple[Any, list[str]]:
     """Return the JSON of a patch, of any type, and its double members. Raises DecodeError in Go's words."""
     try:
         return _json(raw)
+    except TooDeep:
+        raise
     except ValueError:
         raise DecodeError(syntax_error(raw)) from None
 
@@ -82,8 +89,12 @@ def _json(raw: bytes) -> tuple[Any, list[str]]:
             raise
         raw = text
         value = orjson.loads(raw)
+    try:
+        written = orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        raise TooDeep("exceeded max depth") from None
     # What is written as orjson writes it, as most clients do, has no double members and no strange numbers.
-    if orjson.dumps(value) == raw.rstrip():
+    if written == raw.rstrip():
         return value, []
     if _EXPONENT.search(raw):
         return _slow_json(raw)
@@ -137,70 +148,9 @@ def _merge(value: Any, path: str, problems: dict[str, None]) -> Any:
     return value
 
 
-class _Loader(yaml.CSafeLoader):
-    """YAML as the API server's library reads it: 1.1 with ``y`` and ``n``, no timestamps, no base-60 numbers."""
-
-    def __init__(self, stream: bytes) -> None:
-        super().__init__(stream)
-        self.problems: list[str] = []
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        self.flatten_mapping(node)
-        out: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, (dict, list)):
-                raise yaml.YAMLError("map keys must be scalars")
-            name = _key(key)
-            if name in out:
-                self.problems.append(f"  line {key_node.start_mark.line + 1}: key {_quoted(key)} already set in map")
-            out[name] = self.construct_object(value_node, deep=deep)
-        return out
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in entries if not tag.endswith((":timestamp", ":int", ":float", ":bool"))]
-    for first, entries in yaml.CSafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool",
-    re.compile(r"(?:y|Y|yes|Yes|YES|n|N|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF)$"),
-    list("yYnNtTfFoO"),
-)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:int",
-    re.compile(r"[-+]?(?:0b[01_]+|0[0-7_]+|0x[0-9a-fA-F_]+|0|[1-9][0-9_]*)$"),
-    list("-+0123456789"),
-)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(
-        r"(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
-    ),
-    list("-+0123456789."),
-)
-_TRUE = frozenset({"y", "yes", "true", "on"})
-_Loader.add_constructor("tag:yaml.org,2002:bool", lambda _loader, node: node.value.lower() in _TRUE)
-
-
 def _yaml(raw: bytes) -> tuple[Any, list[str]]:
     try:
-        loader = _Loader(raw)
-        try:
-            value = loader.get_data()
-        finally:
-            loader.dispose()
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        value, problems = yaml_body.load(raw)
+    except (yaml.YAMLError, ValueError) as error:
         raise DecodeError(f"yaml: {error}") from None
-    problems = loader.problems
     return value, ["yaml: unmarshal errors:\n" + "\n".join(problems)] if problems else []
-
-
-def _key(key: Any) -> str:
-    if isinstance(key, bool):
-        return "true" if key else "false"
-    return "null" if key is None else str(key)
-
-
-def _quoted(key: Any) -> str:
-    return json.dumps(key) if isinstance(key, str) else _key(key)

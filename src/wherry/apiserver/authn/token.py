@@ -52,7 +52,7 @@ def unverified_issuer(token: str) -> str | None:
     try:
         payload = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
         return payload.get("iss") if isinstance(payload, dict) else None
-    except (ValueError, binascii.Error):
+    except (ValueError, binascii.Error, RecursionError):
         return None
 
 

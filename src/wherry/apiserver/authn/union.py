@@ -71,7 +71,7 @@ class UnionAuthenticator:
         for each in self._tokens:
             try:
                 found = await each.authenticate_token(token, audiences)
-            except InvalidToken as error:
+            except (InvalidToken, RecursionError) as error:
                 errors.append(str(error))
                 continue
             if found is not None:

@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import orjson
+
 from wherry.api import defaults, meta, strategy, validation, warnings
 from wherry.api.errors import AlreadyExists, BadRequest, Invalid, StatusError
 from wherry.api.field import required
 from wherry.api.resources import Resource
-from wherry.apiserver import names, tracking
+from wherry.apiserver import heavy, names, tracking
 from wherry.apiserver.admission.plugin import CREATE, Operation
 from wherry.apiserver.api import Api, operation
 from wherry.apiserver.decode import decode
@@ -27,10 +29,15 @@ async def handle(api: Api, request: Request) -> Stored | Made:
     """Create the object of the body and answer with it."""
     resource = request.resource
     dry = write_options(request.params, "CreateOptions")
-    obj = decode(
-        request, api.schema(resource), api_version=resource.api_version, kind=resource.kind, options="CreateOptions"
-    )
-    defaults.default(resource, obj)
+
+    def read() -> Object:
+        obj = decode(
+            request, api.schema(resource), api_version=resource.api_version, kind=resource.kind, options="CreateOptions"
+        )
+        defaults.default(resource, obj)
+        return obj
+
+    obj = await heavy.run(len(request.body), read)
     return await create(api, request, obj, dry=dry)
 
 
@@ -88,15 +95,13 @@ def drop_duplicate_owners(request: Request, metadata: Object) -> None:
     owners = metadata.get("ownerReferences")
     if not owners or len(owners) < 2:
         return
-    kept: list[Object] = []
-    doubled: list[str] = []
+    kept: dict[bytes, Object] = {}
+    doubled: dict[str, None] = {}
     for owner in owners:
-        if owner not in kept:
-            kept.append(owner)
-        elif owner.get("uid") not in doubled:
-            doubled.append(owner.get("uid") or "")
+        if kept.setdefault(orjson.dumps(owner, option=orjson.OPT_SORT_KEYS), owner) is not owner:
+            doubled[owner.get("uid") or ""] = None
     if doubled:
-        metadata["ownerReferences"] = kept
+        metadata["ownerReferences"] = list(kept.values())
         request.warnings.append(
             ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and "
             "may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: "

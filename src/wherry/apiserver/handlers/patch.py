@@ -8,7 +8,7 @@ from wherry.api.errors import BadRequest, Invalid, NotFound, UnsupportedMediaTyp
 from wherry.api.field import forbidden, invalid, required
 from wherry.api.resources import Resource
 from wherry.api.schema import DecodeError
-from wherry.apiserver import tracking
+from wherry.apiserver import heavy, tracking
 from wherry.apiserver.api import Api
 from wherry.apiserver.decode import SCHEME, field_validation
 from wherry.apiserver.extensions.decode import refuse_type
@@ -34,16 +34,20 @@ async def handle(api: Api, request: Request) -> Stored | Made:
     dry = dry_run(request.params, "PatchOptions")
     mode = field_validation(request.params, "PatchOptions")
     _check_options(request, kind)
-    content, duplicates = body_of(request, kind)
+    content, duplicates = await heavy.run(len(request.body), lambda: body_of(request, kind))
     if kind == APPLY:
         return await _apply(api, request, content, dry=dry, refused=duplicates if mode == "Strict" else [])
 
-    async def make(old: Object) -> Object:
-        patched = _patched(api, request.resource, kind, old, content)
-        new = conformed(api, request, patched, mode=mode, duplicates=duplicates)
+    def patched(old: Object) -> Object:
+        new = conformed(
+            api, request, _patched(api, request.resource, kind, old, content), mode=mode, duplicates=duplicates
+        )
         _finish(request, new)
         tracking.update(api, request, old, new)
         return new
+
+    async def make(old: Object) -> Object:
+        return await heavy.run(len(request.body), lambda: patched(old))
 
     return await change(api, request, make, dry=dry)
 
@@ -153,7 +157,7 @@ async def _apply(api: Api, request: Request, config: Object, *, dry: bool, refus
         return new
 
     async def make(old: Object) -> Object:
-        return merged(old)
+        return await heavy.run(len(request.body), lambda: merged(old))
 
     try:
         return await change(api, request, make, dry=dry)

@@ -4,7 +4,7 @@ from typing import Any
 
 from wherry.api import defaults, meta, strategy
 from wherry.api.errors import BadRequest
-from wherry.apiserver import tracking
+from wherry.apiserver import heavy, tracking
 from wherry.apiserver.api import Api
 from wherry.apiserver.decode import decode
 from wherry.apiserver.handlers import create
@@ -19,10 +19,15 @@ async def handle(api: Api, request: Request) -> Stored | Made:
     """Replace the object (or what the subresource covers of it); create it where the kind allows that."""
     resource = request.resource
     dry = write_options(request.params, "UpdateOptions")
-    obj = decode(
-        request, api.schema(resource), api_version=resource.api_version, kind=resource.kind, options="UpdateOptions"
-    )
-    defaults.default(resource, obj)
+
+    def read() -> Object:
+        obj = decode(
+            request, api.schema(resource), api_version=resource.api_version, kind=resource.kind, options="UpdateOptions"
+        )
+        defaults.default(resource, obj)
+        return obj
+
+    obj = await heavy.run(len(request.body), read)
     check_name(request, obj["metadata"])
     create.check_namespace(request, obj["metadata"])
     create.drop_duplicate_owners(request, obj["metadata"])
