@@ -51,6 +51,14 @@ class ImageError(Exception):
         self.reason = reason
 
 
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """A user namespace: its file, and the host's id of its root."""
+
+    namespace: str
+    host_id: int
+
+
 class ImageStore(Protocol):
     async def list(self) -> Sequence[Image]: ...
 
@@ -91,9 +99,9 @@ class ImageStore(Protocol):
         """
         ...
 
-    async def mount(self, image_id: str, key: str) -> str:
+    async def mount(self, image_id: str, key: str, *, ids: Ids | None = None) -> str:
         """Return the path of a fresh writable root of the image, under `key` (a container id); the same for the same
-        key. Raises ImageError."""
+        key. With `ids` its files belong to the users of a user namespace. Raises ImageError."""
         ...
 
     async def unmount(self, key: str) -> None:

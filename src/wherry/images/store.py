@@ -20,7 +20,7 @@ import aiohttp
 
 from wherry.images import archive, blobs, build, layers, overlay, registry, users
 from wherry.images.blobs import Blobs, Manifest
-from wherry.images.protocol import Credentials, Image, ImageError, User
+from wherry.images.protocol import Credentials, Ids, Image, ImageError, User
 from wherry.images.reference import Reference, parse
 from wherry.util import clock, linux
 
@@ -410,9 +410,9 @@ class OverlayImageStore:
 
     # Roots
 
-    async def mount(self, image_id: str, key: str) -> str:
+    async def mount(self, image_id: str, key: str, *, ids: Ids | None = None) -> str:
         """Return the path of a fresh writable root of the image, under `key` (a container id); the same for the same
-        key. Raises ImageError."""
+        key. With `ids` its files belong to the users of a user namespace. Raises ImageError."""
         await self._open()
         if not _KEY.fullmatch(key):
             raise ImageError(f"invalid key {key!r}")
@@ -421,12 +421,12 @@ class OverlayImageStore:
             raise ImageError(f"No such image: {image_id}")
         async with self._digest_lock(f"mount {key}"):
             try:
-                return await asyncio.to_thread(self._mount, self._find(image_id) or "", record, key)
+                return await asyncio.to_thread(self._mount, self._find(image_id) or "", record, key, ids)
             except OSError as error:
                 await asyncio.to_thread(overlay.unmount, f"{self._mounts}/{key}")
                 raise ImageError(f"cannot mount {image_id}: {error}") from error
 
-    def _mount(self, image_id: str, record: _Record, key: str) -> str:
+    def _mount(self, image_id: str, record: _Record, key: str, ids: Ids | None) -> str:
         directory = f"{self._mounts}/{key}"
         os.makedirs(directory, mode=0o711, exist_ok=True)
         with open(f"{directory}/image", "w") as file:
@@ -434,7 +434,7 @@ class OverlayImageStore:
         names = [self._layer_name(diff_id) for diff_id in record.diff_ids] or [_EMPTY]
         # A layer may occur twice (an empty one does); overlayfs refuses it, and only the upper one counts.
         stacked = list(reversed(dict.fromkeys(reversed(names))))
-        return overlay.mount(stacked, self._layers, directory)
+        return overlay.mount(stacked, self._layers, directory, ids=ids)
 
     async def unmount(self, key: str) -> None:
         """Unmount and delete a root; nothing happens when it is gone."""

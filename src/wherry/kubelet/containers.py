@@ -160,6 +160,7 @@ def _volume_mount(
         read_only=bool(mount.get("readOnly")) or name in podspec.image_volumes(pod),
         recursive_read_only=mount.get("recursiveReadOnly") in ("Enabled", "IfPossible"),
         propagation=_PROPAGATION[mount.get("mountPropagation") or ""],
+        mapped=name not in podspec.image_volumes(pod),
     )
 
 

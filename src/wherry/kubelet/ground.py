@@ -57,9 +57,10 @@ class GroundMaker:
         self._sandbox_id = ""
 
     async def release(self) -> None:
-        """Let go of the network of a sandbox that was never completed."""
+        """Let go of the network and namespaces of a sandbox that was never completed."""
         if self._sandbox_id:
             await self._services.network.detach(self._sandbox_id)
+            await self._services.runtime.stop_sandbox(self._sandbox_id)
 
     async def _run_sandbox(self, pod: meta.Object, namespace_path: str | None, attempt: int) -> None:
         async with self._services.starts:

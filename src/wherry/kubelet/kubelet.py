@@ -35,6 +35,7 @@ from wherry.kubelet.services import NodeServices
 from wherry.kubelet.static_pods import StaticPods
 from wherry.kubelet.status_manager import StatusManager
 from wherry.kubelet.tokens import TokenManager
+from wherry.kubelet.userns import HostIds
 from wherry.kubelet.volumes.manager import VolumeManager
 from wherry.network.protocol import Network
 from wherry.runtime.cgroups import Cgroups
@@ -161,6 +162,7 @@ class Kubelet:
             volumes=VolumeManager(config, events),
             objects=ObjectCache(self._client, scope),
             tokens=TokenManager(self._client),
+            host_ids=HostIds(config),
             puller=ImagePuller(self._images, events, backoff=config.image_backoff),
             hooks=HookRunner(self._runtime, http),
             checker=Checker(self._runtime, http),

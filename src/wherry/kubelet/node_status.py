@@ -204,6 +204,7 @@ class NodeStatus:
         config, machine = self._config, self._machine
         images = await self._images.list()
         shown = sorted(images, key=lambda i: i.size, reverse=True)[:_MAX_IMAGES]
+        features = {"recursiveReadOnlyMounts": True, "userNamespaces": self._runtime.user_namespaces}
         return {
             "addresses": [
                 {"type": "InternalIP", "address": config.address},
@@ -226,9 +227,7 @@ class NodeStatus:
                 "osImage": machine.os_image,
                 "systemUUID": machine.system_uuid,
             },
-            "runtimeHandlers": [
-                {"name": "", "features": {"recursiveReadOnlyMounts": True, "userNamespaces": False}},
-            ],
+            "runtimeHandlers": [{"name": "", "features": features}],
         }
 
     async def _keep_lease(self) -> None:

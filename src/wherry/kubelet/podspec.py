@@ -108,6 +108,11 @@ def host_network(pod: meta.Object) -> bool:
     return bool(pod["spec"].get("hostNetwork"))
 
 
+def host_users(pod: meta.Object) -> bool:
+    """Tell whether the pod's processes run as the host's users, which is so unless it says otherwise."""
+    return pod["spec"].get("hostUsers") is not False
+
+
 def volumes_are_sure(pod: meta.Object) -> bool:
     """Tell whether every volume needs nothing that may be missing: empty directories and the API's credentials."""
     return all(

@@ -8,7 +8,7 @@ from wherry.kubelet import cgroups, hosts, labels, podspec, resources
 from wherry.kubelet.services import NodeServices
 from wherry.kubelet.together import together
 from wherry.network.protocol import AttachOptions, PortMapping
-from wherry.runtime.protocol import SandboxConfig, SandboxStatus
+from wherry.runtime.protocol import ContainerError, SandboxConfig, SandboxStatus, UserNamespace
 from wherry.util import clock
 
 
@@ -19,9 +19,23 @@ async def attach_network(
     if podspec.host_network(pod):
         return None, (services.config.address,)
     sysctls = {k: v for k, v in sysctls_of(pod).items() if k.startswith("net.")}
-    options = AttachOptions(port_mappings=host_ports(pod), sysctls=sysctls)
+    space = await user_namespace(pod, sandbox_id, services)
+    given = "" if space is None else space.network
+    options = AttachOptions(port_mappings=host_ports(pod), sysctls=sysctls, namespace=given)
     attachment = await services.network.attach(sandbox_id, options)
     return attachment.namespace_path, tuple(attachment.addresses)
+
+
+async def user_namespace(pod: meta.Object, sandbox_id: str, services: NodeServices) -> UserNamespace | None:
+    """Return the user namespace of a sandbox, made when it is not there; None for a pod with the host's users.
+
+    Raises ContainerError, OSError.
+    """
+    if podspec.host_users(pod):
+        return None
+    if not services.runtime.user_namespaces:
+        raise ContainerError('the handler "" of the runtime does not support user namespaces')
+    return await services.runtime.make_user_namespace(sandbox_id, await services.host_ids.of(meta.uid(pod)))
 
 
 def sysctls_of(pod: meta.Object) -> dict[str, str]:
@@ -67,6 +81,7 @@ async def run(
             cgroup_parent=cgroups.pod_cgroup(pod, config),
             log_directory=str(log_directory),
             resources=resources.pod_level_resources(pod),
+            host_id=None if podspec.host_users(pod) else await services.host_ids.of(meta.uid(pod)),
         )
     )
     services.cache.put_sandbox(

@@ -20,6 +20,7 @@ from wherry.kubelet.resources import Requests
 from wherry.kubelet.runtime_cache import RuntimeCache
 from wherry.kubelet.status_manager import StatusManager
 from wherry.kubelet.tokens import TokenManager
+from wherry.kubelet.userns import HostIds
 from wherry.kubelet.volumes.manager import VolumeManager
 from wherry.network.protocol import Network
 from wherry.runtime.cgroups import Cgroups
@@ -50,6 +51,7 @@ class NodeServices:
     events: PodEvents
     statuses: StatusManager
     services: Lister
+    host_ids: HostIds
     probe_counts: ProbeCounts = field(default_factory=ProbeCounts)
     machine: Machine = field(default_factory=Machine)
     hostname: str = ""

@@ -8,7 +8,7 @@ from typing import Any
 
 from wherry.api import meta
 from wherry.api.resources import Resource
-from wherry.images.protocol import Image
+from wherry.images.protocol import Ids, Image
 from wherry.kubelet import downward, hosts, podspec, pulling, sandboxes
 from wherry.kubelet.containers import Inputs, make_config
 from wherry.kubelet.env import ConfigError, make_environment
@@ -137,7 +137,9 @@ class ContainerStarter:
                 "invalid environment variable names."
             )
             services.events.warning(pod, "InvalidEnvironmentVariableNames", text, container=container["name"])
-        rootfs = await services.images.mount(image.id, container_id)
+        space = await sandboxes.user_namespace(pod, ground.sandbox_id, services)
+        ids = None if space is None else Ids(space.user, space.host_id)
+        rootfs = await services.images.mount(image.id, container_id, ids=ids)
         resolv, host_hosts = await asyncio.to_thread(_host_files, pod, services)
         config = await make_config(
             pod,

@@ -30,11 +30,18 @@ def _check(result: int, path: str = "") -> None:
 
 
 @contextlib.contextmanager
-def created(path: Path) -> Iterator[None]:
-    """Make a namespace, pin it at `path` and stay in it during the block."""
+def created(path: Path, given: str = "") -> Iterator[None]:
+    """Make a namespace, or take that of the file `given`, pin it at `path` and stay in it during the block."""
     before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        _check(_libc.unshare(_CLONE_NEWNET))
+        if given:
+            wanted = os.open(given, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                _check(_libc.setns(wanted, _CLONE_NEWNET), given)
+            finally:
+                os.close(wanted)
+        else:
+            _check(_libc.unshare(_CLONE_NEWNET))
         try:
             path.touch(mode=0o444)
             _check(_libc.mount(b"/proc/thread-self/ns/net", os.fsencode(path), None, _MS_BIND, None), str(path))

@@ -26,8 +26,11 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttachOptions:
+    """`namespace` is the file of a network namespace that is to be the sandbox's; empty: a new one of the host's."""
+
     port_mappings: Sequence[PortMapping] = ()
     sysctls: Mapping[str, str] = field(default_factory=dict)
+    namespace: str = ""
 
 
 class NetworkError(OSError):

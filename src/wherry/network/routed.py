@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from ipaddress import IPv4Address, IPv4Network
@@ -100,7 +100,7 @@ class RoutedNetwork:
                 address = self._pool.allocate()
                 record = _Record(sandbox_id, str(address), self._boot_id, tuple(options.port_mappings))
                 try:
-                    await self._run(self._attaching, self._connect, record, options.sysctls)
+                    await self._run(self._attaching, self._connect, record, options)
                     await self._open_ports(record)
                 except BaseException:
                     # On the thread of `_connect`, which goes on when the caller is cancelled.
@@ -204,7 +204,7 @@ class RoutedNetwork:
         self._pool = AddressPool(self._pool.cidr, (IPv4Address(record.address) for record in self._records.values()))
         return stale
 
-    def _connect(self, record: _Record, sysctls: Mapping[str, str]) -> None:
+    def _connect(self, record: _Record, options: AttachOptions) -> None:
         """Do all of an attachment but the host ports. The record is written first, so that a crash leaves no orphan."""
         assert self._rtnl is not None and self._mtu is not None
         unfinished = self._record_dir / f".{record.sandbox_id}"
@@ -213,8 +213,8 @@ class RoutedNetwork:
         path, name = self._namespaces / record.sandbox_id, self._link_name(record)
         address, gateway = IPv4Address(record.address), self._pool.gateway
         mac = b"\x0a\x58" + address.packed
-        with namespace.created(path):
-            for key, value in {**_POD_SYSCTLS, **sysctls}.items():
+        with namespace.created(path, options.namespace):
+            for key, value in {**_POD_SYSCTLS, **options.sysctls}.items():
                 if key.startswith("net."):
                     Path("/proc/sys", key.replace(".", "/")).write_text(value)
             inside = netlink.Netlink()

@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from wherry.runtime import conmon, processes, recovery, sessions, spawn, spec
+from wherry.runtime import conmon, processes, recovery, sessions, spawn, spec, userns
 from wherry.runtime.cgroups import Cgroups
 from wherry.runtime.events import Events
 from wherry.runtime.protocol import (
@@ -35,6 +35,7 @@ from wherry.runtime.protocol import (
     SandboxStatus,
     Session,
     Stats,
+    UserNamespace,
 )
 from wherry.runtime.records import STARTING, ContainerRecord, Records, SandboxRecord, write_json
 from wherry.runtime.sandboxes import Sandboxes
@@ -187,6 +188,18 @@ class CrunRuntime:
 
     # Sandboxes
 
+    @property
+    def user_namespaces(self) -> bool:
+        """Whether pods can be in a user namespace of their own on this machine."""
+        return userns.supported()
+
+    async def make_user_namespace(self, sandbox_id: str, host_id: int) -> UserNamespace:
+        """Make the user namespace of a sandbox that is to run. Raises ContainerError."""
+        await self.start()
+        _check_id(sandbox_id)
+        async with self._sandboxes.lock(sandbox_id):
+            return await self._sandboxes.make_user_namespace(sandbox_id, host_id)
+
     async def run_sandbox(self, config: SandboxConfig) -> None:
         """Make the namespaces, the cgroup and with a shared process namespace its init. Raises ContainerError."""
         await self.start()
@@ -207,6 +220,7 @@ class CrunRuntime:
         async with self._sandboxes.lock(sandbox_id):
             record = self._sandboxes.known.get(sandbox_id)
             if record is None:
+                await self._sandboxes.drop(sandbox_id)
                 return
             await self._sandboxes.mark_stopped(record)
             async with asyncio.TaskGroup() as group:

@@ -10,6 +10,7 @@ It ignores SIGCHLD, by which the kernel reaps the orphans, and then sleeps for e
 import os
 import platform
 import struct
+from collections.abc import Mapping
 
 from wherry.runtime.protocol import ContainerError
 
@@ -79,8 +80,15 @@ def make_root(directory: str) -> None:
     os.replace(temporary, f"{directory}{NAME}")
 
 
-def spec(root: str, namespaces: list[dict[str, str]], cgroup: str) -> dict[str, object]:
-    """Return the OCI configuration that runs the program with no rights in `namespaces`."""
+def spec(
+    root: str, namespaces: list[dict[str, str]], cgroup: str, *, mappings: Mapping[str, object]
+) -> dict[str, object]:
+    """Return the OCI configuration that runs the program with no rights in `namespaces`; `mappings` are the members
+    that describe a user namespace among them."""
+    mounts = [{"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]}]
+    if mappings:
+        # Devices are made as the namespace's root, who may not write to the root's own directory.
+        mounts.append({"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"]})
     return {
         "ociVersion": "1.0.2",
         "root": {"path": root, "readonly": True},
@@ -92,13 +100,12 @@ def spec(root: str, namespaces: list[dict[str, str]], cgroup: str) -> dict[str, 
             "noNewPrivileges": True,
             "capabilities": {},
         },
-        "mounts": [
-            {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]}
-        ],
+        "mounts": mounts,
         "linux": {
             "namespaces": [{"type": "pid"}, {"type": "mount"}, *namespaces],
             "cgroupsPath": cgroup,
             "maskedPaths": ["/proc/kcore"],
             "readonlyPaths": ["/proc/sys"],
+            **mappings,
         },
     }

@@ -5,6 +5,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+IDS = 65536
+"""How many users, and groups, a user namespace has."""
+
 CREATED, RUNNING, EXITED = "created", "running", "exited"
 
 
@@ -30,6 +33,7 @@ class SandboxConfig:
     Without one the host's UTS namespace is used too. `cgroup_parent` is a cgroup path that every container of the pod
     goes below (``/wherry/NAME/burstable/podUID``); it is made with the limits of `resources` and removed with the
     sandbox. `sysctls` are written in the sandbox's namespaces. `shm_size` is that of the shared ``/dev/shm``.
+    With a `host_id` the pod is in the user namespace that `make_user_namespace` made before.
     """
 
     id: str
@@ -44,13 +48,24 @@ class SandboxConfig:
     log_directory: str = ""
     resources: Resources = field(default_factory=Resources)
     shm_size: int = 64 << 20
+    host_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UserNamespace:
+    """The files of a user namespace and of a network namespace that belongs to it; `host_id` is its root's."""
+
+    user: str
+    network: str
+    host_id: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mount:
     """`propagation` is ``private``, ``rslave`` or ``rshared``; `options` are further mount options (``noexec`` …).
 
-    `source` is a host path to bind, or with `type` other than ``bind`` a filesystem's source (``tmpfs``).
+    `source` is a host path to bind, or with `type` other than ``bind`` a filesystem's source (``tmpfs``). In a user
+    namespace files of a `mapped` one show the ids that they have on the host, others belong to nobody.
     """
 
     source: str
@@ -60,6 +75,7 @@ class Mount:
     recursive_read_only: bool = False
     propagation: str = "private"
     options: Sequence[str] = ()
+    mapped: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +220,18 @@ class Runtime(Protocol):
 
     async def version(self) -> str:
         """For ``nodeInfo.containerRuntimeVersion``: ``crun://1.8.1``."""
+        ...
+
+    @property
+    def user_namespaces(self) -> bool:
+        """Whether pods can be in a user namespace of their own on this machine."""
+        ...
+
+    async def make_user_namespace(self, sandbox_id: str, host_id: int) -> UserNamespace:
+        """Make the user namespace of a sandbox that is to run, with what belongs to it. Raises ContainerError.
+
+        The same again for the same sandbox; `stop_sandbox` takes it away, also before the sandbox ran.
+        """
         ...
 
     async def run_sandbox(self, config: SandboxConfig) -> None: ...

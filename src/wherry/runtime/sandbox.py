@@ -10,6 +10,7 @@ import shutil
 import threading
 from collections.abc import Callable, Mapping
 
+from wherry.runtime import userns
 from wherry.runtime.protocol import SandboxConfig
 from wherry.runtime.spec import SandboxFiles
 from wherry.util import linux
@@ -50,21 +51,28 @@ def _in_thread(work: Callable[[], None]) -> None:
 def _pin_namespaces(directory: str, config: SandboxConfig) -> None:
     kinds = [kind for kind in _PINNED if not _on_host(kind, config)]
     for kind in kinds:
-        linux.unshare(_PINNED[kind])
+        if config.host_id is None:
+            linux.unshare(_PINNED[kind])
+        else:
+            _enter(f"{directory}/{kind}", _PINNED[kind])
     if "uts" in kinds:
         linux.sethostname(config.hostname[:63])
-    for kind in kinds:
+    for kind in kinds if config.host_id is None else ():
         path = f"{directory}/{kind}"
         with open(path, "w"):
             pass
         linux.mount(f"/proc/thread-self/ns/{kind}", path, flags=linux.MS_BIND)
     if config.network_namespace is not None and any(name.startswith("net.") for name in config.sysctls):
-        descriptor = os.open(config.network_namespace, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            linux.setns(descriptor, linux.CLONE_NEWNET)
-        finally:
-            os.close(descriptor)
+        _enter(config.network_namespace, linux.CLONE_NEWNET)
     _write_sysctls(config.sysctls)
+
+
+def _enter(path: str, kind: int) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        linux.setns(descriptor, kind)
+    finally:
+        os.close(descriptor)
 
 
 def _on_host(kind: str, config: SandboxConfig) -> bool:
@@ -84,6 +92,8 @@ def intact(directory: str, config: SandboxConfig) -> bool:
     wanted = [f"{directory}/{kind}" for kind in _PINNED if not _on_host(kind, config)]
     if config.network_namespace is not None:
         wanted.append(config.network_namespace)
+    if config.host_id is not None:
+        wanted.append(f"{directory}/user")
     return all(_is_namespace(path) for path in wanted)
 
 
@@ -106,13 +116,21 @@ def files(directory: str, config: SandboxConfig, *, pause_pid: int = 0) -> Sandb
         namespaces["pid"] = ""
     elif pause_pid:
         namespaces["pid"] = f"/proc/{pause_pid}/ns/pid"
+    if config.host_id is not None:
+        namespaces["user"] = f"{directory}/user"
     shm = "/dev/shm" if config.host_ipc else f"{directory}/shm"
-    return SandboxFiles(hostname=config.hostname, namespaces=namespaces, shm=shm, hostname_file=f"{directory}/hostname")
+    return SandboxFiles(
+        hostname=config.hostname,
+        namespaces=namespaces,
+        shm=shm,
+        hostname_file=f"{directory}/hostname",
+        host_id=config.host_id,
+    )
 
 
 def clean(directory: str) -> None:
     """Unpin the namespaces and delete the directory; nothing happens when it is gone."""
-    for name in (*_PINNED, "shm"):
+    for name in ("shm", *userns.KINDS):
         while linux.unmount_if_mounted(f"{directory}/{name}"):
             pass
     shutil.rmtree(directory, ignore_errors=True)

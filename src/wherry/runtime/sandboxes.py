@@ -5,9 +5,9 @@ import os
 import weakref
 from dataclasses import asdict
 
-from wherry.runtime import pause, processes, sandbox, spawn
+from wherry.runtime import pause, processes, sandbox, spawn, userns
 from wherry.runtime.cgroups import Cgroups
-from wherry.runtime.protocol import ContainerError, SandboxConfig
+from wherry.runtime.protocol import ContainerError, SandboxConfig, UserNamespace
 from wherry.runtime.records import Records, SandboxRecord, write_json
 from wherry.runtime.spec import SandboxFiles
 from wherry.util import clock
@@ -45,9 +45,30 @@ class Sandboxes:
             self.known[record.id] = record
             if record.ready and not await asyncio.to_thread(self._intact, record):
                 await self.mark_stopped(record)
+        for name in await asyncio.to_thread(self._directories):
+            if name not in self.known:
+                await self.drop(name)
+
+    def _directories(self) -> list[str]:
+        directory = f"{self._run_dir}/sandboxes"
+        return os.listdir(directory) if os.path.isdir(directory) else []
 
     def _intact(self, record: SandboxRecord) -> bool:
         return record.boot == self._boot and sandbox.intact(self._directory(record.id), record.parsed())
+
+    async def make_user_namespace(self, sandbox_id: str, host_id: int) -> UserNamespace:
+        """Make the user namespace of a sandbox to be, unless it is there. Raises ContainerError."""
+        directory = self._directory(sandbox_id)
+        try:
+            await asyncio.to_thread(userns.make, directory, host_id)
+        except OSError as error:
+            await self.drop(sandbox_id)
+            raise ContainerError(f"cannot make a user namespace: {error}", reason="CreatePodSandboxError") from error
+        return UserNamespace(f"{directory}/user", f"{directory}/net", host_id)
+
+    async def drop(self, sandbox_id: str) -> None:
+        """Take away what was made for a sandbox that never ran."""
+        await asyncio.to_thread(sandbox.clean, self._directory(sandbox_id))
 
     async def make(self, config: SandboxConfig) -> None:
         """Make a sandbox unless it is there and ready. Raises ContainerError; nothing is left of it then."""
@@ -81,9 +102,10 @@ class Sandboxes:
     async def _start_pause(self, config: SandboxConfig) -> int:
         directory, root = f"{self._directory(config.id)}/pause", f"{self._run_dir}/pause"
         name = f"{config.id}-pause"
-        namespaces = sandbox.files(self._directory(config.id), config).namespaces
-        joined = [{"type": kind, "path": path} for kind, path in namespaces.items() if path]
-        described = pause.spec(root, joined, f"{config.cgroup_parent or self._cgroup_root}/{name}")
+        files = sandbox.files(self._directory(config.id), config)
+        joined = [{"type": kind, "path": path} for kind, path in files.namespaces.items() if path]
+        cgroup = f"{config.cgroup_parent or self._cgroup_root}/{name}"
+        described = pause.spec(root, joined, cgroup, mappings=files.mappings())
         await asyncio.to_thread(pause.make_root, root)
         await asyncio.to_thread(os.makedirs, directory, exist_ok=True)
         await asyncio.to_thread(write_json, f"{directory}/config.json", described)

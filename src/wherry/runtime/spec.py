@@ -8,7 +8,7 @@ from typing import Any
 
 from wherry.runtime.cgroups import Cgroups, weight
 from wherry.runtime.defaults import ALL_CAPABILITIES, DEFAULT_PATH, DEFAULT_SECCOMP
-from wherry.runtime.protocol import ContainerConfig, Device, Mount, Resources
+from wherry.runtime.protocol import IDS, ContainerConfig, Device, Mount, Resources
 from wherry.runtime.seccomp import default_profile
 from wherry.util import linux
 
@@ -56,6 +56,14 @@ class SandboxFiles:
     namespaces: Mapping[str, str] = field(default_factory=dict)
     shm: str = ""
     hostname_file: str = ""
+    host_id: int | None = None
+
+    def mappings(self) -> dict[str, list[dict[str, int]]]:
+        """Return the OCI members that describe the user namespace, none where the host's is used."""
+        if self.host_id is None:
+            return {}
+        ids = [{"containerID": 0, "hostID": self.host_id, "size": IDS}]
+        return {"uidMappings": ids, "gidMappings": ids}
 
 
 def build(
@@ -67,6 +75,7 @@ def build(
         "namespaces": _namespaces(sandbox),
         "resources": _all_resources(config, host),
         "rootfsPropagation": _root_propagation(config.mounts),
+        **sandbox.mappings(),
     }
     if devices := _devices(config):
         linux_part["devices"] = [_device_node(device) for device in devices]
@@ -96,8 +105,8 @@ def seccomp_profile(config: ContainerConfig, host: Host) -> Mapping[str, object]
 
 def _namespaces(sandbox: SandboxFiles) -> list[dict[str, str]]:
     own: list[dict[str, str]] = [{"type": "mount"}]
-    for kind in ("pid", "network", "ipc", "uts"):
-        path = sandbox.namespaces.get(kind)
+    for kind in ("user", "pid", "network", "ipc", "uts"):
+        path = sandbox.namespaces.get(kind, "" if kind == "user" else None)
         if path is None:
             own.append({"type": kind})
         elif path:
@@ -260,15 +269,17 @@ def _mounts(config: ContainerConfig, sandbox: SandboxFiles, host: Host) -> list[
         _filesystem("/sys", "sysfs", "nosuid", "noexec", "nodev", system),
         _filesystem("/sys/fs/cgroup", "cgroup", "nosuid", "noexec", "nodev", "relatime", system),
     ]
+    own_ids = [] if sandbox.host_id is None else ["idmap"]
     if sandbox.shm:
-        mounts.append(_bind(sandbox.shm, "/dev/shm", "nosuid", "noexec", "nodev"))
+        mounts.append(_bind(sandbox.shm, "/dev/shm", "nosuid", "noexec", "nodev", *own_ids))
     if sandbox.hostname_file:
-        mounts.append(_bind(sandbox.hostname_file, "/etc/hostname", "ro" if config.read_only_rootfs else "rw"))
+        access = "ro" if config.read_only_rootfs else "rw"
+        mounts.append(_bind(sandbox.hostname_file, "/etc/hostname", access, *own_ids))
     given = {_clean(mount.destination) for mount in config.mounts}
     kept = [mount for mount in mounts if mount["destination"] not in given]
     # Parents before what lies in them, whatever the order that was asked for.
     own = sorted(config.mounts, key=lambda mount: _clean(mount.destination).count("/"))
-    return kept + [_mount(mount) for mount in own]
+    return kept + [_mount(mount, own_ids if mount.mapped else []) for mount in own]
 
 
 def _clean(destination: str) -> str:
@@ -283,11 +294,11 @@ def _bind(source: str, destination: str, *options: str) -> dict[str, Any]:
     return {"destination": destination, "type": "bind", "source": source, "options": ["rbind", "rprivate", *options]}
 
 
-def _mount(mount: Mount) -> dict[str, Any]:
+def _mount(mount: Mount, own_ids: Sequence[str]) -> dict[str, Any]:
     options = list(mount.options)
     if mount.type == "bind":
         propagation = mount.propagation if mount.propagation.startswith("r") else f"r{mount.propagation}"
-        options = ["rbind", propagation, *options]
+        options = ["rbind", propagation, *options, *own_ids]
         options.append("rro" if mount.read_only and mount.recursive_read_only else "ro" if mount.read_only else "rw")
     elif mount.read_only:
         options.append("ro")

@@ -18,6 +18,8 @@ CAP_SYS_ADMIN, CAP_SYS_RESOURCE = 21, 24
 
 _NS_GET_NSTYPE = 0xB703
 _SYS_OPENAT2 = 437
+_SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442
+_OPEN_TREE_CLONE, _MOVE_MOUNT_F_EMPTY_PATH, _AT_EMPTY_PATH, _MOUNT_ATTR_IDMAP = 1, 4, 0x1000, 0x100000
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x02, 0x10
 
 _AT_FDCWD, _AT_SYMLINK_NOFOLLOW = -100, 0x100
@@ -37,6 +39,33 @@ def mount(source: str, target: str, *, kind: str | None = None, flags: int = 0, 
     """Call mount(2); `kind` is the filesystem type, `data` its options (at most a page)."""
     encoded = kind.encode() if kind else None
     _check(_libc.mount(os.fsencode(source), os.fsencode(target), encoded, flags, data.encode() or None), target)
+
+
+class _MountAttributes(ctypes.Structure):
+    _fields_ = (
+        ("set", ctypes.c_uint64),
+        ("clear", ctypes.c_uint64),
+        ("propagation", ctypes.c_uint64),
+        ("user_namespace", ctypes.c_uint64),
+    )
+
+
+def bind_mapped(source: str, target: str, user_namespace: int) -> None:
+    """Bind `source` at `target` with the ids of its files mapped by the user namespace of a descriptor.
+
+    open_tree(2), mount_setattr(2), move_mount(2). Raises OSError, also where the filesystem cannot do it.
+    """
+    clone = _OPEN_TREE_CLONE | os.O_CLOEXEC
+    tree = _libc.syscall(_SYS_OPEN_TREE, _AT_FDCWD, os.fsencode(source), clone)
+    _check(tree, source)
+    try:
+        wanted = _MountAttributes(_MOUNT_ATTR_IDMAP, 0, 0, user_namespace)
+        size = ctypes.sizeof(wanted)
+        _check(_libc.syscall(_SYS_MOUNT_SETATTR, tree, b"", _AT_EMPTY_PATH, ctypes.byref(wanted), size), source)
+        moved = _libc.syscall(_SYS_MOVE_MOUNT, tree, b"", _AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH)
+        _check(moved, target)
+    finally:
+        os.close(tree)
 
 
 def umount(target: str, flags: int = 0) -> None:

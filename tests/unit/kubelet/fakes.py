@@ -13,7 +13,7 @@ from wherry.client.client import Client
 from wherry.client.events import EventRecorder
 from wherry.client.fake import FakeTransport
 from wherry.client.informer import InformerFactory
-from wherry.images.protocol import Credentials, Image, ImageError, User
+from wherry.images.protocol import Credentials, Ids, Image, ImageError, User
 from wherry.kubelet import podspec
 from wherry.kubelet.config import KubeletConfig
 from wherry.kubelet.events import PodEvents
@@ -27,6 +27,7 @@ from wherry.kubelet.runtime_cache import RuntimeCache
 from wherry.kubelet.services import NodeServices
 from wherry.kubelet.status_manager import StatusManager
 from wherry.kubelet.tokens import TokenManager
+from wherry.kubelet.userns import HostIds
 from wherry.kubelet.volumes.manager import VolumeManager
 from wherry.network.protocol import Attachment, AttachOptions
 from wherry.runtime.protocol import (
@@ -43,6 +44,7 @@ from wherry.runtime.protocol import (
     SandboxStatus,
     Session,
     Stats,
+    UserNamespace,
 )
 from wherry.util import clock
 from wherry.util.tasks import Scope
@@ -75,6 +77,11 @@ class FakeRuntime:
 
     async def version(self) -> str:
         return "crun://1.8.1"
+
+    user_namespaces = True
+
+    async def make_user_namespace(self, sandbox_id: str, host_id: int) -> UserNamespace:
+        return UserNamespace(f"/fake/{sandbox_id}/user", f"/fake/{sandbox_id}/net", host_id)
 
     async def run_sandbox(self, config: SandboxConfig) -> None:
         assert config.id not in self.sandboxes, "a sandbox was started twice"
@@ -239,7 +246,7 @@ class FakeImageStore:
     async def remove(self, reference: str) -> None:
         self.local.pop(reference, None)
 
-    async def mount(self, image_id: str, key: str) -> str:
+    async def mount(self, image_id: str, key: str, *, ids: Ids | None = None) -> str:
         self.mounted.add(key)
         return f"/fake/{key}"
 
@@ -336,7 +343,7 @@ class Node:
             services = NodeServices(
                 config=config, client=client, runtime=self.runtime, images=self.images, network=self.network,
                 cgroups=None, cache=RuntimeCache(self.runtime), volumes=VolumeManager(config, events),
-                objects=ObjectCache(client, scope), tokens=TokenManager(client),
+                objects=ObjectCache(client, scope), tokens=TokenManager(client), host_ids=HostIds(config),
                 puller=ImagePuller(self.images, events),
                 hooks=HookRunner(self.runtime, http), checker=self.checker, events=events,
                 statuses=StatusManager(client, scope, current), services=services_informer.lister,
