@@ -45,7 +45,7 @@ def class_of(obj: Object) -> str:
 def claim_key(volume: Object) -> str:
     """Return the key of the claim that a volume is reserved for, empty when there is none."""
     ref = volume["spec"].get("claimRef")
-    return f"{ref.get('namespace', '')}/{ref['name']}" if ref else ""
+    return f"{ref.get('namespace', '')}/{ref.get('name', '')}" if ref else ""
 
 
 def is_reserved_for(volume: Object, claim: Object) -> bool:

@@ -7,6 +7,7 @@ import pytest
 from wherry.api.validation.indexes import count_indexes, overlap
 from wherry.api.validation.jobstatus import job_status
 from wherry.api.validation.pod_platform import host_processes, only_of_linux, profile_annotations
+from wherry.api.validation.pod_spec import pod_spec
 from wherry.api.validation.security import security_context
 from wherry.api.validation.volumes import volume_source
 
@@ -105,3 +106,27 @@ def test_status_of_jobs(old: dict[str, Any], new: dict[str, Any], errors: list[s
     spec = {"completions": 3, "parallelism": 1}
     found = job_status({"spec": spec, "status": new}, {"spec": spec, "status": old})
     assert [str(e) for e in found] == errors
+
+
+@pytest.mark.parametrize(
+    ("members", "error"),
+    [
+        (
+            {"dnsPolicy": "None", "dnsConfig": {}},
+            "spec.dnsConfig.nameservers: Required value: must provide at least one DNS nameserver when `dnsPolicy` is None",
+        ),
+        (
+            {"shareProcessNamespace": True, "hostPID": True},
+            "spec.securityContext.shareProcessNamespace: Invalid value: true: "
+            "ShareProcessNamespace and HostPID cannot both be enabled",
+        ),
+        (
+            {"preemptionPolicy": "Sometimes"},
+            'spec.preemptionPolicy: Unsupported value: "Sometimes": supported values: "PreemptLowerPriority", "Never"',
+        ),
+    ],
+)
+def test_members_of_the_pod_itself(members: dict[str, Any], error: str) -> None:
+    container = {"name": "c", "image": "i", "terminationMessagePolicy": "File", "imagePullPolicy": "Always"}
+    spec = {"containers": [container], "restartPolicy": "Always", "dnsPolicy": "ClusterFirst", **members}
+    assert [str(e) for e in pod_spec(spec)] == [error]

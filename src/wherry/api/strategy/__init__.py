@@ -14,6 +14,7 @@ from pkgutil import iter_modules
 from typing import Any
 
 from wherry.api.resources import Resource
+from wherry.api.strategy.disabled import drop_disabled
 from wherry.api.strategy.rules import Getter, Strategy
 
 ALL_METADATA = ("labels", "annotations", "finalizers", "ownerReferences")
@@ -53,6 +54,7 @@ def prepare_create(resource: Resource, obj: dict[str, Any]) -> None:
         meta["generation"] = 1
     if "status" in resource.subresources and not strategy.keeps_status:
         obj.pop("status", None)
+    drop_disabled((resource.group, resource.plural), obj)
     strategy.create(obj)
 
 
@@ -66,6 +68,8 @@ def prepare_update(resource: Resource, obj: dict[str, Any], old: dict[str, Any],
         _keep_all_but_status(obj, old, strategy)
     elif subresource not in _SETS_CONDITIONS and "status" in resource.subresources:
         _keep(obj, old, "status")
+    if not subresource:
+        drop_disabled((resource.group, resource.plural), obj, old)
     if hook is not None:
         hook(obj, old)
         meta = obj["metadata"]

@@ -66,7 +66,18 @@ def _volume_status(obj: Obj, old: Obj) -> None:
 
 def _create_claim(obj: Obj) -> None:
     obj["status"] = {"phase": "Pending"}
+    _drop_unknown_source(obj["spec"])
     normalize_data_sources(obj["spec"])
+
+
+_SOURCES = {("", "PersistentVolumeClaim"), ("snapshot.storage.k8s.io", "VolumeSnapshot")}
+
+
+def _drop_unknown_source(spec: Obj) -> None:
+    """``dataSource`` takes no other kinds, and never did; ``dataSourceRef`` is there for them."""
+    source = spec.get("dataSource")
+    if source is not None and (source.get("apiGroup") or "", source.get("kind")) not in _SOURCES:
+        spec.pop("dataSource")
 
 
 def normalize_data_sources(spec: Obj) -> None:
@@ -79,6 +90,8 @@ def normalize_data_sources(spec: Obj) -> None:
 
 
 def _update_claim(obj: Obj, old: Obj) -> None:
+    if old["spec"].get("dataSource") is None and old["spec"].get("dataSourceRef") is None:
+        _drop_unknown_source(obj["spec"])
     normalize_data_sources(obj["spec"])
 
 

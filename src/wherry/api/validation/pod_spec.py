@@ -74,7 +74,7 @@ def pod_spec(spec: Obj, path: str = "spec", *, pod_name: str = "", is_pod: bool 
     errors += pod_security_context(spec, path)
     if get("affinity"):
         errors += where.affinity(spec["affinity"], f"{path}.affinity")
-    if get("dnsConfig") or policy == "None":
+    if get("dnsConfig") is not None or policy == "None":
         errors += _dns_config(get("dnsConfig"), policy or "", f"{path}.dnsConfig")
     for i, gate in enumerate(get("readinessGates") or ()):
         condition = gate.get("conditionType", "")
@@ -142,8 +142,7 @@ def _scalars(spec: Obj, path: str) -> Errors:
     preemption = get("preemptionPolicy")
     if preemption is not None and preemption not in ("Never", "PreemptLowerPriority"):
         at = f"{path}.preemptionPolicy"
-        known = ("Never", "PreemptLowerPriority")
-        errors.append(field.not_supported(at, preemption, known) if preemption else field.required(at))
+        errors.append(_choice(preemption, ("PreemptLowerPriority", "Never"), at))
     if get("overhead"):
         errors += resources.requirements({"limits": spec["overhead"]}, f"{path}.overhead")
     if get("os") is not None:
@@ -238,7 +237,7 @@ def _host_users(spec: Obj, path: str) -> Errors:
 
 def _dns_config(config: Obj | None, policy: str, path: str) -> Errors:
     if policy == "None":
-        if not config:
+        if config is None:
             return [field.required(path, "must provide `dnsConfig` when `dnsPolicy` is None")]
         if not config.get("nameservers"):
             detail = "must provide at least one DNS nameserver when `dnsPolicy` is None"

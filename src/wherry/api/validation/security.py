@@ -40,9 +40,7 @@ def security_context(context: Obj, path: str, host_users: bool) -> Errors:
 
 def pod_security_context(spec: Obj, path: str) -> Errors:
     """Check the security context of a pod; `path` is the spec's."""
-    context = spec.get("securityContext")
-    if not context:
-        return []
+    context = spec.get("securityContext") or {}
     at = f"{path}.securityContext"
     errors = _ids(context, at, ("fsGroup", "runAsUser", "runAsGroup"))
     for i, group in enumerate(context.get("supplementalGroups") or ()):
@@ -50,6 +48,8 @@ def pod_security_context(spec: Obj, path: str) -> Errors:
     if spec.get("shareProcessNamespace") and spec.get("hostPID"):
         detail = "ShareProcessNamespace and HostPID cannot both be enabled"
         errors.append(field.invalid(f"{at}.shareProcessNamespace", True, detail))
+    if not context:
+        return errors
     errors += _sysctls(context.get("sysctls") or [], f"{at}.sysctls", spec)
     errors += _choice(context, at, "fsGroupChangePolicy")
     errors += _seccomp(context.get("seccompProfile"), f"{at}.seccompProfile")

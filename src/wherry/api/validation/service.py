@@ -38,7 +38,7 @@ def _service(obj: Obj) -> Errors:
     if spec.get("selector"):
         errors += metadata.labels(spec["selector"], "spec.selector")
     errors += _affinity(spec)
-    errors += _cluster_ips(spec)
+    errors += cluster_ips(spec)
     for i, ip in enumerate(spec.get("externalIPs") or ()):
         path = f"spec.externalIPs[{i}]"
         errors += named(ip, path, checks.ip) or endpoint_ip(ip, path)
@@ -131,7 +131,8 @@ def _affinity(spec: Obj) -> Errors:
     return []
 
 
-def _cluster_ips(spec: Obj) -> Errors:
+def cluster_ips(spec: Obj) -> Errors:
+    """Check what a Service says about its addresses and their families."""
     if spec.get("type") == "ExternalName":
         return []
     errors: Errors = []

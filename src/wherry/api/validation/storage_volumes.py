@@ -92,8 +92,20 @@ _SOURCES: dict[str, Any] = {
 }
 
 
+_MOUNT_OPTIONS = "volume.beta.kubernetes.io/mount-options"
+_MOUNTED_WITH_OPTIONS = (
+    "gcePersistentDisk", "awsElasticBlockStore", "glusterfs", "nfs", "rbd", "quobyte", "iscsi", "cinder", "cephfs",
+    "azureFile", "vsphereVolume", "azureDisk", "portworxVolume",
+)  # fmt: skip
+
+
 def _volume(obj: Obj) -> Errors:
-    return volume_spec(obj["spec"], "spec", obj["metadata"].get("name", ""))
+    meta, spec = obj["metadata"], obj["spec"]
+    errors = volume_spec(spec, "spec", meta.get("name", ""))
+    if _MOUNT_OPTIONS in (meta.get("annotations") or {}) and not any(spec.get(s) for s in _MOUNTED_WITH_OPTIONS):
+        detail = "may not specify mount options for this volume type"
+        errors.append(field.forbidden(f"metadata.annotations.{_MOUNT_OPTIONS}", detail))
+    return errors
 
 
 def volume_spec(spec: Obj, path: str, name: str) -> Errors:

@@ -44,7 +44,7 @@ async def handle(api: Api, request: Request) -> Made:
 def _errors(target: Object) -> list[FieldError]:
     errors: list[FieldError] = []
     if target.get("kind") not in (None, "", "Node"):
-        errors.append(not_supported("target.kind", target["kind"], ("Node", "")))
+        errors.append(not_supported("target.kind", target["kind"], ("Node", "<empty>"), ordered=True))
     if not target.get("name"):
         errors.append(required("target.name"))
     return errors

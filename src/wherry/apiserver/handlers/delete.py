@@ -134,6 +134,7 @@ def _validate(options: DeleteOptions) -> None:
             invalid("propagationPolicy", options.policy, "orphanDependents and deletionPropagation cannot be both set")
         )
     if options.policy not in (None, "Foreground", "Background", "Orphan"):
-        errors.append(not_supported("propagationPolicy", options.policy, ("Foreground", "Background", "Orphan", "nil")))
+        known = ("Foreground", "Background", "Orphan", "nil")
+        errors.append(not_supported("propagationPolicy", options.policy, known, ordered=True))
     if errors:
         raise Invalid.of("DeleteOptions", "", errors, "meta.k8s.io")

@@ -5,14 +5,15 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from wherry.api.errors import AlreadyExists, Invalid, NotFound, StatusError
-from wherry.api.field import FieldError, invalid
+from wherry.api.errors import AlreadyExists, InternalError, Invalid, NotFound, StatusError
+from wherry.api.field import invalid
 from wherry.api.resources import IPADDRESSES, SERVICES
 from wherry.api.strategy.services import needs_cluster_ip, needs_health_check_port, needs_node_port
 from wherry.apiserver.allocators import AddressAllocator, AllocationError, PortAllocator
 from wherry.apiserver.registry import Registry
 from wherry.apiserver.request import Request
 from wherry.apiserver.strategies.hooks import Hook, Undo
+from wherry.apiserver.strategies.servicefamilies import default_families
 from wherry.client.client import Client
 
 log = logging.getLogger(__name__)
@@ -70,19 +71,20 @@ class ServiceStorage:
     def _allocate(self, new: Object, old: Object, taken: list[Callable[[], None]]) -> None:
         name, spec, old_spec = new["metadata"]["name"], new["spec"], old.get("spec") or {}
         _pair_addresses(spec)
-        errors = self._default_families(spec)
+        errors = default_families(spec, old_spec, self._families)
         if errors:
             raise Invalid.of("Service", name, errors)
         if needs_cluster_ip(spec) and spec.get("clusterIP") != HEADLESS:
             self._allocate_addresses(name, spec, set(_ips(old)), taken)
-        before = set(_ports(old))
-        if needs_node_port(spec):
-            self._allocate_ports(name, spec, before, taken)
+        if spec.get("type") in ("NodePort", "LoadBalancer"):
+            if old:
+                self._reallocate_ports(name, spec, set(_ports(old)), taken)
+            else:
+                self._allocate_ports(name, spec, taken)
         if needs_health_check_port(spec):
             wanted = spec.get("healthCheckNodePort")
             if not wanted or wanted != old_spec.get("healthCheckNodePort"):
-                path = "spec.healthCheckNodePort"
-                spec["healthCheckNodePort"] = self._port(name, path, wanted, taken)
+                spec["healthCheckNodePort"] = self._health_check_port(wanted, taken)
 
     def _allocate_addresses(self, name: str, spec: Object, before: set[str], taken: list[Callable[[], None]]) -> None:
         ips = list(spec.get("clusterIPs") or [])
@@ -106,75 +108,51 @@ class ServiceStorage:
             ips[index : index + 1] = [ip]
         spec["clusterIPs"], spec["clusterIP"] = ips, ips[0]
 
-    def _allocate_ports(self, name: str, spec: Object, before: set[int], taken: list[Callable[[], None]]) -> None:
-        # One number may serve a TCP and a UDP port of the same Service.
-        here: dict[tuple[str, int], int] = {}
-        numbers: set[int] = set()
+    def _allocate_ports(self, name: str, spec: Object, taken: list[Callable[[], None]]) -> None:
+        """Ports of the same number share a node port, which the later of them may have asked for."""
+        shared: dict[int, int] = {}
+        ports = spec.get("ports") or []
+        for index, port in enumerate(ports):
+            number, wanted, path = port.get("port", 0), port.get("nodePort"), f"spec.ports[{index}].nodePort"
+            if not wanted and not needs_node_port(spec):
+                continue
+            if number not in shared:
+                same = (p["nodePort"] for p in ports if p.get("port", 0) == number and p.get("nodePort"))
+                port["nodePort"] = shared[number] = self._port(name, path, next(same, None), taken)
+            elif not wanted:
+                port["nodePort"] = shared[number]
+            elif wanted != shared[number]:
+                self._port(name, path, wanted, taken)
+
+    def _reallocate_ports(self, name: str, spec: Object, before: set[int], taken: list[Callable[[], None]]) -> None:
+        known = set(before)
         for index, port in enumerate(spec.get("ports") or []):
-            wanted, protocol = port.get("nodePort"), port.get("protocol", "TCP")
-            if wanted and wanted in before:
-                numbers.add(wanted)
-            elif wanted and wanted in numbers and (protocol, wanted) not in here:
-                pass
-            else:
-                if not wanted:
-                    wanted = next(
-                        (
-                            n
-                            for (p, n), of in here.items()
-                            if p != protocol and of == port.get("port") and (protocol, n) not in here
-                        ),
-                        None,
-                    )
-                    if wanted is not None:
-                        port["nodePort"] = wanted
-                        here[protocol, wanted] = port.get("port", 0)
-                        continue
-                wanted = self._port(name, f"spec.ports[{index}].nodePort", wanted, taken)
-                numbers.add(wanted)
-            port["nodePort"] = wanted
-            here[protocol, wanted] = port.get("port", 0)
+            wanted = port.get("nodePort")
+            if wanted in known or (not wanted and not needs_node_port(spec)):
+                continue
+            port["nodePort"] = self._port(name, f"spec.ports[{index}].nodePort", wanted, taken)
+            if wanted:
+                known.add(wanted)
+
+    def _health_check_port(self, wanted: int | None, taken: list[Callable[[], None]]) -> int:
+        try:
+            return self._take_port(wanted, taken)
+        except AllocationError as error:
+            which = "requested HealthCheck NodePort" if wanted else "a HealthCheck NodePort"
+            raise InternalError.of(f"failed to allocate {which} {wanted or 0}: {error}") from None
 
     def _port(self, name: str, path: str, wanted: int | None, taken: list[Callable[[], None]]) -> int:
         try:
-            if wanted:
-                self._ports.take(wanted)
-                port = wanted
-            else:
-                port = self._ports.next()
+            return self._take_port(wanted, taken)
         except AllocationError as error:
             raise Invalid.of("Service", name, [invalid(path, wanted or 0, str(error))]) from None
+
+    def _take_port(self, wanted: int | None, taken: list[Callable[[], None]]) -> int:
+        if wanted:
+            self._ports.take(wanted)
+        port = wanted or self._ports.next()
         taken.append(lambda: self._ports.release(port))
         return port
-
-    def _default_families(self, spec: Object) -> list[FieldError]:
-        if not needs_cluster_ip(spec):
-            return []
-        errors: list[FieldError] = []
-        families: list[str] = list(spec.get("ipFamilies") or [])
-        for ip in spec.get("clusterIPs") or []:
-            if ip and ip != HEADLESS and not families:
-                families.append("IPv6" if ":" in ip else "IPv4")
-        for index, family in enumerate(families):
-            if family in ("IPv4", "IPv6") and family not in self._addresses:
-                errors.append(invalid(f"spec.ipFamilies[{index}]", family, "not configured on this cluster"))
-        policy = spec.get("ipFamilyPolicy")
-        selectorless = spec.get("clusterIP") == HEADLESS and not spec.get("selector")
-        if policy is None:
-            policy = "RequireDualStack" if selectorless or len(families) > 1 else "SingleStack"
-        elif policy == "RequireDualStack" and len(self._families) < 2 and not selectorless:
-            text = "this cluster is not configured for dual-stack services"
-            errors.append(invalid("spec.ipFamilyPolicy", policy, text))
-        if errors:
-            return errors
-        if not families:
-            families = [self._families[0]]
-        if len(families) == 1 and policy != "SingleStack":
-            other = "IPv6" if families[0] == "IPv4" else "IPv4"
-            if other in self._addresses or selectorless:
-                families.append(other)
-        spec["ipFamilies"], spec["ipFamilyPolicy"] = families, policy
-        return []
 
     async def _after(self, new: Object | None, old: Object | None) -> None:
         kept_ips = set(_ips(new)) if new is not None else set()
