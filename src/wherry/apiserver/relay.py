@@ -44,6 +44,7 @@ _HOP = frozenset(
     }
 )
 _CHUNK = 1 << 16
+_BUFFER = 1 << 19  # a stream is read ahead this far; less would stop and go with every record of TLS
 _ERROR_TEXT = 50_000
 _CONNECT = ClientTimeout(total=None, connect=30.0)
 
@@ -103,7 +104,9 @@ class Relay:
             connector = TCPConnector(
                 limit=0, ssl=self._context if self._context is not None else True, resolver=self._resolver
             )
-            self._session = ClientSession(connector=connector, auto_decompress=False, timeout=_CONNECT)
+            self._session = ClientSession(
+                connector=connector, auto_decompress=False, timeout=_CONNECT, read_bufsize=_BUFFER
+            )
         return self._session
 
     async def close(self) -> None:

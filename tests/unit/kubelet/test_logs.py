@@ -14,6 +14,8 @@ LINES = [
     b"2026-01-01T00:00:04.500000000Z stdout F four\n",
 ]
 
+HIDDEN = [b"2026-01-01T00:00:05.1+00:00 stdout P a F b\n", b"2026-01-01T00:00:05.1+00:00 stdout F c\n"]
+
 
 def read(**options: object) -> bytes:
     formatter = Formatter(LogOptions(**options))  # type: ignore[arg-type]
@@ -22,7 +24,13 @@ def read(**options: object) -> bytes:
 
 def test_a_block_reads_as_its_lines_do() -> None:
     line = b"2026-01-01T00:00:05.1+00:00 stdout F a F b stdout F c\rd \xff\n"
-    for lines in (LINES, [line] * 3, [*LINES, line, b"broken\n", line], [b"2026-01-01T00:00:06Z stdout F \n", line]):
+    for lines in (
+        LINES,
+        [line] * 3,
+        [*LINES, line, b"broken\n", line],
+        [b"2026-01-01T00:00:06Z stdout F \n", line],
+        HIDDEN,
+    ):
         one_by_one = Formatter(LogOptions())
         assert Formatter(LogOptions()).block(b"".join(lines)) == b"".join(map(one_by_one.block, lines))
     assert Formatter(LogOptions()).block(line * 2) == b"a F b stdout F c\rd \xff\n" * 2

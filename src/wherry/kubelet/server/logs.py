@@ -18,7 +18,6 @@ _BLOCK = 512 * 1024
 _TAIL_BLOCK = 64 * 1024
 _WHOLE = re.compile(rb"[^ ]+ [^ ]+ F (.*\n)")
 _LINE = re.compile(rb"[^\n]*\n|[^\n]+")
-_PARTIAL = (b" stdout P ", b" stderr P ")
 _RECHECK = 1.0
 
 
@@ -77,13 +76,15 @@ class Formatter:
     def block(self, data: bytes) -> bytes:
         """Return the bytes for whole lines of the file.
 
-        A reader who wants everything gets the lines by one search, as long as each is a whole one of the container's;
-        taken one by one they would be an eighth as fast.
+        A reader who wants everything gets the lines by one search; taken one by one they would be an eighth as fast.
+        The search is right when it found every line and took the same from each: all that conmon puts before a text
+        is as long as that of the first line, and a longer match would have begun in a text.
         """
-        if self._takes_all and not any(self._inside.values()) and not any(part in data for part in _PARTIAL):
+        if self._takes_all and not any(self._inside.values()) and (first := _WHOLE.match(data)):
             texts = _WHOLE.findall(data)
-            if len(texts) == data.count(b"\n"):
-                return b"".join(texts)
+            joined = b"".join(texts)
+            if len(texts) == data.count(b"\n") and len(data) - len(joined) == len(texts) * first.start(1):
+                return joined
         return b"".join(map(self._line, _LINE.findall(data)))
 
     def _line(self, line: bytes) -> bytes:
