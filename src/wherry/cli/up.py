@@ -1,5 +1,7 @@
 """``wherry up``"""
 
+from pathlib import Path
+
 import click
 
 from wherry.cli.main import name_option
@@ -22,6 +24,12 @@ from wherry.util import clock
     "--legacy-apis", is_flag=True, help="Serve removed API versions too (extensions/v1beta1, batch/v1beta1 …)."
 )
 @click.option(
+    "--scheduler-config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Profiles of the scheduler: a KubeSchedulerConfiguration (kubescheduler.config.k8s.io/v1), kept from now on.",
+)
+@click.option(
     "--fake-nodes",
     type=click.IntRange(0, 5000),
     metavar="N",
@@ -40,6 +48,7 @@ def command(
     kubelet_port: int | None,
     node_name: str | None,
     legacy_apis: bool,
+    scheduler_config: Path | None,
     fake_nodes: int | None,
     fake_delay: float | None,
 ) -> None:
@@ -58,7 +67,11 @@ def command(
         fake_nodes=fake_nodes,
         fake_delay=fake_delay,
     )
-    config, started = up(name, options, lambda step, seconds: click.echo(f"  {step:<14} {seconds:6.2f} s"))
+
+    def report(step: str, seconds: float) -> None:
+        click.echo(f"  {step:<14} {seconds:6.2f} s")
+
+    config, started = up(name, options, report, scheduler_config=scheduler_config)
     if started:
         click.echo(f"Cluster {name!r} is ready after {clock.monotonic() - began:.2f} s: {config.server_url}")
     else:

@@ -52,6 +52,11 @@ class Paths:
         return self.state / "server"
 
     @property
+    def scheduler_config(self) -> Path:
+        """The KubeSchedulerConfiguration of the cluster, where it has one."""
+        return self.server / "scheduler.yaml"
+
+    @property
     def kubelet_kubeconfig(self) -> Path:
         return self.state / "kubelet.kubeconfig"
 

@@ -20,6 +20,7 @@ from wherry.cluster.credentials import Credentials
 from wherry.controllers.controller import Settings
 from wherry.controllers.manager import Manager
 from wherry.kubelet.fake import FakeConfig
+from wherry.scheduler.profile import SchedulerConfig
 from wherry.scheduler.scheduler import Scheduler
 from wherry.store.protocol import Store
 from wherry.util.tasks import Scope
@@ -41,12 +42,14 @@ class ControlPlane:
         *,
         tokens: Sequence[TokenAuthenticator] = (),
         fake: FakeConfig | None = None,
+        scheduling: SchedulerConfig | None = None,
     ) -> None:
-        """Take what the plane is made of; with `fake` it keeps fake nodes too."""
+        """Take what the plane is made of; with `fake` it keeps fake nodes too, by `scheduling` it schedules."""
         key = SigningKey.from_pem(credentials.service_account_key.read_bytes())
         self._issuer = ServiceAccountIssuer([key])
         self._server = ApiServer(store, options, issuer=self._issuer, tokens=tokens)
         self._credentials = credentials
+        self._scheduling = scheduling
         self._fake = fake
         self._stack = AsyncExitStack()
 
@@ -88,7 +91,7 @@ class ControlPlane:
         client = self._client(_SCHEDULER)
         informers = InformerFactory(client)
         recorder = EventRecorder(client, "default-scheduler")
-        scheduler = Scheduler(client, informers, recorder)
+        scheduler = Scheduler(client, informers, recorder, config=self._scheduling)
         informers.run(scope)
         self._server.metrics.sources.append(scheduler.samples)
         scope.spawn(recorder.run(), name="scheduler events", guard=True)

@@ -26,6 +26,8 @@ from wherry.cluster.config import ClusterConfig, ClusterError
 from wherry.cluster.controlplane import ControlPlane
 from wherry.cluster.credentials import Credentials
 from wherry.kubelet.fake import FakeConfig
+from wherry.scheduler import configfile
+from wherry.scheduler.profile import SchedulerConfig
 from wherry.store.encryption import Sealer
 from wherry.store.memory import MemoryStore
 from wherry.store.protocol import Store
@@ -65,6 +67,7 @@ async def serve(
     cluster: ClusterConfig | None = None,
     tokens: Sequence[TokenAuthenticator] = (),
     fake: FakeConfig | None = None,
+    scheduling: SchedulerConfig | None = None,
 ) -> None:
     """Run the control plane until SIGTERM or SIGINT, with the addons of `cluster` where there is one."""
     stop = asyncio.Event()
@@ -72,7 +75,7 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     try:
-        async with ControlPlane(store, served, made, tokens=tokens, fake=fake) as plane:
+        async with ControlPlane(store, served, made, tokens=tokens, fake=fake, scheduling=scheduling) as plane:
             if cluster is not None:
                 await addons.publish(plane.admin, cluster)
             process.report_ready()
@@ -86,7 +89,8 @@ async def run_cluster(config: ClusterConfig) -> None:
     """Run the server process of a cluster.
 
     Files that a person may put into its directory, in Kubernetes' own formats: ``audit-policy.yaml`` (Policy),
-    ``encryption.yaml`` (EncryptionConfiguration), ``authentication.yaml`` (AuthenticationConfiguration).
+    ``encryption.yaml`` (EncryptionConfiguration), ``authentication.yaml`` (AuthenticationConfiguration),
+    ``scheduler.yaml`` (KubeSchedulerConfiguration; ``wherry up --scheduler-config`` puts it there).
     """
     made = credentials.ensure(config)
     config.paths.server.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -99,8 +103,19 @@ async def run_cluster(config: ClusterConfig) -> None:
     tokens = []
     if (authentication := config.paths.server / "authentication.yaml").exists():
         tokens = [OIDCTokens(provider) for provider in oidcfile.load(authentication)]
+    scheduling = _scheduling(config)
     store = SQLiteStore(config.paths.server / "state.db", sealer=sealer)
-    await serve(store, served, made, cluster=config, tokens=tokens, fake=fake_config(config))
+    fake = fake_config(config)
+    await serve(store, served, made, cluster=config, tokens=tokens, fake=fake, scheduling=scheduling)
+
+
+def _scheduling(config: ClusterConfig) -> SchedulerConfig | None:
+    if not config.paths.scheduler_config.exists():
+        return None
+    try:
+        return configfile.load(config.paths.scheduler_config)
+    except configfile.ConfigurationError as error:
+        raise ClusterError(str(error)) from error
 
 
 def fake_config(config: ClusterConfig) -> FakeConfig:

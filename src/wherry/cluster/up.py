@@ -6,6 +6,7 @@ Idempotent: what runs already is left alone; what is missing is started from the
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -16,6 +17,7 @@ from wherry.cluster.apiprobe import ApiProbe
 from wherry.cluster.config import ClusterConfig, ClusterError
 from wherry.cluster.files import KeyPair
 from wherry.kubelet import fake
+from wherry.scheduler import configfile
 from wherry.util import clock
 
 Report = Callable[[str, float], None]
@@ -53,22 +55,45 @@ class Options:
         self.fake_delay = fake_delay
 
 
-def up(name: str, options: Options, report: Report) -> tuple[ClusterConfig, bool]:
+def up(
+    name: str, options: Options, report: Report, *, scheduler_config: Path | None = None
+) -> tuple[ClusterConfig, bool]:
     """Start the cluster `name` and return its settings and whether anything had to be started.
 
-    Returns when the node is Ready and namespace ``default`` has its service account. Raises ClusterError.
+    `scheduler_config` is a KubeSchedulerConfiguration that the cluster keeps from now on. Returns when the node is
+    Ready and namespace ``default`` has its service account. Raises ClusterError.
     """
     configs.check_name(name)
     preflight.check_root()
     with process.exclusive():
         found = configs.load(name)
         config = _settled(found, name, options)
+        if scheduler_config is not None:
+            _take_scheduler_config(config, scheduler_config)
         running = {p for p in (process.SERVER, process.NODE) if process.find(p, config.paths)}
         if len(running) == 2 and _usable(config):
             _merge_kubeconfig(config)
             return config, False
         _start(config, running, report)
         return config, True
+
+
+def _take_scheduler_config(config: ClusterConfig, file: Path) -> None:
+    """Copy a KubeSchedulerConfiguration into the cluster's state. Raises ClusterError."""
+    kept = config.paths.scheduler_config
+    try:
+        configfile.load(file)
+        wanted = file.read_bytes()
+        if kept.exists() and kept.read_bytes() == wanted:
+            return
+        if process.find(process.SERVER, config.paths):
+            raise ClusterError(
+                f"cluster {config.name!r} runs: its scheduler may change after 'wherry down --name {config.name}'"
+            )
+        kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        kept.write_bytes(wanted)
+    except (configfile.ConfigurationError, OSError) as error:
+        raise ClusterError(f"the scheduler's configuration cannot be used: {error}") from error
 
 
 def _settled(found: ClusterConfig | None, name: str, options: Options) -> ClusterConfig:

@@ -172,9 +172,9 @@ class Plugin:
         """Hear that the pod was bound."""
 
 
-def overrides(plugin: Plugin, point: str) -> bool:
-    """Tell whether a plugin implements an extension point."""
-    return getattr(type(plugin), point) is not getattr(Plugin, point)
+def overrides(kind: type[Plugin], point: str) -> bool:
+    """Tell whether a kind of plugin implements a method of an extension point."""
+    return getattr(kind, point) is not getattr(Plugin, point)
 
 
 def normalize_by_maximum(scores: dict[str, int], *, reverse: bool = False) -> None:

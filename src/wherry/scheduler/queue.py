@@ -37,11 +37,20 @@ class SchedulingQueue:
     """Three places: `active`, back-off and unschedulable; `pop` waits for the next pod to try.
 
     A refused pod waits until a change that one of the refusing plugins has named may help it (its hints), or for five
-    minutes. Then it backs off, 1 s doubling to 10 s since the refusal; but while nothing else is ready, those that back
-    off are tried at once, unless an error put them there.
+    minutes. Then it backs off, by default 1 s doubling to 10 s since the refusal; but while nothing else is ready,
+    those that back off are tried at once, unless an error put them there.
     """
 
-    def __init__(self, pre_enqueue: Callable[[PodInfo], Status | None], hints_of: Decider, sort_key: SortKey) -> None:
+    def __init__(
+        self,
+        pre_enqueue: Callable[[PodInfo], Status | None],
+        hints_of: Decider,
+        sort_key: SortKey,
+        *,
+        initial_backoff: float = INITIAL_BACKOFF,
+        maximum_backoff: float = MAXIMUM_BACKOFF,
+    ) -> None:
+        self._initial_backoff, self._maximum_backoff = initial_backoff, maximum_backoff
         self._pre_enqueue = pre_enqueue
         self._hints_of = hints_of
         self._sort_key = sort_key
@@ -189,7 +198,9 @@ class SchedulingQueue:
         self._wake.set()
 
     def _put_backoff(self, queued: QueuedPod) -> None:
-        delay = min(INITIAL_BACKOFF * 2 ** (queued.attempts - 1), MAXIMUM_BACKOFF) if queued.attempts else 0.0
+        delay = 0.0
+        if queued.attempts:
+            delay = min(self._initial_backoff * 2 ** min(queued.attempts - 1, 60), self._maximum_backoff)
         until = queued.refused_at + delay
         if until <= clock.monotonic():
             self._put_active(queued)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from wherry.api import errors, meta
@@ -16,7 +16,7 @@ from wherry.scheduler.cycle import Choice, Chooser, Unschedulable
 from wherry.scheduler.framework import Hint, Nomination, Status
 from wherry.scheduler.metrics import Attempts
 from wherry.scheduler.podinfo import PodInfo
-from wherry.scheduler.profile import Profile, ProfileConfig, make_profile
+from wherry.scheduler.profile import Profile, SchedulerConfig, make_profile
 from wherry.scheduler.queue import QueuedPod, SchedulingQueue
 from wherry.scheduler.sources import Sources
 from wherry.util import clock
@@ -40,16 +40,23 @@ class Scheduler:
         factory: InformerFactory,
         recorder: EventRecorder,
         *,
-        profiles: Sequence[ProfileConfig] = (ProfileConfig(),),
+        config: SchedulerConfig | None = None,
     ) -> None:
+        config = config or SchedulerConfig()
         self._client = client
         self._recorder = recorder
         self.cache = Cache()
-        made = [make_profile(config, self.cache, client=client, factory=factory) for config in profiles]
+        made = [make_profile(profile, self.cache, client=client, factory=factory) for profile in config.profiles]
         self._choosers = {profile.name: Chooser(profile, self.cache) for profile in made}
         # There is one queue, so all profiles must sort alike: the first decides, as Kubernetes demands.
         (sorter,) = made[0].at("sort_key")
-        self.queue = SchedulingQueue(self._pre_enqueue, self._hints_of, sorter.sort_key)
+        self.queue = SchedulingQueue(
+            self._pre_enqueue,
+            self._hints_of,
+            sorter.sort_key,
+            initial_backoff=config.initial_backoff,
+            maximum_backoff=config.maximum_backoff,
+        )
         self._sources = Sources(factory, self.cache, self.queue, self._choosers.keys())
         self._binding = asyncio.Semaphore(_BINDING_AT_ONCE)
         self._reports: dict[str, asyncio.Task[None]] = {}

@@ -10,7 +10,7 @@ from wherry.client.events import EventRecorder
 from wherry.client.fake import FakeTransport
 from wherry.client.informer import InformerFactory
 from wherry.client.testing import MutationDetector
-from wherry.scheduler.profile import ProfileConfig
+from wherry.scheduler.profile import ProfileConfig, SchedulerConfig
 from wherry.scheduler.scheduler import Scheduler
 from wherry.util import clock, virtualtime
 from wherry.util.tasks import Scope
@@ -70,15 +70,18 @@ class World:
         await clock.sleep(seconds)
 
 
-def simulate(test: Callable[[World], Awaitable[None]], **config: Any) -> None:
-    """Run `test` with a scheduler running."""
+def simulate(
+    test: Callable[[World], Awaitable[None]], *, scheduling: SchedulerConfig | None = None, **config: Any
+) -> None:
+    """Run `test` with a scheduler running: by `scheduling`, or by one profile of `config`."""
+    scheduling = scheduling or SchedulerConfig((ProfileConfig(**config),))
 
     async def main() -> None:
         api = FakeTransport()
         client = Client(api)
         async with InformerFactory(client) as factory, Scope() as scope:
             recorder = EventRecorder(client, "default-scheduler")
-            scheduler = Scheduler(client, factory, recorder, profiles=(ProfileConfig(**config),))
+            scheduler = Scheduler(client, factory, recorder, config=scheduling)
             scope.spawn(recorder.run())
             scope.spawn(scheduler.run())
             await test(World(api, scheduler))

@@ -34,6 +34,8 @@ class DefaultPreemption(Plugin):
 
     def __init__(self, cache: Any, arguments: dict[str, Any] | None = None, *, factory: InformerFactory) -> None:
         super().__init__(cache, arguments)
+        self._percent = int(self.arguments.get("minCandidateNodesPercentage", _PERCENT_OF_CANDIDATES))
+        self._fewest = int(self.arguments.get("minCandidateNodesAbsolute", _FEWEST_CANDIDATES))
         self._budgets = factory.informer(PODDISRUPTIONBUDGETS).lister
 
     def post_filter(
@@ -48,7 +50,7 @@ class DefaultPreemption(Plugin):
         if not any(priority < info.priority for priority in self.cache.priorities):
             refused.update(dict.fromkeys(helpful, _NO_VICTIMS))
         else:
-            enough = max(total * _PERCENT_OF_CANDIDATES // 100, _FEWEST_CANDIDATES)
+            enough = max(total * self._percent // 100, self._fewest)
             start = random.randrange(len(helpful)) if helpful else 0
             for name in helpful[start:] + helpful[:start]:
                 node = self.cache.nodes.get(name)

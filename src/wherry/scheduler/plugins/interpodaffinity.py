@@ -38,6 +38,8 @@ class InterPodAffinity(Plugin):
 
     def __init__(self, cache: Any, arguments: dict[str, Any] | None = None, *, factory: InformerFactory) -> None:
         super().__init__(cache, arguments)
+        self._hard_weight = int(self.arguments.get("hardPodAffinityWeight", 1))
+        self._own_alone = bool(self.arguments.get("ignorePreferredTermsOfExistingPods"))
         self._namespaces = factory.informer(NAMESPACES, metadata_only=True).lister
 
     def hints(self) -> dict[str, Hint | None]:
@@ -126,10 +128,12 @@ class InterPodAffinity(Plugin):
     def pre_score(self, state: CycleState, info: PodInfo, nodes: Sequence[NodeInfo]) -> Status | None:
         shape = info.shape
         own = shape.preferred_affinity or shape.preferred_anti_affinity
+        if self._own_alone and not own:
+            return SKIP
         theirs = [
             entry
             for entry in self.cache.attractions.terms.values()
-            if self._matches(entry[0].term, entry[0].owner_namespace, info.pod)
+            if self._counts(entry[0]) and self._matches(entry[0].term, entry[0].owner_namespace, info.pod)
         ]
         if not own and not theirs:
             return SKIP
@@ -142,9 +146,14 @@ class InterPodAffinity(Plugin):
         state.data[self.name, "score"] = pairs
         return None
 
+    def _counts(self, existing: ExistingTerm) -> bool:
+        """Tell whether a term of pods that run has a say; required affinity has none at a weight of 0."""
+        return not self._own_alone if existing.weight else self._hard_weight > 0
+
     def _add_attractions(self, pairs: Pairs, entries: Iterable[tuple[ExistingTerm, dict[str, int]]]) -> None:
         for existing, by_node in entries:
-            self._collect(pairs, existing.term.topology_key, by_node, weight=existing.weight)
+            weight = existing.weight or self._hard_weight
+            self._collect(pairs, existing.term.topology_key, by_node, weight=weight)
 
     def score(self, state: CycleState, info: PodInfo, node: NodeInfo) -> int:
         pairs: Pairs = state.data[self.name, "score"]
