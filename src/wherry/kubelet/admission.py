@@ -33,16 +33,19 @@ def admit(
     allowed_sysctls: Sequence[str] = (),
     requests: resources.Requests | None = None,
     pressure: Mapping[str, bool] | None = None,
+    apparmor: bool = True,
 ) -> Failure | None:
     """Return why a pod cannot run on this node, None when it can.
 
     `others` are the pods that run here already; `node` is the Node, None while it is not known (its labels and taints
-    do not count then). `pressure` are the node's pressure conditions. Source of the rules: kubernetes
-    ``pkg/kubelet/lifecycle/predicate.go`` and ``pkg/kubelet/eviction``.
+    do not count then). `pressure` are the node's pressure conditions, `apparmor` tells whether it enforces profiles.
+    Source of the rules: kubernetes ``pkg/kubelet/lifecycle/predicate.go`` and ``pkg/kubelet/eviction``.
     """
     conditions = [kind for kind, holds in (pressure or {}).items() if holds]
     if conditions and not _bears(pod, conditions):
         return _rejected("Evicted", f"The node had condition: [{' '.join(conditions)}]. ")
+    if not apparmor and _wants_apparmor(pod):
+        return _rejected("AppArmor", "Cannot enforce AppArmor: AppArmor is not enabled on the host")
     for name in sandboxes.sysctls_of(pod):
         if name not in SAFE_SYSCTLS and not _listed(name, allowed_sysctls):
             return _rejected("SysctlForbidden", f'forbidden sysctl: "{name}" not allowlisted')
@@ -60,6 +63,12 @@ def admit(
         shown = f"{{{found[0]['key']}: {found[0].get('value', '')}}}"
         return _predicate("TaintToleration", f"node(s) had untolerated taint {shown}")
     return None
+
+
+def _wants_apparmor(pod: meta.Object) -> bool:
+    holders = [pod["spec"], *(container for _, container in podspec.every_container(pod))]
+    profiles = [(holder.get("securityContext") or {}).get("appArmorProfile") or {} for holder in holders]
+    return any(profile.get("type", "Unconfined") != "Unconfined" for profile in profiles)
 
 
 def _bears(pod: meta.Object, conditions: Sequence[str]) -> bool:

@@ -8,6 +8,7 @@ from wherry.kubelet.services import NodeServices
 from wherry.kubelet.starting import ContainerStarter, Ground
 from wherry.kubelet.together import together
 from wherry.kubelet.volumes.plugin import Context
+from wherry.runtime.protocol import ContainerError
 
 
 class GroundMaker:
@@ -63,10 +64,17 @@ class GroundMaker:
             await self._services.runtime.stop_sandbox(self._sandbox_id)
 
     async def _run_sandbox(self, pod: meta.Object, namespace_path: str | None, attempt: int) -> None:
-        async with self._services.starts:
-            await sandboxes.run(
-                pod, self._sandbox_id, attempt=attempt, namespace_path=namespace_path, services=self._services
-            )
+        services = self._services
+        try:
+            async with services.starts:
+                await sandboxes.run(
+                    pod, self._sandbox_id, attempt=attempt, namespace_path=namespace_path, services=services
+                )
+        except (ContainerError, OSError):
+            if not podspec.host_users(pod):
+                # The network belongs to the user namespace, which went with the sandbox.
+                await services.network.detach(self._sandbox_id)
+            raise
 
     async def _attach_and_run(self, pod: meta.Object, attempt: int) -> tuple[str, ...]:
         namespace_path, addresses = await self._attach(pod)

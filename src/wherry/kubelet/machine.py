@@ -61,6 +61,11 @@ class Machine:
                 return line.partition("=")[2].strip('"')
         return "Linux"
 
+    @cached_property
+    def apparmor(self) -> bool:
+        """Whether the kernel enforces AppArmor profiles."""
+        return _text("/sys/module/apparmor/parameters/enabled").startswith("Y")
+
     def huge_pages(self) -> dict[str, int]:
         """Return the bytes of huge pages by their size (``2Mi``)."""
         found = {}

@@ -1,7 +1,7 @@
 """Which ids of the host the pods in user namespaces run as.
 
-The rules: kubernetes.io/docs/concepts/workloads/pods/user-namespaces. Each such pod has a range of its own for as long as
-its directory is there: the file ``pods/UID/userns`` keeps it, so that a restarted process gives nobody the same.
+The rules: kubernetes.io/docs/concepts/workloads/pods/user-namespaces. Each such pod has a range of its own for as long
+as its directory is there: the file ``pods/UID/userns`` keeps it, so that a restarted process gives nobody the same.
 """
 
 import asyncio

@@ -158,6 +158,7 @@ class PodWorker:
             allowed_sysctls=self._services.config.allowed_sysctls,
             requests=self._services.requests,
             pressure=self._services.pressure(),
+            apparmor=self._services.machine.apparmor,
         )
 
     def _check_deadline(self) -> None:
@@ -193,7 +194,7 @@ class PodWorker:
                 # Probes of what an earlier process started need the address; the next plan counts what they say.
                 await self._follow_probes(runtime)
                 return 0.0
-        elif self._dirty or self._token_due():
+        elif self._ground is not None and (self._dirty or self._token_due()):
             self._dirty = False
             await self._maker.refresh(self.pod, self._ground.addresses)
         for kill in await self._resizer.apply(self.pod, runtime):
