@@ -52,6 +52,7 @@ class PodWorker:
         self._resizer = Resizer(pod, services)
         self._crashes = EventBackoff(*services.config.crash_backoff)
         self._errors = Backoff(0.5, 60.0)
+        self._setbacks = Backoff(0.5, 60.0)
         self._wake = asyncio.Event()
         self._removed = False
         self._adopted = bool((pod.get("status") or {}).get("startTime"))
@@ -235,12 +236,12 @@ class PodWorker:
             services.events.warning(self.pod, "FailedCreatePodSandBox", text)
             return self._prepare_again()
         self._retry.pop("", None)
-        self._errors.reset()
+        self._setbacks.reset()
         self._probes.address = self._ground.addresses[0] if self._ground.addresses else ""
         return True
 
     def _prepare_again(self) -> bool:
-        self._retry[""] = clock.monotonic() + self._errors.next()
+        self._retry[""] = clock.monotonic() + self._setbacks.next()
         self._publish()
         return False
 

@@ -64,6 +64,9 @@ def _pin_namespaces(directory: str, config: SandboxConfig) -> None:
         linux.mount(f"/proc/thread-self/ns/{kind}", path, flags=linux.MS_BIND)
     if config.network_namespace is not None and any(name.startswith("net.") for name in config.sysctls):
         _enter(config.network_namespace, linux.CLONE_NEWNET)
+    if config.host_id is not None:
+        # The kernel lets nobody but the namespace's own root write them; this thread has done all else.
+        linux.act_as(config.host_id)
     _write_sysctls(config.sysctls)
 
 

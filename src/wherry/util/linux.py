@@ -1,8 +1,10 @@
 """The system calls that Python 3.11 does not offer: mounts and namespaces. Each raises OSError."""
 
 import ctypes
+import errno
 import fcntl
 import os
+import platform
 import struct
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
@@ -20,6 +22,7 @@ _NS_GET_NSTYPE = 0xB703
 _SYS_OPENAT2 = 437
 _SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442
 _OPEN_TREE_CLONE, _MOVE_MOUNT_F_EMPTY_PATH, _AT_EMPTY_PATH, _MOUNT_ATTR_IDMAP = 1, 4, 0x1000, 0x100000
+_SYS_SETRESUID = {"x86_64": 117, "aarch64": 147}
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x02, 0x10
 
 _AT_FDCWD, _AT_SYMLINK_NOFOLLOW = -100, 0x100
@@ -116,6 +119,24 @@ def _unescape(field: str) -> str:
     return field
 
 
+def sync_filesystem(path: str) -> None:
+    """Return when everything written to the filesystem of `path` is on its disk (syncfs(2)). Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _check(_libc.syncfs(descriptor), path)
+    finally:
+        os.close(descriptor)
+
+
+def sync_directory(path: str) -> None:
+    """Return when the names in a directory are on its disk. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def unshare(flags: int) -> None:
     """Give the calling thread namespaces of its own (CLONE_NEW…)."""
     _check(_libc.unshare(flags))
@@ -124,6 +145,14 @@ def unshare(flags: int) -> None:
 def setns(descriptor: int, kind: int = 0) -> None:
     """Move the calling thread into the namespace that `descriptor` refers to."""
     _check(_libc.setns(descriptor, kind))
+
+
+def act_as(user: int) -> None:
+    """Give the calling thread, and no other, the effective user id `user`; it has no way back."""
+    number = _SYS_SETRESUID.get(platform.machine())
+    if number is None:
+        raise OSError(errno.ENOSYS, "setresuid of one thread is not known for this processor")
+    _check(_libc.syscall(number, -1, user, -1))
 
 
 def sethostname(name: str) -> None:
