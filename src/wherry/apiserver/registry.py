@@ -53,7 +53,8 @@ def encode(obj: Object, revision: int) -> bytes:
     ``kind`` and ``apiVersion`` come first, so that an item of a list is these bytes without their beginning.
     """
     obj["metadata"]["resourceVersion"] = str(revision)
-    return _DUMP({"kind": obj["kind"], "apiVersion": obj["apiVersion"], **obj})
+    # What orjson returns keeps its whole buffer of 8 KiB or more; these bytes are held as long as the object is there.
+    return bytes(memoryview(_DUMP({"kind": obj["kind"], "apiVersion": obj["apiVersion"], **obj})))
 
 
 class Registry:

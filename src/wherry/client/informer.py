@@ -164,8 +164,10 @@ class SharedInformer:
     def _reduced(self, obj: Object) -> Object:
         if not self._metadata_only:
             return obj
-        kept = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
-        return {"kind": obj["kind"], "apiVersion": obj["apiVersion"], "metadata": kept}
+        metadata = obj["metadata"]
+        if "managedFields" in metadata:
+            metadata = {name: value for name, value in metadata.items() if name != "managedFields"}
+        return {"kind": self.resource.kind, "apiVersion": self.resource.api_version, "metadata": metadata}
 
 
 def _tell(handler: Callable[..., None] | None, *args: Object) -> None:

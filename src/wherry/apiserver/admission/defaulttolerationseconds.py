@@ -5,6 +5,10 @@ from wherry.apiserver.admission.plugin import CREATE, UPDATE, Operation, Plugin
 
 _KEYS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 _SECONDS = 300
+_ADDED = {
+    key: {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": _SECONDS} for key in _KEYS
+}
+"""Shared by all pods, of which memory holds many; nobody changes a toleration in place."""
 
 
 class DefaultTolerationSeconds(Plugin):
@@ -25,10 +29,6 @@ class DefaultTolerationSeconds(Plugin):
         tolerated = {t.get("key", "") for t in given if t.get("effect", "") in ("", "NoExecute")}
         if "" in tolerated:
             return
-        added = [
-            {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": _SECONDS}
-            for key in _KEYS
-            if key not in tolerated
-        ]
+        added = [toleration for key, toleration in _ADDED.items() if key not in tolerated]
         if added:
             spec["tolerations"] = [*given, *added]

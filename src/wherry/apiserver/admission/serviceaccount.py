@@ -97,19 +97,20 @@ def _mount_token(spec: dict[str, Any]) -> None:
         spec["volumes"] = [*volumes, _token_volume(name)]
 
 
+_NAMESPACE = {"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}
+_PROJECTED = {
+    "sources": [
+        {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
+        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+        {"downwardAPI": {"items": [_NAMESPACE]}},
+    ],
+    "defaultMode": 0o644,
+}
+"""Shared by all pods, of which memory holds many; it is whole, so that defaulting has nothing to change in it."""
+
+
 def _token_volume(name: str) -> dict[str, Any]:
-    namespace = {"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}
-    return {
-        "name": name,
-        "projected": {
-            "sources": [
-                {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
-                {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
-                {"downwardAPI": {"items": [namespace]}},
-            ],
-            "defaultMode": 0o644,
-        },
-    }
+    return {"name": name, "projected": _PROJECTED}
 
 
 def _check_mirror(operation: Operation, spec: dict[str, Any]) -> None:
