@@ -120,7 +120,7 @@ def _string(schema: Schema) -> Check | None:
     if longest is None and shortest is None and not pattern:
         return None
     try:
-        search = compile_pattern(pattern).search if pattern else None
+        search = compile_pattern(pattern).is_in if pattern else None
     except PatternError:
         search = None
 
@@ -132,7 +132,7 @@ def _string(schema: Schema) -> Check | None:
         elif shortest is not None and len(value) < shortest:
             detail = f"{in_body(path)} should be at least {shortest} chars long"
             out.append(field.invalid(paths.field(path), value, detail))
-        elif search is not None and search(value) is None:
+        elif search is not None and not search(value):
             out.append(field.invalid(paths.field(path), value, f"{in_body(path)} should match '{pattern}'"))
         return 1
 

@@ -34,7 +34,7 @@ add("string:contains(string) -> bool", lambda text, part: part in text, traversa
 
 @function("string:matches(string) -> bool", "matches(string, string) -> bool", traversal=(0, 1))
 def matches(text: str, pattern: str) -> bool:
-    return compiled(pattern).search(text) is not None
+    return compiled(pattern).is_in(text)
 
 
 @function("dyn(A) -> dyn")

@@ -1,6 +1,7 @@
 """The string library and the regular expressions of Kubernetes' ``find``."""
 
 import json
+from itertools import islice
 from typing import Any
 
 from wherry.api.cel.functions import add, function
@@ -85,14 +86,13 @@ add("strings.quote(string) -> string", lambda text: json.dumps(text, ensure_asci
 
 @function("string:find(string) -> string", traversal=(0, 1))
 def find(text: str, pattern: str) -> str:
-    match = compiled(pattern).search(text)
-    return match[0] if match is not None else ""
+    return next(compiled(pattern).find(text), "")
 
 
 @function("string:findAll(string) -> list(string)", "string:findAll(string, int) -> list(string)", traversal=(0, 1))
 def find_all(text: str, pattern: str, limit: int = -1) -> list[str]:
-    found = [match[0] for match in compiled(pattern).finditer(text)]
-    return found if limit < 0 else found[:limit]
+    found = compiled(pattern).find(text)
+    return list(found if limit < 0 else islice(found, limit))
 
 
 @function("string:format(list(dyn)) -> string", traversal=(0,))
