@@ -2,7 +2,7 @@
 
 import logging
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from wherry.apiserver.authn.union import UnionAuthenticator
 from wherry.apiserver.authz.escalation import EscalationCheck
 from wherry.apiserver.authz.union import UnionAuthorizer
 from wherry.apiserver.bootstrap import objects, rbac
+from wherry.apiserver.bootstrap.keeper import Keeper
 from wherry.apiserver.compaction import Compactor
 from wherry.apiserver.decode import Schemas
 from wherry.apiserver.discovery import Discovery
@@ -149,6 +150,7 @@ class ApiServer:
         self.proxy = NodeProxy(self.api, self._kubelet_tls())
         self.frontend.relay = self.proxy
         self.port = options.port
+        self.keeper: Keeper | None = None
         self._runner: web.ServerRunner | None = None
 
     async def __aenter__(self) -> "ApiServer":
@@ -180,7 +182,8 @@ class ApiServer:
         )
         await site.start()
         self.port = self._runner.addresses[0][1]
-        await self._bootstrap(client)
+        self.keeper = Keeper(await self._bootstrap(client))
+        await self.keeper.__aenter__()
         await self.aggregator.__aenter__()
         await self.compactor.__aenter__()
         self.health.started = True
@@ -194,6 +197,8 @@ class ApiServer:
         self.frontend.end_streams()
         if self._runner is not None:
             await self._runner.cleanup()
+        if self.keeper is not None:
+            await self.keeper.__aexit__(kind, error, traceback)
         await self.extensions.__aexit__(kind, error, traceback)
         await self.api.admission.close()
         await self.compactor.__aexit__(kind, error, traceback)
@@ -203,19 +208,19 @@ class ApiServer:
             await self.frontend.audit.close()
         self.registry.stop()
 
-    async def _bootstrap(self, client: Client) -> None:
+    async def _bootstrap(self, client: Client) -> Callable[[], Awaitable[None]]:
+        """Write what every cluster has; return what writes it again where it was deleted."""
         options = self.options
-        authority = options.client_ca.read_text() if options.client_ca is not None else ""
-        await objects.create(
-            self.registry,
-            client,
+        facts = objects.Facts(
             service_cidr=options.service_cidr,
             address=options.address,
             port=self.port,
-            client_ca=authority,
+            client_ca=options.client_ca.read_text() if options.client_ca is not None else "",
             front_proxy_ca=options.front_proxy_ca.read_text() if options.front_proxy_ca is not None else "",
         )
+        await objects.create(self.registry, client, facts)
         await rbac.reconcile(self.registry, client)
+        return partial(objects.restore, self.registry, client, facts)
 
     def _publish_keys(self) -> None:
         jwks_uri = f"https://{self.options.address}:{self.options.port}/openid/v1/jwks"

@@ -5,6 +5,7 @@ import asyncio
 import ipaddress
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import resources as package_data
 from typing import Any
 
@@ -24,6 +25,9 @@ from wherry.util import clock
 
 Object = dict[str, Any]
 
+_AT_START = "PriorityClass"
+"""The kind that upstream makes when it starts, and does not look after."""
+
 
 def shipped() -> list[Object]:
     """Return the objects that are the same in every cluster, namespaces first."""
@@ -31,23 +35,37 @@ def shipped() -> list[Object]:
     return json.loads(text)
 
 
-async def create(
-    reader: Reader, client: Client, *, service_cidr: str, address: str, port: int, client_ca: str, front_proxy_ca: str
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What differs between clusters. `address` and `port` are where the API server is; the authorities are PEM."""
+
+    service_cidr: str
+    address: str
+    port: int
+    client_ca: str
+    front_proxy_ca: str
+
+
+async def create(reader: Reader, client: Client, facts: Facts) -> None:
     """Create what is missing and correct where the API server is. What exists stays as its users changed it."""
-    fixed = shipped()
+    await _create_all(reader, client, [obj for obj in shipped() if obj["kind"] == _AT_START])
+    await restore(reader, client, facts)
+
+
+async def restore(reader: Reader, client: Client, facts: Facts) -> None:
+    """Do as `create` for what comes back when it was deleted: everything but priority classes."""
+    fixed = [obj for obj in shipped() if obj["kind"] != _AT_START]
     await _create_all(reader, client, [o for o in fixed if o["kind"] == "Namespace"])
-    await _create_all(reader, client, [_service_cidr(service_cidr)])
+    await _create_all(reader, client, [_service_cidr(facts.service_cidr)])
     await _create_all(reader, client, [o for o in fixed if o["kind"] != "Namespace"])
-    first = str(ipaddress.ip_network(service_cidr)[1])
-    await _create_all(reader, client, [_service(first, port), _legacy_tokens()])
-    await _keep_data(reader, client, _authentication(client_ca, front_proxy_ca))
-    if ipaddress.ip_address(address).is_loopback:
+    first = str(ipaddress.ip_network(facts.service_cidr)[1])
+    await _create_all(reader, client, [_service(first, facts.port), _legacy_tokens()])
+    await _keep_data(reader, client, _authentication(facts.client_ca, facts.front_proxy_ca))
+    if ipaddress.ip_address(facts.address).is_loopback:
         return  # a server that only this machine reaches has no endpoint that pods could use
-    await _publish(reader, client, ENDPOINTS, _endpoints(address, port), lambda obj: obj.get("subsets"))
-    await _publish(
-        reader, client, ENDPOINTSLICES, _slice(address, port), lambda obj: (obj.get("endpoints"), obj.get("ports"))
-    )
+    await _publish(reader, client, ENDPOINTS, _endpoints(facts.address, facts.port), lambda obj: obj.get("subsets"))
+    slice_ = _slice(facts.address, facts.port)
+    await _publish(reader, client, ENDPOINTSLICES, slice_, lambda obj: (obj.get("endpoints"), obj.get("ports")))
 
 
 async def _create_all(reader: Reader, client: Client, objects: list[Object]) -> None:

@@ -1,0 +1,41 @@
+"""What a cluster cannot do without comes back when somebody deletes it: ``kubectl delete services --all`` takes the
+API's own Service too."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+
+from wherry.api.errors import StatusError
+from wherry.util import clock
+from wherry.util.tasks import Scope
+
+log = logging.getLogger(__name__)
+
+STEP = 10.0
+"""As often as kube-apiserver looks after its Service; it does so with namespaces and flow control each minute."""
+
+
+class Keeper:
+    """``async with Keeper(mend)``: calls `mend` every ten seconds; what cannot be written is tried again."""
+
+    def __init__(self, mend: Callable[[], Awaitable[None]]) -> None:
+        self.mend = mend
+        self._scope = Scope()
+
+    async def __aenter__(self) -> "Keeper":
+        await self._scope.__aenter__()
+        self._scope.spawn(self._run(), name="bootstrap objects", guard=True)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._scope.__aexit__(kind, error, traceback)
+
+    async def _run(self) -> None:
+        while True:
+            await clock.sleep(STEP)
+            try:
+                await self.mend()
+            except StatusError as failure:
+                log.warning("cannot restore what every cluster has: %s", failure)
