@@ -2,7 +2,8 @@
 
 Below the root: ``blobs/sha256`` (content-addressed), ``layers`` (unpacked, one directory for each diff id),
 ``mounts/KEY`` (writable roots), ``images.json`` (which images there are and their names; written by rename), ``tmp``.
-What `images.json` does not name is not there: a crash leaves at most files that the next start deletes.
+What `images.json` does not name is not there: a crash leaves at most files that the next start deletes. An image is
+named only when all of it is on the disk, so what was pulled or loaded is still whole after a power failure.
 """
 
 import asyncio
@@ -86,6 +87,7 @@ class OverlayImageStore:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, f"{self._root}/images.json")
+        linux.sync_directory(self._root)
 
     def _describe(self, image_id: str) -> Image:
         record = self._records[image_id]
@@ -175,6 +177,9 @@ class OverlayImageStore:
         async with asyncio.TaskGroup() as group:
             for layer, diff_id in zip(manifest.layers, ids, strict=True):
                 group.create_task(self._unpack(layer.digest, diff_id))
+        if manifest.config.digest not in self._records:
+            # Once for the filesystem, not for each of a layer's files, which may be many thousands.
+            await asyncio.to_thread(linux.sync_filesystem, self._root)
         size = manifest.config.size + sum(layer.size for layer in manifest.layers)
         async with self._lock:
             return await asyncio.to_thread(self._name, manifest, manifest_digest, ids, size, list(names))

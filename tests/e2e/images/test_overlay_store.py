@@ -76,7 +76,8 @@ async def test_a_hostile_archive_is_refused_and_leaves_nothing(world: World) -> 
         assert await world.images.list() == []
     else:
         raise AssertionError("it was loaded")
-    assert os.listdir(f"{world.directory}/images/layers") == ["empty"]
+    for left, there in {"layers": ["empty"], "blobs/sha256": [], "tmp": []}.items():
+        assert os.listdir(f"{world.directory}/images/{left}") == there
 
 
 @scenario

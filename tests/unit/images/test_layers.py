@@ -1,5 +1,6 @@
 """No archive reaches anything outside of its layer's directory."""
 
+import gzip
 import hashlib
 import io
 import os
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wherry.images.compression import zstd
 from wherry.images.layers import unpack
 from wherry.images.protocol import ImageError
 
@@ -102,6 +104,25 @@ def test_a_link_leads_nowhere_but_into_the_layer(tmp_path: Path, target: str) ->
     assert os.stat(outside / "secret").st_nlink == 1
     assert not (layer / "stolen").exists()
     assert not (tmp_path / "written").exists() and not Path("/written").exists()
+
+
+@pytest.mark.parametrize(
+    "compress", [gzip.compress, zstd.compress, lambda data: zstd.compress(data[:700]) + zstd.compress(data[700:])]
+)
+def test_compressed_layers_are_unpacked_and_damaged_ones_refused(
+    tmp_path: Path, compress: Callable[[bytes], bytes]
+) -> None:
+    data = _tar(("file", REG, "text"))
+    diff_id = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    blob, layer = tmp_path / "blob", tmp_path / "layer"
+    packed = compress(data)
+    blob.write_bytes(packed)
+    unpack(str(blob), str(layer), diff_id=diff_id)
+    assert (layer / "file").read_text() == "text"
+    for wrong in (packed[:-5], packed[:40] + b"damage" + packed[46:]):
+        blob.write_bytes(wrong)
+        with pytest.raises(ImageError):
+            unpack(str(blob), str(tmp_path / hashlib.sha256(wrong).hexdigest()), diff_id=diff_id)
 
 
 def test_a_damaged_or_exchanged_layer_is_refused(tmp_path: Path) -> None:
