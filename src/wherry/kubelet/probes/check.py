@@ -89,13 +89,19 @@ async def _tcp(action: Mapping[str, Any], container: Container, address: str, ti
 async def grpc_check(action: Mapping[str, Any], address: str, timeout: float) -> Outcome:
     """Ask the gRPC health service."""
     port = int(action["port"])
+    client = grpc.HealthClient(address, port)
     try:
         async with asyncio.timeout(timeout):
-            status = await grpc.health(address, port, action.get("service") or "")
+            status = await client.ask(action.get("service") or "")
     except TimeoutError:
+        if client.connected:
+            return Outcome(False, f"timeout: health rpc did not complete within {timeout:g}s")
         text = f'timeout: failed to connect service "{address}:{port}" within {timeout:g}s: context deadline exceeded'
         return Outcome(False, text)
-    except (OSError, grpc.GrpcError) as error:
+    except OSError as error:
+        text = f'error: failed to connect service "{address}:{port}": {_dial_error(error, address, port)}'
+        return Outcome(False, text)
+    except grpc.GrpcError as error:
         return Outcome(False, f"error: health rpc probe failed: {error}")
     if status != "SERVING":
         return Outcome(False, f'service unhealthy (responded with "{status}")')

@@ -17,19 +17,29 @@ class GrpcError(Exception):
     """The server answered, but not with a health status."""
 
 
-async def health(address: str, port: int, service: str) -> str:
-    """Return the serving status of `service`: SERVING, NOT_SERVING, SERVICE_UNKNOWN, UNKNOWN.
+class HealthClient:
+    """Asks the server at one address, over a connection for each question."""
 
-    Raises OSError, GrpcError.
-    """
-    reader, writer = await asyncio.open_connection(address, port)
-    try:
-        writer.write(_PREFACE + _frame(_SETTINGS, 0, 0, b"") + _request(f"{address}:{port}", service))
-        return _decode(await _answer(reader, writer))
-    except asyncio.IncompleteReadError as error:
-        raise GrpcError("connection closed before the server answered") from error
-    finally:
-        writer.close()
+    def __init__(self, address: str, port: int) -> None:
+        self.connected = False
+        self._address = address
+        self._port = port
+
+    async def ask(self, service: str) -> str:
+        """Return the serving status of `service`: SERVING, NOT_SERVING, SERVICE_UNKNOWN, UNKNOWN.
+
+        Cancelled, `connected` tells how far it came. Raises OSError, GrpcError.
+        """
+        reader, writer = await asyncio.open_connection(self._address, self._port)
+        self.connected = True
+        try:
+            authority = f"{self._address}:{self._port}"
+            writer.write(_PREFACE + _frame(_SETTINGS, 0, 0, b"") + _request(authority, service))
+            return _decode(await _answer(reader, writer))
+        except asyncio.IncompleteReadError as error:
+            raise GrpcError("connection closed before the server answered") from error
+        finally:
+            writer.close()
 
 
 def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
