@@ -185,7 +185,7 @@ class Chooser:
         """Add the scores of `scorers` to `total` and return the name of the best node."""
         relative = self.profile.at("normalize")
         for plugin in scorers:
-            scores = {node.name: plugin.score(state, info, node) for node in nodes}
+            scores = plugin.scores(state, info, nodes)
             if plugin in relative:
                 plugin.normalize(state, info, scores)
             weight = self.profile.weights[plugin.name]
@@ -249,7 +249,9 @@ class Chooser:
     ) -> str | None:
         """Add to the ranking's scores what compares nodes with each other (`known` plugins are in them)."""
         names = list(ranking.scores)
-        enough = self._enough(len(self._cache.nodes))
+        # Each node that is compared costs, so where nobody chose a share it is a fixed number, however many there are.
+        chosen = self.profile.config.percentage_of_nodes_to_score
+        enough = self._enough(len(self._cache.nodes)) if chosen else _FEW_NODES
         start = self._start % len(names) if names else 0
         nodes: list[NodeInfo] = []
         for name in chain(islice(names, start, None), islice(names, start)):

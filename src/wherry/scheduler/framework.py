@@ -4,7 +4,7 @@ A plugin implements the points that it needs by overriding methods of `Plugin`; 
 profile only calls what is overridden. All but ``pre_bind`` and ``bind`` are synchronous and must not block.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -83,6 +83,14 @@ class Nomination:
     message: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """The result of a ``post_filter`` that helps by a write: `work` does it, `message` says what is done."""
+
+    message: str
+    work: Callable[[], Coroutine[Any, Any, None]]
+
+
 class Handle(Protocol):
     """What a plugin may ask of the framework that runs it."""
 
@@ -140,7 +148,7 @@ class Plugin:
 
     def post_filter(
         self, state: CycleState, info: PodInfo, statuses: dict[str, Status], handle: Handle
-    ) -> Nomination | Status | None:
+    ) -> Nomination | Remedy | Status | None:
         """Make room for a pod that no node can take. A Status leaves an earlier nomination as it is."""
 
     def pre_score(self, state: CycleState, info: PodInfo, nodes: Sequence[NodeInfo]) -> Status | None:
@@ -149,6 +157,10 @@ class Plugin:
     def score(self, state: CycleState, info: PodInfo, node: NodeInfo) -> int:
         """Return how good a node is, 0 to 100 unless ``normalize`` brings it there."""
         return 0
+
+    def scores(self, state: CycleState, info: PodInfo, nodes: Sequence[NodeInfo]) -> dict[str, int]:
+        """Return `score` of many nodes by name; a plugin that can do it faster together overrides it."""
+        return {node.name: self.score(state, info, node) for node in nodes}
 
     def normalize(self, state: CycleState, info: PodInfo, scores: dict[str, int]) -> None:
         """Bring scores by node to 0 … 100, in place."""

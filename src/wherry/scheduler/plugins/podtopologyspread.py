@@ -181,18 +181,27 @@ class PodTopologySpread(Plugin):
                 count[value] += number
 
     def score(self, state: CycleState, info: PodInfo, node: NodeInfo) -> int:
+        return self.scores(state, info, (node,))[node.name]
+
+    def scores(self, state: CycleState, info: PodInfo, nodes: Sequence[NodeInfo]) -> dict[str, int]:
+        """Most of what the scheduler does for a pod of a Deployment is this."""
         found: _Soft = state.data[self.name, "score"]
-        if node.name in found.ignored:
-            return 0
-        total = 0.0
+        totals = dict.fromkeys((node.name for node in nodes), 0.0)
         for constraint, counter, counts, weight in zip(
             found.constraints, found.counters, found.counts, found.weights, strict=True
         ):
-            value = node.labels.get(constraint.key)
-            if value is not None:
-                number = counter.by_node.get(node.name, 0) if constraint.key == _HOSTNAME else counts[value]
-                total += number * weight + constraint.max_skew - 1
-        return round(total)
+            key, least = constraint.key, constraint.max_skew - 1
+            if key == _HOSTNAME:
+                by_node = counter.by_node
+                for node in nodes:
+                    if key in node.labels:
+                        totals[node.name] += by_node.get(node.name, 0) * weight + least
+            else:
+                each = {value: number * weight + least for value, number in counts.items()}
+                for node in nodes:
+                    if key in node.labels and node.name not in found.ignored:
+                        totals[node.name] += each[node.labels[key]]
+        return {name: 0 if name in found.ignored else round(total) for name, total in totals.items()}
 
     def normalize(self, state: CycleState, info: PodInfo, scores: dict[str, int]) -> None:
         ignored = state.data[self.name, "score"].ignored
