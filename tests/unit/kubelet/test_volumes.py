@@ -1,11 +1,12 @@
 """Volume content: atomic swaps, modes, and sub-paths that stay within their volume."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from wherry.kubelet.volumes import atomic, subpath
+from wherry.kubelet.volumes import atomic, nfs, subpath
 from wherry.kubelet.volumes.atomic import File
 from wherry.kubelet.volumes.plugin import VolumeError
 
@@ -60,3 +61,33 @@ def test_sub_path_never_leaves_its_volume(tmp_path: Path, target: str) -> None:
     with pytest.raises(VolumeError, match="not within volume path"):
         resolve(volume, "trap/x" if target != "/etc" else "trap")
     assert not (tmp_path / "outside/x").exists()
+
+
+@pytest.fixture
+def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
+    """Stands in for the host's mount: tells what arguments it got, fails for the server `gone`."""
+    program, file = tmp_path / "bin/mount", tmp_path / "arguments"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$@" >>{file}\ncase "$*" in *gone*) echo no such host; exit 32;; esac\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=":")
+    return file.read_text
+
+
+async def test_an_nfs_export_is_mounted_with_the_options_of_its_volume(tmp_path: Path, said: Callable[[], str]) -> None:
+    directory = str(tmp_path / "volumes/one")
+    source = {"server": "fd00::2", "path": "/export"}
+    assert await nfs.mount_export(source, directory, read_only=True, options=["nfsvers=4.1"]) == directory
+    assert said() == f"-t nfs -o nfsvers=4.1,ro [fd00::2]:/export {directory}\n"
+
+
+@pytest.mark.usefixtures("said")
+async def test_a_failed_nfs_mount_says_why_and_leaves_nothing(tmp_path: Path) -> None:
+    directory = tmp_path / "volumes/one"
+    with pytest.raises(VolumeError) as caught:
+        await nfs.mount_export({"server": "gone", "path": "/x"}, str(directory))
+    assert str(caught.value) == (
+        "mount failed: exit status 32\nMounting command: mount\n"
+        f"Mounting arguments: -t nfs gone:/x {directory}\nOutput: no such host\n"
+    )
+    assert os.listdir(directory.parent) == []

@@ -15,6 +15,7 @@ from wherry.kubelet.volumes.downwardapi import DownwardAPIVolume
 from wherry.kubelet.volumes.emptydir import EmptyDirVolume
 from wherry.kubelet.volumes.hostpath import HostPathVolume
 from wherry.kubelet.volumes.image import ImageVolume
+from wherry.kubelet.volumes.nfs import NFSVolume
 from wherry.kubelet.volumes.persistentvolumeclaim import EphemeralVolume, PersistentVolumeClaimVolume
 from wherry.kubelet.volumes.plugin import Context, Volume, VolumeError, VolumePlugin
 from wherry.kubelet.volumes.projected import ProjectedVolume
@@ -28,6 +29,7 @@ PLUGINS: Sequence[VolumePlugin] = (
     EphemeralVolume(),
     HostPathVolume(),
     ImageVolume(),
+    NFSVolume(),
     PersistentVolumeClaimVolume(),
     ProjectedVolume(),
     SecretVolume(),

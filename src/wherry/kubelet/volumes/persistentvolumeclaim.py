@@ -1,23 +1,24 @@
-"""persistentVolumeClaim and ephemeral volumes: claims whose PersistentVolume is on this host."""
+"""persistentVolumeClaim and ephemeral volumes: claims whose PersistentVolume this host reaches."""
 
 import asyncio
 import os
 
 from wherry.api import meta
 from wherry.api.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES
-from wherry.kubelet.volumes import hostpath, ownership
+from wherry.kubelet.volumes import hostpath, nfs, ownership
 from wherry.kubelet.volumes.plugin import Context, Volume, VolumeError
 
 
 class PersistentVolumeClaimVolume:
-    """The volume bound to a claim; types hostPath and local."""
+    """The volume bound to a claim; types hostPath, local and nfs."""
 
     source = "persistentVolumeClaim"
     dynamic = False
 
     async def set_up(self, volume: Volume, context: Context) -> str:
         """Return the path of the claim's volume. Raises VolumeError while the claim is not bound to this pod's use."""
-        return await path_of_claim(volume[self.source]["claimName"], context)
+        source = volume[self.source]
+        return await path_of_claim(source["claimName"], context, read_only=source.get("readOnly", False))
 
 
 class EphemeralVolume:
@@ -36,8 +37,8 @@ class EphemeralVolume:
         return await path_of_claim(name, context)
 
 
-async def path_of_claim(name: str, context: Context) -> str:
-    """Return the host path of a bound claim. Raises VolumeError."""
+async def path_of_claim(name: str, context: Context, *, read_only: bool = False) -> str:
+    """Return the host path of a bound claim; `read_only` matters to volumes that are mounted. Raises VolumeError."""
     claim = await context.lookup(PERSISTENTVOLUMECLAIMS, name)
     if claim is None:
         raise VolumeError(f'persistentvolumeclaim "{name}" not found')
@@ -51,10 +52,10 @@ async def path_of_claim(name: str, context: Context) -> str:
         raise VolumeError(f'persistentvolume "{volume_name}" not found')
     if (volume["spec"].get("claimRef") or {}).get("uid") != meta.uid(claim):
         raise VolumeError(f"PV {volume_name} is not bound to PVC {meta.key_of(claim)}")
-    return await _path_of_volume(volume, context)
+    return await _path_of_volume(volume, context, read_only=read_only)
 
 
-async def _path_of_volume(volume: meta.Object, context: Context) -> str:
+async def _path_of_volume(volume: meta.Object, context: Context, *, read_only: bool) -> str:
     spec = volume["spec"]
     policy = (context.pod["spec"].get("securityContext") or {}).get("fsGroupChangePolicy")
     if source := spec.get("hostPath"):
@@ -67,4 +68,7 @@ async def _path_of_volume(volume: meta.Object, context: Context) -> str:
         if spec.get("volumeMode") != "Block":
             await asyncio.to_thread(ownership.give, path, context.fs_group, only_on_mismatch=policy == "OnRootMismatch")
         return path
+    if source := spec.get("nfs"):
+        directory = context.directory("nfs", meta.name(volume))
+        return await nfs.mount_export(source, directory, read_only=read_only, options=spec.get("mountOptions") or ())
     raise VolumeError(f"no volume plugin matched for PersistentVolume {meta.name(volume)}")
