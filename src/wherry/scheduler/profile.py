@@ -10,6 +10,7 @@ from wherry.scheduler.cache import Cache
 from wherry.scheduler.framework import Plugin, overrides
 from wherry.scheduler.plugins.defaultbinder import DefaultBinder
 from wherry.scheduler.plugins.defaultpreemption import DefaultPreemption
+from wherry.scheduler.plugins.dynamicresources import DynamicResources
 from wherry.scheduler.plugins.imagelocality import ImageLocality
 from wherry.scheduler.plugins.interpodaffinity import InterPodAffinity
 from wherry.scheduler.plugins.nodeaffinity import NodeAffinity
@@ -46,6 +47,7 @@ _TABLE: tuple[tuple[Any, int, tuple[str, ...]], ...] = (
     (VolumeZone, 0, ("factory",)),
     (PodTopologySpread, 2, ("factory",)),
     (InterPodAffinity, 2, ("factory",)),
+    (DynamicResources, 0, ("client", "factory")),
     (DefaultPreemption, 0, ("factory",)),
     (NodeResourcesBalancedAllocation, 1, ()),
     (ImageLocality, 1, ()),

@@ -117,7 +117,7 @@ class SchedulingQueue:
     def moved(self, kind: str, old: Object | None, new: Object | None) -> None:
         """Hear of a change in the cluster and move the pods that it may help."""
         for queued in list(self._unschedulable.values()):
-            if not queued.gated and self._may_help(queued, kind, old, new):
+            if self._may_help(queued, kind, old, new):
                 self._leave_unschedulable(queued)
 
     def activate(self, key: str) -> None:

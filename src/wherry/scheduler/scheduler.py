@@ -13,7 +13,7 @@ from wherry.client.events import NORMAL, WARNING, EventRecorder
 from wherry.client.informer import InformerFactory
 from wherry.scheduler.cache import Cache
 from wherry.scheduler.cycle import Choice, Chooser, Unschedulable
-from wherry.scheduler.framework import Hint, Nomination, Status
+from wherry.scheduler.framework import Hint, Nomination, Remedy, Status
 from wherry.scheduler.metrics import Attempts
 from wherry.scheduler.podinfo import PodInfo
 from wherry.scheduler.profile import Profile, SchedulerConfig, make_profile
@@ -152,12 +152,15 @@ class Scheduler:
         helps = diagnosis.statuses and info.key not in self._preempting
         for plugin in chooser.profile.at("post_filter") if helps else ():
             result = plugin.post_filter(refusal.state, info, diagnosis.statuses, chooser)
-            if result is not None:
-                diagnosis.post_filter = result.message
+            if result is not None and result.message:
+                diagnosis.post_filter = ", ".join(filter(None, (diagnosis.post_filter, result.message)))
+            if isinstance(result, Remedy):
+                scope.spawn(result.work(), guard=True)
             if isinstance(result, Nomination):
                 nominated = result.node_name
                 self.cache.nominate(info, nominated)
                 if nominated:
+                    diagnosis.post_filter = ""
                     self._preempting.add(info.key)
                     scope.spawn(self._preempt(result, info, chooser.profile.name), guard=True)
         self._failed(

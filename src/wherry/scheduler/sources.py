@@ -7,6 +7,7 @@ from wherry.api import meta
 from wherry.api.meta import Object
 from wherry.api.resources import (
     CSINODES,
+    DEVICECLASSES,
     NAMESPACES,
     NODES,
     PERSISTENTVOLUMECLAIMS,
@@ -15,6 +16,8 @@ from wherry.api.resources import (
     PODS,
     REPLICASETS,
     REPLICATIONCONTROLLERS,
+    RESOURCECLAIMS,
+    RESOURCESLICES,
     SERVICES,
     STATEFULSETS,
     STORAGECLASSES,
@@ -30,6 +33,9 @@ _OTHERS = {
     "PersistentVolume": PERSISTENTVOLUMES,
     "StorageClass": STORAGECLASSES,
     "CSINode": CSINODES,
+    "ResourceClaim": RESOURCECLAIMS,
+    "ResourceSlice": RESOURCESLICES,
+    "DeviceClass": DEVICECLASSES,
 }
 _READ_ONLY = (PODDISRUPTIONBUDGETS, SERVICES, REPLICASETS, STATEFULSETS, REPLICATIONCONTROLLERS)
 _ENDED = ("Succeeded", "Failed")

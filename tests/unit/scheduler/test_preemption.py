@@ -74,7 +74,7 @@ def test_where_preemption_does_not_help_the_message_says_so() -> None:
         world.create(pod("p", cpu="1", priority=5))
         await world.settle()
         assert world.condition("p")["message"] == (
-            "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint {k: v}. preemption: "
+            "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint(s). preemption: "
             "0/2 nodes are available: 1 No preemption victims found for incoming pod, "
             "1 Preemption is not helpful for scheduling."
         )

@@ -5,8 +5,9 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from wherry.api import field
-from wherry.api.cel import CompileError, compile  # noqa: A004
-from wherry.api.cel.types import BOOL, DYN, STRING, map_of, object_of, opaque
+from wherry.api.cel import CompileError
+from wherry.api.cel.devices import selector as compiled
+from wherry.api.cel.types import BOOL, DYN
 from wherry.api.field import FieldError
 from wherry.api.names import is_c_identifier
 from wherry.api.validation import checks
@@ -26,16 +27,6 @@ _EXPRESSION_LIMIT = 10 * 1024
 _PARAMETERS_LIMIT = 10 * 1024
 _POOL_NAME_LIMIT = 253
 _OPERATORS = ("Equal", "Exists")
-
-_DEVICE = object_of(
-    "kubernetes.DRADevice",
-    {
-        "driver": STRING,
-        "attributes": map_of(STRING, map_of(STRING, DYN)),
-        "capacity": map_of(STRING, map_of(STRING, opaque("kubernetes.Quantity"))),
-        "allowMultipleAllocations": BOOL,
-    },
-)
 
 
 def items(found: Sequence[Any], path: str, rule: ItemRule, most: int = MAX_ITEMS) -> Errors:
@@ -132,7 +123,7 @@ def _selector(selector: Obj, path: str) -> Errors:
     if len(text.encode()) > _EXPRESSION_LIMIT:
         return [field.too_long(at, _EXPRESSION_LIMIT)]
     try:
-        kind = compile(text, {"device": _DEVICE}).type
+        kind = compiled(text).type
     except CompileError as error:
         return [field.invalid(at, text, f"compilation failed: {error}")]
     if kind not in (BOOL, DYN):

@@ -26,8 +26,7 @@ class TaintToleration(Plugin):
     def filter(self, state: CycleState, info: PodInfo, node: NodeInfo) -> Status | None:
         for taint in node.hard_taints:
             if not info.shape.tolerates(*taint):
-                text = f"node(s) had untolerated taint {{{taint.key}: {taint.value}}}"
-                return self.status(Code.UNRESOLVABLE, text)
+                return self.status(Code.UNRESOLVABLE, "node(s) had untolerated taint(s)")
         return None
 
     def pre_score(self, state: CycleState, info: PodInfo, nodes: Sequence[NodeInfo]) -> Status | None:

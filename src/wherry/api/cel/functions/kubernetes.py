@@ -108,7 +108,8 @@ class Semver:
         return self._key() < other._key()
 
 
-def _semver(text: str, normalize: bool = False) -> Semver:
+def semver(text: str, normalize: bool = False) -> Semver:
+    """Return a semantic version; `normalize` mends what is short of one. Raises EvalError."""
     if normalize:
         text = _normalized(text)
     match = _SEMVER.fullmatch(text)
@@ -143,10 +144,10 @@ def _normalized(text: str) -> str:
 
 
 _S = "kubernetes.Semver"
-add(f"semver(string) -> {_S}", _semver, traversal=(0,))
-add(f"semver(string, bool) -> {_S}", _semver, traversal=(0,))
-add("isSemver(string) -> bool", lambda text: _is(_semver, text), traversal=(0,))
-add("isSemver(string, bool) -> bool", lambda text, lenient: _is(lambda t: _semver(t, lenient), text), traversal=(0,))
+add(f"semver(string) -> {_S}", semver, traversal=(0,))
+add(f"semver(string, bool) -> {_S}", semver, traversal=(0,))
+add("isSemver(string) -> bool", lambda text: _is(semver, text), traversal=(0,))
+add("isSemver(string, bool) -> bool", lambda text, lenient: _is(lambda t: semver(t, lenient), text), traversal=(0,))
 add(f"{_S}:major() -> int", lambda found: found.numbers[0])
 add(f"{_S}:minor() -> int", lambda found: found.numbers[1])
 add(f"{_S}:patch() -> int", lambda found: found.numbers[2])
