@@ -50,11 +50,11 @@ class Selection:
             for requirement in self.labels:
                 if not requirement.matches(found):
                     return False
-        return all((self.getters[term.field](obj) == term.value) is term.equal for term in self.fields)
+        return all((self.getters[term.field](obj) == term.value) is (term.operator == "=") for term in self.fields)
 
     def single_name(self) -> str | None:
         """Return the name when the selection asks for one ``metadata.name``."""
         for term in self.fields:
-            if term.field == "metadata.name" and term.equal:
+            if term.field == "metadata.name" and term.operator == "=":
                 return term.value
         return None

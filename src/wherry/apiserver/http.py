@@ -16,7 +16,15 @@ from urllib.parse import unquote
 import orjson
 from aiohttp import hdrs, web
 
-from wherry.api.errors import InternalError, NotFound, RequestEntityTooLarge, StatusError, Timeout, Unauthorized
+from wherry.api.errors import (
+    BadRequest,
+    InternalError,
+    NotFound,
+    RequestEntityTooLarge,
+    StatusError,
+    Timeout,
+    Unauthorized,
+)
 from wherry.api.resources import BUILTIN_GROUPS, TABLE
 from wherry.api.warnings import for_resource
 from wherry.apiserver import dispatch, negotiate
@@ -94,6 +102,10 @@ class Frontend:
             response = self._respond.plain(x, _TOO_MANY)
         except StatusError as error:
             response = self._respond.failure(x, error)
+        except (
+            orjson.JSONEncodeError
+        ) as error:  # it became too deep to be written
+            response = self._respond.failure(x, BadRequest(f"the object cannot be encoded: {error}"))
         except Exception as error:
             log.exception("%s %s failed", request.method, path)
             response = self._respond.failure(x, InternalError.of(error))

@@ -28,7 +28,6 @@ _TRANSFORMS = {TABLE: ("v1", "v1beta1"), PARTIAL: ("v1", "v1beta1"), PARTIAL_LIS
 _SERVED = (JSON, YAML, PROTOBUF)
 
 
-@lru_cache(maxsize=1024)
 def negotiate(accept: str, *, protobuf: bool = True) -> Form:
     """Return the first acceptable form of an ``Accept`` header; `protobuf` tells whether the kind has that form.
 
@@ -36,6 +35,10 @@ def negotiate(accept: str, *, protobuf: bool = True) -> Form:
     """
     if not accept or accept == "*/*" or accept == JSON:
         return PLAIN
+    return (_remembered if len(accept) <= _MAX_REMEMBERED else _negotiated)(accept, protobuf)
+
+
+def _negotiated(accept: str, protobuf: bool) -> Form:
     clauses = _clauses(accept)
     if not any(media in (*_SERVED, "*/*") for media, _ in clauses):
         raise NotAcceptable(f"406: Not Acceptable\n\nAvailable representations: {MEDIA_TYPES}", {})
@@ -47,6 +50,10 @@ def negotiate(accept: str, *, protobuf: bool = True) -> Form:
         if form is not None:
             return form
     raise NotAcceptable(f"only the following media types are accepted: {MEDIA_TYPES}")
+
+
+_remembered = lru_cache(maxsize=1024)(_negotiated)
+_MAX_REMEMBERED = 1024
 
 
 def _form(media: str, params: Mapping[str, str]) -> Form | None:

@@ -7,6 +7,7 @@ from wherry.api.resources import Resource, ResourceTable
 
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "GET": "get", "HEAD": "get", "DELETE": "delete"}
 _MAX_PATHS = 20_000
+_MAX_REMEMBERED = 1024
 _COUNTED = frozenset({"api", "apis", "healthz", "livez", "readyz", "metrics", "openapi", "openid", "version"})
 
 KindKey = tuple[str, str, str, str, str]
@@ -57,6 +58,8 @@ class PathParser:
         found = self._known.get(path)
         if found is None:
             found = _parse(path, self._table())
+            if len(path) > _MAX_REMEMBERED:
+                return found
             if len(self._known) >= _MAX_PATHS:
                 self._known.clear()
             self._known[path] = found

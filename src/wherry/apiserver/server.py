@@ -57,8 +57,8 @@ log = logging.getLogger(__name__)
 _SHUTDOWN = 5.0
 _KEEPALIVE = 75.0
 """Seconds that a connection may take for the head of its next request."""
-_HEADER = 1 << 20
-"""Bytes of a request line or header, as Go's server takes: selectors can be long."""
+_HEADER = 1 << 18
+"""Bytes of a request line or header: selectors can be long."""
 
 _SELF = UserInfo("system:apiserver", (MASTERS_GROUP, AUTHENTICATED_GROUP))
 

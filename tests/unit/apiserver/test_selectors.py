@@ -65,5 +65,5 @@ def test_in_and_notin_are_opposites(key: str, values: set[str]) -> None:
 
 def test_field_selectors_unescape_values() -> None:
     (first, second) = parse_fields(r"a=b\,c\=d,e!=f")
-    assert (first.field, first.equal, first.value) == ("a", True, "b,c=d")
-    assert (second.field, second.equal, second.value) == ("e", False, "f")
+    assert (first.field, first.operator == "=", first.value) == ("a", True, "b,c=d")
+    assert (second.field, second.operator == "=", second.value) == ("e", False, "f")

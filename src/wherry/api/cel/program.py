@@ -8,12 +8,15 @@ from wherry.api.cel import ast
 from wherry.api.cel.check import Checker, StructResolver
 from wherry.api.cel.compile import FIRST, UNSET, Code, Compiler
 from wherry.api.cel.parser import parse
-from wherry.api.cel.source import CompileError
+from wherry.api.cel.source import CompileError, Problem
 from wherry.api.cel.types import Type
 from wherry.api.cel.values import EvalError
 
 PER_CALL_LIMIT = 1_000_000
 """What one evaluation may cost (apiserver ``cel.PerCallLimit``)."""
+
+
+_MAX_SIZE = 100_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,12 +66,18 @@ def compile(expression: str, variables: Mapping[str, Type], *, structs: StructRe
     `structs` knows the types that the expression may make (``Object{…}``, which become `values.Struct`). Raises
     CompileError, whose message is what follows ``compilation failed: `` in Kubernetes' answers.
     """
-    tree = parse(expression)
-    checker = Checker(variables, structs)
-    kind = checker.check(tree)
-    if checker.problems:
-        raise CompileError(expression, checker.problems)
-    compiler = Compiler(list(variables))
-    code = compiler.compile(tree)
+    if len(expression) > _MAX_SIZE:
+        text = f"expression code point size exceeds limit: size: {len(expression)}, limit {_MAX_SIZE}"
+        raise CompileError("", [Problem(0, text)])
+    try:
+        tree = parse(expression)
+        checker = Checker(variables, structs)
+        kind = checker.check(tree)
+        if checker.problems:
+            raise CompileError(expression, checker.problems)
+        compiler = Compiler(list(variables))
+        code = compiler.compile(tree)
+    except RecursionError:
+        raise CompileError(expression, [Problem(0, "expression recursion limit exceeded: 250")]) from None
     slots = (UNSET,) * (compiler.size - FIRST)
     return Program(expression, kind, tree, frozenset(compiler.used), tuple(variables), code, compiler.weight, slots)

@@ -48,9 +48,12 @@ class Selector:
         return ",".join(str(requirement) for requirement in self.requirements)
 
 
-@lru_cache(maxsize=2048)
 def parse(text: str) -> Selector:
     """Parse the text of a field selector. Raises FieldSelectorError."""
+    return _remembered(text) if len(text) <= _MAX_REMEMBERED else _parsed(text)
+
+
+def _parsed(text: str) -> Selector:
     requirements = []
     for term in sorted(_terms(text)):
         if not term:
@@ -61,6 +64,10 @@ def parse(text: str) -> Selector:
         field, operator, value = found
         requirements.append(Requirement(field, "!=" if operator == "!=" else "=", unescape(value)))
     return Selector(tuple(requirements))
+
+
+_remembered = lru_cache(maxsize=2048)(_parsed)
+_MAX_REMEMBERED = 1024
 
 
 def escape(value: str) -> str:
@@ -82,7 +89,7 @@ def unescape(value: str) -> str:
                 raise FieldSelectorError(f"invalid field selector: invalid escape sequence: \\{value[at]}")
             char = value[at]
         elif char in ",=":
-            raise FieldSelectorError(f"invalid field selector: unescaped character in value: {char}")
+            raise FieldSelectorError(f"invalid field selector: unescaped character in value: {ord(char)}")
         out.append(char)
         at += 1
     return "".join(out)

@@ -82,11 +82,18 @@ EVERYTHING = Selector()
 NOTHING = Selector(nothing=True)
 
 
-@lru_cache(maxsize=2048)
 def parse(text: str) -> Selector:
     """Parse the text of a selector; the requirements are sorted by key. Raises SelectorError."""
+    return _remembered(text) if len(text) <= _MAX_REMEMBERED else _parsed(text)
+
+
+def _parsed(text: str) -> Selector:
     requirements = _Parser(text).parse()
     return Selector(tuple(sorted(requirements, key=lambda requirement: requirement.key)))
+
+
+_remembered = lru_cache(maxsize=2048)(_parsed)
+_MAX_REMEMBERED = 1024
 
 
 def from_set(labels: Mapping[str, str] | None) -> Selector:
