@@ -90,6 +90,8 @@ def test_a_job_selects_its_pods_by_its_uid() -> None:
     job = created(JOBS, spec={"template": {"spec": {}}})
     assert job["spec"]["selector"] == {"matchLabels": {"batch.kubernetes.io/controller-uid": "u"}}
     assert job["spec"]["template"]["metadata"]["labels"]["batch.kubernetes.io/job-name"] == "x"
+    assert "labels" not in job["metadata"]
+    strategy.of(JOBS).stored(job)
     assert job["metadata"]["labels"] == job["spec"]["template"]["metadata"]["labels"]
 
 

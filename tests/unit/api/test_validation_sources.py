@@ -113,7 +113,8 @@ def test_status_of_jobs(old: dict[str, Any], new: dict[str, Any], errors: list[s
     [
         (
             {"dnsPolicy": "None", "dnsConfig": {}},
-            "spec.dnsConfig.nameservers: Required value: must provide at least one DNS nameserver when `dnsPolicy` is None",
+            "spec.dnsConfig.nameservers: Required value: "
+            "must provide at least one DNS nameserver when `dnsPolicy` is None",
         ),
         (
             {"shareProcessNamespace": True, "hostPID": True},

@@ -47,8 +47,8 @@ def test_what_is_left_open_follows_from_the_rest(
         (
             {"ipFamilies": ["IPv4"], "ipFamilyPolicy": "PreferDualStack"},
             BOTH,
-            "spec.ipFamilyPolicy: Invalid value: \"PreferDualStack\": must be 'SingleStack' to release the secondary IP "
-            "family",
+            'spec.ipFamilyPolicy: Invalid value: "PreferDualStack": '
+            "must be 'SingleStack' to release the secondary IP family",
         ),
         ({"ipFamilies": ["IPv4", "IPv4"]}, {}, 'spec.ipFamilies[1]: Duplicate value: "IPv4"'),
     ],

@@ -36,8 +36,9 @@ def content_changed(obj: Obj, old: Obj) -> bool:
 class Strategy:
     """What create and update do to one kind beyond what they do to every kind.
 
-    `create` and `update` change the object in place; `subresources` replace `update` for an update through one.
-    `generation` tells whether an update raises ``metadata.generation``; None: the kind does not count, and
+    `create` and `update` change the object in place; `stored` runs between validation and the write: what upstream only
+    sees when it reads the object back, as a default that depends on what `create` did. `subresources` replace `update`
+    for an update through one. `generation` tells whether an update raises ``metadata.generation``; None: the kind does not count, and
     `first_generation` whether creation sets it to 1. `keeps_status` keeps the status that a client creates with.
     `status_keeps_metadata` names the members of metadata that an update of the status cannot change. `fields` are the
     field labels beyond name and namespace that a field selector accepts.
@@ -45,6 +46,7 @@ class Strategy:
 
     create: Callable[[Obj], None] = nothing
     update: Callable[[Obj, Obj], None] = nothing_changed
+    stored: Callable[[Obj], None] = nothing
     subresources: Mapping[str, Callable[[Obj, Obj], None]] = field(default_factory=dict)
     generation: Callable[[Obj, Obj], bool] | None = None
     first_generation: bool = True

@@ -44,12 +44,15 @@ JOB_LABELS = ("controller-uid", "job-name", "batch.kubernetes.io/controller-uid"
 def _create_job(obj: Obj) -> None:
     """Unless the client selects by itself, the Job's UID selects its pods."""
     obj["status"] = {}
-    spec, meta = obj["spec"], obj["metadata"]
-    if not spec.get("manualSelector"):
-        _generate_selector(spec, meta)
-    labels = spec["template"].setdefault("metadata", {}).get("labels")
-    if labels and not meta.get("labels"):
-        meta["labels"] = dict(labels)
+    if not obj["spec"].get("manualSelector"):
+        _generate_selector(obj["spec"], obj["metadata"])
+
+
+def _label_job(obj: Obj) -> None:
+    """A Job without labels has those of its template, also those that were generated."""
+    labels = obj["spec"]["template"].get("metadata", {}).get("labels")
+    if labels and not obj["metadata"].get("labels"):
+        obj["metadata"]["labels"] = dict(labels)
 
 
 def _generate_selector(spec: Obj, meta: Obj) -> None:
@@ -77,6 +80,7 @@ STRATEGIES = {
     ("apps", "daemonsets"): Strategy(create=_create_daemon_set, update=_update_daemon_set, generation=spec_changed),
     ("batch", "jobs"): Strategy(
         create=_create_job,
+        stored=_label_job,
         generation=spec_changed,
         fields={"status.successful": lambda obj: str((obj.get("status") or {}).get("succeeded") or 0)},
     ),

@@ -161,11 +161,16 @@ def _failure_policy(spec: Obj, path: str) -> Errors:
     return errors
 
 
+def _go_list(values: tuple[str, ...]) -> str:
+    """Name the values as Go prints a quoted list."""
+    return "valid values: [" + " ".join(f'"{v}"' for v in values) + "]"
+
+
 def _failure_rule(rule: Obj, spec: Obj, path: str, names: set[Any]) -> Errors:
     errors: Errors = []
     action = rule.get("action")
     if not action:
-        errors.append(field.required(f"{path}.action", f"valid values: {list(_ACTIONS)}".replace("'", '"')))
+        errors.append(field.required(f"{path}.action", _go_list(_ACTIONS)))
     elif action == "FailIndex" and spec.get("backoffLimitPerIndex") is None:
         detail = "requires the backoffLimitPerIndex to be set"
         errors.append(field.invalid(f"{path}.action", action, detail))
@@ -182,7 +187,7 @@ def _failure_rule(rule: Obj, spec: Obj, path: str, names: set[Any]) -> Errors:
         status = pattern.get("status")
         known = ("False", "True", "Unknown")
         if not status:
-            errors.append(field.required(f"{at}.status", f"valid values: {list(known)}".replace("'", '"')))
+            errors.append(field.required(f"{at}.status", _go_list(known)))
         elif status not in known:
             errors.append(field.not_supported(f"{at}.status", status, known))
     if codes is not None and conditions:
@@ -199,14 +204,14 @@ def _exit_codes(codes: Obj, path: str, names: set[Any]) -> Errors:
     errors: Errors = []
     operator, values, name = codes.get("operator"), codes.get("values") or [], codes.get("containerName")
     if not operator:
-        errors.append(field.required(f"{path}.operator", 'valid values: ["In", "NotIn"]'))
+        errors.append(field.required(f"{path}.operator", _go_list(("In", "NotIn"))))
     elif operator not in ("In", "NotIn"):
         errors.append(field.not_supported(f"{path}.operator", operator, ("In", "NotIn")))
     if name is not None and name not in names:
         detail = "must be one of the container or initContainer names in the pod template"
         errors.append(field.invalid(f"{path}.containerName", name, detail))
     if not values:
-        errors.append(field.invalid(f"{path}.values", values, "at least one value is required"))
+        errors.append(field.invalid(f"{path}.values", codes.get("values"), "at least one value is required"))
     elif len(values) > 255:
         errors.append(field.too_many(f"{path}.values", len(values), 255))
     seen: set[int] = set()

@@ -133,6 +133,7 @@ async def _store(api: Api, request: Request, obj: Object, asked: Operation) -> S
         request.warnings.extend(warnings.for_object(resource, obj))
         asked.obj, asked.name = obj, request.name
         await api.admission.validate(asked)
+        strategy.of(resource).stored(obj)
         name = obj["metadata"]["name"]
         key = api.registry.key(resource, request.namespace, name)
         existing = api.registry.store.latest(key)
