@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from wherry.api import meta
 from wherry.api.resources import (
+    DEVICECLASSES,
     EVENTS,
     NAMESPACES,
     NODES,
@@ -16,6 +17,8 @@ from wherry.api.resources import (
     PERSISTENTVOLUMES,
     PODS,
     PRIORITYCLASSES,
+    RESOURCECLAIMS,
+    RESOURCESLICES,
     SERVICEACCOUNTS,
     STORAGECLASSES,
 )
@@ -158,3 +161,22 @@ async def test_the_first_consumer_of_a_claim_gets_a_volume_bound_for_its_node() 
         await admin.patch(PERSISTENTVOLUMECLAIMS, "data", patch, "ns")
         bound = await until(admin, "p", lambda found: found["spec"].get("nodeName"))
         assert bound["spec"]["nodeName"] == "b"
+
+
+async def test_a_claim_gets_a_device_before_its_pod_is_bound() -> None:
+    async with scheduling() as admin:
+        await node(admin, "a", "1")
+        await admin.create(DEVICECLASSES, {"metadata": {"name": "gpu"}, "spec": {}})
+        pool = {"name": "a", "generation": 1, "resourceSliceCount": 1}
+        gpu = {"name": "g0", "attributes": {"model": {"string": "x"}, "driver": {"version": "1.2.3"}}}
+        spec = {"driver": "gpu.example.com", "pool": pool, "nodeName": "a", "devices": [gpu]}
+        await admin.create(RESOURCESLICES, {"metadata": {"name": "a"}, "spec": spec})
+        text = 'device.attributes["gpu.example.com"].driver.isGreaterThan(semver("1.0.0"))'
+        exactly = {"deviceClassName": "gpu", "selectors": [{"cel": {"expression": text}}]}
+        wanted = {"devices": {"requests": [{"name": "r", "exactly": exactly}]}}
+        await admin.create(RESOURCECLAIMS, {"metadata": {"name": "c", "namespace": "ns"}, "spec": wanted})
+        await pod(admin, "p", "100m", resourceClaims=[{"name": "c", "resourceClaimName": "c"}])
+        bound = await until(admin, "p", lambda found: found["spec"].get("nodeName"))
+        found = (await admin.get(RESOURCECLAIMS, "c", "ns"))["status"]
+        assert found["allocation"]["devices"]["results"][0]["device"] == "g0"
+        assert found["reservedFor"] == [{"resource": "pods", "name": "p", "uid": meta.uid(bound)}]
