@@ -77,6 +77,14 @@ def usage(resource: Resource, obj: Object) -> Usage:
     return used
 
 
+def uses_differ(resource: Resource, old: Object, new: Object) -> bool:
+    """Tell whether an update changed what an object uses; most updates are of a status and cost no reckoning."""
+    before, after = old["metadata"].get("generation"), new["metadata"].get("generation")
+    if before is not None and before == after and _is_terminal(old) == _is_terminal(new):
+        return False
+    return usage(resource, old) != usage(resource, new)
+
+
 def matches_scopes(quota_spec: Object, resource: Resource, obj: Object) -> bool:
     """Tell whether an object is in the scopes of a quota; a quota without scopes holds all objects."""
     terms = [{"scopeName": name, "operator": "Exists"} for name in quota_spec.get("scopes") or ()]

@@ -66,7 +66,9 @@ class ResourceQuotaController(Controller):
         return informer
 
     def _updated(self, resource: Resource, old: Object, new: Object) -> None:
-        if resource is not RESOURCEQUOTAS and quota.usage(resource, old) != quota.usage(resource, new):
+        if resource is RESOURCEQUOTAS or not self._quotas.lister.list(meta.namespace(new)):
+            return
+        if quota.uses_differ(resource, old, new):
             self._enqueue_namespace(new)
 
     def _enqueue_namespace(self, obj: Object) -> None:
