@@ -102,9 +102,8 @@ class Frontend:
             response = self._respond.plain(x, _TOO_MANY)
         except StatusError as error:
             response = self._respond.failure(x, error)
-        except (
-            orjson.JSONEncodeError
-        ) as error:  # it became too deep to be written
+        except orjson.JSONEncodeError as error:
+            # What was read can become too deep to be written: patches and managed fields nest it further.
             response = self._respond.failure(x, BadRequest(f"the object cannot be encoded: {error}"))
         except Exception as error:
             log.exception("%s %s failed", request.method, path)
@@ -345,6 +344,8 @@ async def read_body(http: web.BaseRequest) -> bytes:
         return b""
     parts, total = [], 0
     content = http.content
+    if not content.is_eof() and http.headers.get(hdrs.EXPECT, "").lower() == "100-continue" and http.transport:
+        http.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     try:
         async with asyncio.timeout(_BODY_PATIENCE if not content.is_eof() else None):
             while chunk := await content.readany():
