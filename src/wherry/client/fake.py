@@ -7,6 +7,7 @@ finalization, bindings, evictions and scale. It does not default, validate, auth
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from typing import Any
 
 import jsonpatch
@@ -244,8 +245,9 @@ class FakeTransport:
             return self._erase(call.resource, old)
         if not finalizers:
             del new["metadata"]["finalizers"]
-        new["metadata"]["deletionTimestamp"] = clock.timestamp()
-        new["metadata"]["deletionGracePeriodSeconds"] = int(grace) if running else 0
+        seconds = int(grace) if running else 0
+        new["metadata"]["deletionTimestamp"] = clock.timestamp(clock.now() + timedelta(seconds=seconds))
+        new["metadata"]["deletionGracePeriodSeconds"] = seconds
         if held:
             new["status"] = {**(new.get("status") or {}), "phase": "Terminating"}
         return self._store(call.resource, new, old)
