@@ -13,9 +13,12 @@ class AllocationError(Exception):
 
 
 class AddressAllocator:
-    """Addresses of one CIDR. Values given by hand come out of the lower band first, so automatic ones avoid it."""
+    """Addresses of one CIDR. Values given by hand come out of the lower band first, so automatic ones avoid it.
 
-    def __init__(self, cidr: str) -> None:
+    `taken` are the numbers of the addresses in use, which allocators of one family may share.
+    """
+
+    def __init__(self, cidr: str, taken: set[int] | None = None) -> None:
         self.network = ipaddress.ip_network(cidr)
         self._first = int(self.network.network_address)
         size = self.network.num_addresses
@@ -23,7 +26,7 @@ class AddressAllocator:
         self._end = self._first + min(size - (1 if self.network.version == 4 else 0), 1 << 16)
         band = min(max(16, size // 16), 256)
         self._dynamic = self._first + (band if size > 2 * band else 1)
-        self._taken: set[int] = set()
+        self._taken: set[int] = set() if taken is None else taken
 
     @property
     def family(self) -> str:

@@ -14,6 +14,7 @@ LOG_ROOT = Path("/var/log/wherry")
 BYTECODE_CACHE = Path("/var/cache/wherry/bytecode")
 
 NAME_PATTERN = re.compile(r"[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?")
+_NODE_PREFIX = 20
 SUPPORTED_VERSIONS = ("1.36",)
 
 
@@ -130,6 +131,12 @@ class ClusterConfig:
     @property
     def server_url(self) -> str:
         return f"https://127.0.0.1:{self.api_port}"
+
+    @property
+    def node_pod_cidr(self) -> str:
+        """The part of the pod range that this machine's own pods have; other nodes have parts of the rest."""
+        network = ipaddress.ip_network(self.pod_cidr)
+        return str(next(network.subnets(new_prefix=max(_NODE_PREFIX, network.prefixlen))))
 
     @property
     def kubernetes_service_ip(self) -> str:

@@ -6,6 +6,7 @@ rights are those of the default roles.
 
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -43,13 +44,18 @@ class ControlPlane:
         tokens: Sequence[TokenAuthenticator] = (),
         fake: FakeConfig | None = None,
         scheduling: SchedulerConfig | None = None,
+        settings: Settings | None = None,
     ) -> None:
-        """Take what the plane is made of; with `fake` it keeps fake nodes too, by `scheduling` it schedules."""
+        """Take what the plane is made of; with `fake` it keeps fake nodes too, by `scheduling` it schedules.
+
+        `settings` are those of the controllers but for authority and tokens.
+        """
         key = SigningKey.from_pem(credentials.service_account_key.read_bytes())
         self._issuer = ServiceAccountIssuer([key])
         self._server = ApiServer(store, options, issuer=self._issuer, tokens=tokens)
         self._credentials = credentials
         self._scheduling = scheduling
+        self._settings = settings or Settings()
         self._fake = fake
         self._stack = AsyncExitStack()
 
@@ -76,7 +82,8 @@ class ControlPlane:
 
     def _run_controllers(self, scope: Scope) -> Manager:
         authority = self._credentials.authority
-        settings = Settings(
+        settings = replace(
+            self._settings,
             root_ca=authority.certificate.read_text(),
             signing_cert=authority.certificate.read_text(),
             signing_key=authority.key.read_text(),

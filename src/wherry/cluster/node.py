@@ -59,7 +59,7 @@ def make_runtime(config: ClusterConfig) -> CrunRuntime:
 
 def make_network(config: ClusterConfig) -> RoutedNetwork:
     """Return the pod network of a cluster's node."""
-    return RoutedNetwork(config.name, config.pod_cidr, config.paths.run)
+    return RoutedNetwork(config.name, config.node_pod_cidr, config.paths.run)
 
 
 def kubelet_config(config: ClusterConfig) -> KubeletConfig:

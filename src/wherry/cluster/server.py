@@ -25,6 +25,7 @@ from wherry.cluster import config as configs
 from wherry.cluster.config import ClusterConfig, ClusterError
 from wherry.cluster.controlplane import ControlPlane
 from wherry.cluster.credentials import Credentials
+from wherry.controllers.controller import Settings
 from wherry.kubelet.fake import FakeConfig
 from wherry.scheduler import configfile
 from wherry.scheduler.profile import SchedulerConfig
@@ -74,8 +75,14 @@ async def serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    settings = Settings()
+    if cluster is not None:
+        ranges = {cluster.node_name: cluster.node_pod_cidr}
+        settings = Settings(cluster_cidr=cluster.pod_cidr, node_cidrs=ranges)
     try:
-        async with ControlPlane(store, served, made, tokens=tokens, fake=fake, scheduling=scheduling) as plane:
+        async with ControlPlane(
+            store, served, made, tokens=tokens, fake=fake, scheduling=scheduling, settings=settings
+        ) as plane:
             if cluster is not None:
                 await addons.publish(plane.admin, cluster)
             process.report_ready()

@@ -38,7 +38,8 @@ class Settings:
 
     `root_ca` is the PEM that pods verify the API server with; `signing_cert` and `signing_key` are the PEM of the
     authority that signs certificate requests; `mint_token(account, secret)` makes the token of a ServiceAccount's
-    Secret. Durations are in seconds, named as kube-controller-manager's flags.
+    Secret. Nodes get ranges of `cluster_cidr`, those of `node_cidrs` the ones named there. Durations are in seconds,
+    named as kube-controller-manager's flags.
     """
 
     root_ca: str = ""
@@ -53,6 +54,9 @@ class Settings:
     hpa_downscale_stabilization: float = 300.0
     hpa_tolerance: float = 0.1
     service_account_issuer: str = ""
+    cluster_cidr: str = ""
+    node_cidr_mask_size: int = 24
+    node_cidrs: dict[str, str] = field(default_factory=dict)
     feature_gates: dict[str, bool] = field(default_factory=dict)
 
 

@@ -24,6 +24,7 @@ from wherry.controllers.garbagecollector import GarbageCollector
 from wherry.controllers.hpa import HorizontalPodAutoscalerController
 from wherry.controllers.job import JobController
 from wherry.controllers.namespace import NamespaceController
+from wherry.controllers.nodeipam import NodeIpamController
 from wherry.controllers.nodelifecycle import NodeLifecycleController
 from wherry.controllers.persistentvolume import PersistentVolumeController
 from wherry.controllers.podgc import PodGCController
@@ -67,6 +68,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     RootCAController,
     ClusterRoleAggregationController,
     NodeLifecycleController,
+    NodeIpamController,
     TaintEvictionController,
     PodGCController,
     DisruptionController,

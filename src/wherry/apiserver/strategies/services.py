@@ -3,17 +3,19 @@
 import ipaddress
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from wherry.api.errors import AlreadyExists, InternalError, Invalid, NotFound, StatusError
 from wherry.api.field import invalid
 from wherry.api.resources import IPADDRESSES, SERVICES
 from wherry.api.strategy.services import needs_cluster_ip, needs_health_check_port, needs_node_port
-from wherry.apiserver.allocators import AddressAllocator, AllocationError, PortAllocator
+from wherry.apiserver.allocators import AllocationError, PortAllocator
 from wherry.apiserver.registry import Registry
 from wherry.apiserver.request import Request
 from wherry.apiserver.strategies.hooks import Hook, Undo
 from wherry.apiserver.strategies.servicefamilies import default_families
+from wherry.apiserver.strategies.serviceranges import ServiceRanges
 from wherry.client.client import Client
 
 log = logging.getLogger(__name__)
@@ -27,8 +29,8 @@ class ServiceStorage:
 
     def __init__(self, registry: Registry, cidrs: list[str], node_ports: tuple[int, int]) -> None:
         self._registry = registry
-        self._addresses = {a.family: a for a in (AddressAllocator(cidr) for cidr in cidrs)}
-        self._families = list(self._addresses)
+        self._ranges = ServiceRanges(registry, cidrs)
+        self._families = self._ranges.families
         self._ports = PortAllocator(*node_ports)
         self._client: Client | None = None
         self.hook = Hook(before=self._before, after=self._after)
@@ -39,7 +41,7 @@ class ServiceStorage:
         expected: dict[str, Object] = {}
         for service in self._registry.list(SERVICES):
             for ip in _ips(service):
-                self._of(ip).mark([ip])
+                self._ranges.mark(ip)
                 expected[ip] = service
             self._ports.mark(_ports(service))
         for address in self._registry.list(IPADDRESSES):
@@ -49,10 +51,6 @@ class ServiceStorage:
                 await self._unmirror(name)
         for ip, service in expected.items():
             await self._mirror(ip, service)
-
-    def _of(self, ip: str) -> AddressAllocator:
-        family = f"IPv{ipaddress.ip_address(ip).version}"
-        return self._addresses.get(family) or next(iter(self._addresses.values()))
 
     def _before(self, request: Request, new: Object, old: Object | None, dry: bool) -> Undo:
         taken: list[Callable[[], None]] = []
@@ -92,19 +90,16 @@ class ServiceStorage:
             given = ips[index] if index < len(ips) else ""
             if given in before and given:
                 continue
-            allocator = self._addresses[family]
             try:
                 if given:
-                    allocator.take(given)
-                    ip = given
-                else:
-                    ip = allocator.next()
+                    self._ranges.take(given, family)
+                ip = given or self._ranges.next(family)
             except AllocationError as error:
                 text = (
                     f"failed to allocate IP {given}: {error}" if given else f"failed to allocate a serviceIP: {error}"
                 )
                 raise Invalid.of("Service", name, [invalid("spec.clusterIPs", ips, text)]) from None
-            taken.append(lambda allocator=allocator, ip=ip: allocator.release(ip))  # type: ignore[misc]
+            taken.append(partial(self._ranges.release, ip))
             ips[index : index + 1] = [ip]
         spec["clusterIPs"], spec["clusterIP"] = ips, ips[0]
 
@@ -155,19 +150,20 @@ class ServiceStorage:
         return port
 
     async def _after(self, new: Object | None, old: Object | None) -> None:
-        kept_ips = set(_ips(new)) if new is not None else set()
+        kept_ips = dict.fromkeys(_ips(new) if new is not None else ())
         kept_ports = set(_ports(new)) if new is not None else set()
         for ip in _ips(old) if old is not None else []:
             if ip not in kept_ips:
-                self._of(ip).release(ip)
+                self._ranges.release(ip)
                 await self._unmirror(ip)
         for port in _ports(old) if old is not None else []:
             if port not in kept_ports:
                 self._ports.release(port)
         if new is not None:
             before = set(_ips(old)) if old is not None else set()
-            for ip in kept_ips - before:
-                await self._mirror(ip, new)
+            for ip in kept_ips:
+                if ip not in before:
+                    await self._mirror(ip, new)
 
     async def _mirror(self, ip: str, service: Object) -> None:
         if self._client is None or self._registry.get(IPADDRESSES, None, ip) is not None:
