@@ -61,12 +61,20 @@ class RuntimeCache:
         """Follow the runtime's events until cancelled."""
         async for event in self._runtime.events():
             try:
-                uid = await self.refresh(event.container_id)
+                uid = await (self.refresh(event.container_id) if event.container_id else self._lost(event.sandbox_id))
             except Exception:
-                log.exception("cannot read container %s", event.container_id)
+                log.exception("cannot read container %s of sandbox %s", event.container_id, event.sandbox_id)
                 continue
             if uid:
                 self.on_change(uid)
+
+    async def _lost(self, sandbox_id: str) -> str:
+        """Read a sandbox anew that is not ready any more and return its pod's UID."""
+        for sandbox in await self._runtime.list_sandboxes():
+            if sandbox.id == sandbox_id:
+                self.put_sandbox(sandbox)
+                return sandbox.labels.get(labels.POD_UID, "")
+        return ""
 
     async def refresh(self, container_id: str) -> str:
         """Read one container anew and return its pod's UID, empty when the container is gone or not a pod's."""

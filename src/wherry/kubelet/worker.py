@@ -227,6 +227,7 @@ class PodWorker:
             services.events.normal(self.pod, "SandboxChanged", text)
             await self._stop_containers()
             await self._maker.stop(self.pod)
+            self._retry.clear()
         try:
             self._ground = await (self._maker.make(self.pod) if create else self._maker.find(self.pod))
         except MountFailed:

@@ -24,6 +24,7 @@ from wherry.runtime.events import Events
 from wherry.runtime.protocol import (
     CREATED,
     EXITED,
+    NOT_READY,
     RUNNING,
     ContainerConfig,
     ContainerError,
@@ -80,7 +81,12 @@ class CrunRuntime:
         self._runtime = ["crun", f"--root={run_dir}/crun", "--cgroup-manager=cgroupfs"]
         self._containers: dict[str, _Container] = {}
         self._sandboxes = Sandboxes(
-            self._records, run_dir=run_dir, cgroup_root=cgroup_root, cgroups=self._cgroups, runtime=self._runtime
+            self._records,
+            run_dir=run_dir,
+            cgroup_root=cgroup_root,
+            cgroups=self._cgroups,
+            runtime=self._runtime,
+            on_lost=self._sandbox_lost,
         )
         self._events = Events()
         self._scope: Scope | None = None
@@ -104,6 +110,8 @@ class CrunRuntime:
                 self._scope = scope
                 for container in list(self._containers.values()):
                     self._watch(container)
+                for record in list(self._sandboxes.known.values()):
+                    self._sandboxes.watch(record)
 
     def _prepare(self) -> None:
         for program in ("crun", "conmon"):
@@ -154,7 +162,7 @@ class CrunRuntime:
         await scope.__aexit__(None, None, None)
         self._events.end()
         self._containers.clear()
-        self._sandboxes.known.clear()
+        self._sandboxes.close()
         if self._program is not None:
             self._program.close()
         os.close(self._lock_descriptor)
@@ -211,6 +219,16 @@ class CrunRuntime:
             await self._sandboxes.make(config)
         self._hasten()
 
+    def _sandbox_lost(self, record: SandboxRecord) -> None:
+        if self._scope is not None:
+            self._scope.spawn(self._note_lost(record), name=f"end of {record.id}", guard=True)
+
+    async def _note_lost(self, record: SandboxRecord) -> None:
+        async with self._sandboxes.lock(record.id):
+            if record.ready:
+                await self._sandboxes.mark_stopped(record)
+                self._events.emit(RuntimeEvent(record.id, "", NOT_READY))
+
     async def stop_sandbox(self, sandbox_id: str) -> None:
         """Kill what still runs in it and release its namespaces (not the network namespace)."""
         await self.start()
@@ -257,7 +275,7 @@ class CrunRuntime:
         await self.start()
         _check_id(config.id)
         record = self._sandboxes.known.get(sandbox_id)
-        if record is None or not record.ready:
+        if record is None or not record.ready or not self._sandboxes.has_init(record):
             raise ContainerError(f"sandbox {sandbox_id} is not ready", reason="CreateContainerError")
         if config.id in self._containers:
             return

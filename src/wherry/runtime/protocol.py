@@ -9,6 +9,7 @@ IDS = 65536
 """How many users, and groups, a user namespace has."""
 
 CREATED, RUNNING, EXITED = "created", "running", "exited"
+NOT_READY = "not ready"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +158,10 @@ class SandboxStatus:
 
 @dataclass(frozen=True, slots=True)
 class RuntimeEvent:
-    """A container of a sandbox changed its state (`state` is the new one)."""
+    """A container of a sandbox changed its state (`state` is the new one).
+
+    Without a container it is the sandbox, which is not ready any more though nobody stopped it.
+    """
 
     sandbox_id: str
     container_id: str

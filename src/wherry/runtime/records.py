@@ -82,6 +82,7 @@ class SandboxRecord:
     boot: str
     ready: bool = False
     pause_pid: int = 0
+    pause_start: int = 0
     labels: dict[str, str] = field(default_factory=dict)
 
     def parsed(self) -> SandboxConfig:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import weakref
+from collections.abc import Callable
 from dataclasses import asdict
 
 from wherry.runtime import pause, processes, sandbox, spawn, userns
@@ -20,7 +21,14 @@ class Sandboxes:
     """
 
     def __init__(
-        self, records: Records, *, run_dir: str, cgroup_root: str, cgroups: Cgroups, runtime: list[str]
+        self,
+        records: Records,
+        *,
+        run_dir: str,
+        cgroup_root: str,
+        cgroups: Cgroups,
+        runtime: list[str],
+        on_lost: Callable[[SandboxRecord], None],
     ) -> None:
         self.known: dict[str, SandboxRecord] = {}
         self._records = records
@@ -28,6 +36,8 @@ class Sandboxes:
         self._cgroup_root = cgroup_root
         self._cgroups = cgroups
         self._runtime = runtime
+        self._on_lost = on_lost
+        self._watches: dict[str, processes.Watch] = {}
         self._boot = ""
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
@@ -54,7 +64,35 @@ class Sandboxes:
         return os.listdir(directory) if os.path.isdir(directory) else []
 
     def _intact(self, record: SandboxRecord) -> bool:
-        return record.boot == self._boot and sandbox.intact(self._directory(record.id), record.parsed())
+        return (
+            record.boot == self._boot
+            and sandbox.intact(self._directory(record.id), record.parsed())
+            and self.has_init(record)
+        )
+
+    def has_init(self, record: SandboxRecord) -> bool:
+        """Tell whether the init of a shared process namespace lives; true where there is to be none."""
+        if not record.pause_pid:
+            return True
+        lives = os.path.exists(f"/proc/{record.pause_pid}/ns/pid")  # a process that is ending has lost its namespaces
+        return lives and processes.start_ticks(record.pause_pid) == record.pause_start
+
+    def watch(self, record: SandboxRecord) -> None:
+        """Have `on_lost` called when the init of a ready sandbox ends; at once when it has."""
+        if not record.ready or not record.pause_pid:
+            return
+        descriptor = processes.open_pid(record.pause_pid, record.pause_start)
+        if descriptor is None:
+            self._on_lost(record)
+        else:
+            self._watches[record.id] = processes.Watch(descriptor, lambda: self._on_lost(record))
+
+    def close(self) -> None:
+        """Stop watching, and forget what is known in memory."""
+        for watch in self._watches.values():
+            watch.close()
+        self._watches.clear()
+        self.known.clear()
 
     async def make_user_namespace(self, sandbox_id: str, host_id: int) -> UserNamespace:
         """Make the user namespace of a sandbox to be, unless it is there. Raises ContainerError."""
@@ -83,8 +121,10 @@ class Sandboxes:
         try:
             await asyncio.to_thread(self._make, record, config)
             if not record.ready:
-                record.pause_pid, record.ready = await self._start_pause(config), True
+                record.pause_pid = await self._start_pause(config)
+                record.pause_start, record.ready = processes.start_ticks(record.pause_pid), True
                 await asyncio.to_thread(self._records.save, record)
+                self.watch(record)
         except (OSError, ContainerError) as error:
             await self.release(record)
             await self.forget(record)
@@ -127,6 +167,8 @@ class Sandboxes:
 
     async def release(self, record: SandboxRecord) -> None:
         """Let go of the namespaces of a sandbox in which nothing runs any more."""
+        if (watch := self._watches.pop(record.id, None)) is not None:
+            watch.close()
         if record.config["share_process_namespace"]:
             await spawn.run([*self._runtime, "delete", "--force", f"{record.id}-pause"])
         await asyncio.to_thread(sandbox.clean, self._directory(record.id))

@@ -3,8 +3,9 @@
 import gc
 import sys
 
-_THRESHOLDS = (50_000, 50, 100)
-"""Nearly all objects go by reference counting; with the default thresholds every few requests look for cycles."""
+_THRESHOLDS = (5_000, 500, 100)
+"""Nearly all objects go by reference counting; with the default thresholds every few requests look for cycles. Closed
+TLS connections are such cycles, and each holds 60 kB that nobody counts: not too many may pile up."""
 
 _SWITCH_INTERVAL = 0.0005
 """Seconds that a thread which has done its blocking work (a commit) waits for the event loop's thread at most."""

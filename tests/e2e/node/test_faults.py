@@ -1,0 +1,179 @@
+"""What breaks below or beside the node process, and what must come of it."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.conformance.world import World, eventually
+from wherry.runtime import mountns, processes
+from wherry.util import linux
+
+_REMAIN = "trap exit TERM; sleep 1d & wait"
+
+
+def _state(world: World) -> Path:
+    return Path("/var/lib/wherry", world.cluster.name)
+
+
+def _container(pod: Any, name: str = "c") -> str:
+    status = next(s for s in pod["status"]["containerStatuses"] if s["name"] == name)
+    return str(status["containerID"]).rpartition("/")[2]
+
+
+def _conmon(world: World, pod: Any, name: str = "c") -> int:
+    bundle = _state(world) / "containers/containers" / _container(pod, name)
+    return processes.find("conmon", str(bundle))[0]
+
+
+def _init(world: World, pod: Any) -> int:
+    """Return the first process of a pod's container."""
+    return processes.children(_conmon(world, pod))[0]
+
+
+def _is_gone(pid: int) -> bool:
+    """Tell whether a process has ended; it may lie about until its new parent looks."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def _restarted(world: World, name: str, times: int = 1, seconds: float = 40) -> Any:
+    def again(pod: Any) -> bool:
+        statuses = pod["status"].get("containerStatuses") or ()
+        return bool(statuses) and all(s["restartCount"] == times and s["ready"] for s in statuses)
+
+    return world.api.wait(f"{world.core}/pods/{name}", again, what=f"{name} restarts", seconds=seconds)
+
+
+def _last(pod: Any) -> tuple[int, str]:
+    ended = pod["status"]["containerStatuses"][0]["lastState"]["terminated"]
+    return ended["exitCode"], ended["reason"]
+
+
+def _events(world: World, name: str) -> list[str]:
+    found = world.api.get(f"{world.core}/events", fieldSelector=f"involvedObject.name={name}")["items"]
+    return [event["reason"] for event in found for _ in range(event.get("count") or 1)]
+
+
+def _wait_event(world: World, name: str, reason: str, times: int = 1) -> None:
+    eventually(lambda: _events(world, name).count(reason) >= times, f"{times} {reason} of {name}")
+
+
+def _kill(world: World, process: str) -> None:
+    """Kill a process of the cluster and wait until it is gone."""
+    pid = int(Path("/run/wherry", world.cluster.name, f"{process}.pid").read_text())
+    processes.kill(pid, processes.start_ticks(pid), patience=10)
+
+
+def _up(world: World) -> None:
+    """Start what does not run, as an administrator would."""
+    command = [sys.executable, "-m", "wherry", "up", "--name", world.cluster.name]
+    subprocess.run(command, env=world.cluster.environment, check=True, capture_output=True, timeout=120)
+
+
+def test_a_container_whose_conmon_was_killed_is_ended_and_restarted(world: World) -> None:
+    world.pod("conmon", _REMAIN)
+    pod = world.ready("conmon")
+    init = _init(world, pod)
+    os.kill(_conmon(world, pod), signal.SIGKILL)
+    assert _last(_restarted(world, "conmon")) == (255, "Unknown")
+    assert _is_gone(init)
+    _wait_event(world, "conmon", "Started", 2)
+
+
+def test_a_container_whose_first_process_was_killed_restarts(world: World) -> None:
+    world.pod("init", _REMAIN)
+    os.kill(_init(world, world.ready("init")), signal.SIGKILL)
+    assert _last(_restarted(world, "init")) == (137, "Error")
+    _wait_event(world, "init", "Started", 2)
+
+
+def test_without_its_pause_a_pod_gets_another_sandbox(world: World) -> None:
+    world.pod("pause", _REMAIN, shareProcessNamespace=True)
+    pod = world.ready("pause")
+    init = _init(world, pod)
+    namespace = os.readlink(f"/proc/{init}/ns/pid")
+    (pause,) = [pid for pid in processes.find("pause", "") if os.readlink(f"/proc/{pid}/ns/pid") == namespace]
+    os.kill(pause, signal.SIGKILL)
+    _restarted(world, "pause")
+    _wait_event(world, "pause", "SandboxChanged")
+    assert world.exec("pause", "cat /proc/1/comm").strip() == "pause"
+
+
+def test_without_the_server_pods_run_on_probes_too_and_statuses_arrive_late(world: World) -> None:
+    world.pod("crashing", _REMAIN)
+    alive = {"exec": {"command": ["test", "-e", "/alive"]}, "periodSeconds": 1, "failureThreshold": 1}
+    world.pod("probed", f"touch /alive; {_REMAIN}", container={"livenessProbe": {**alive, "initialDelaySeconds": 1}})
+    pods = {name: world.ready(name) for name in ("crashing", "probed")}
+    probed = _init(world, pods["probed"])
+    _kill(world, "server")
+    try:
+        os.kill(_init(world, pods["crashing"]), signal.SIGKILL)
+        os.unlink(f"/proc/{probed}/root/alive")
+        eventually(lambda: _is_gone(probed), "the probe kills")
+        bundles = _state(world) / "containers/containers"
+        eventually(lambda: sum(_ran(bundles / path, pods) for path in os.listdir(bundles)) == 4, "both restart")
+    finally:
+        _up(world)
+    for name in pods:
+        assert _last(_restarted(world, name)) == (137, "Error")
+        _wait_event(world, name, "Started", 2)
+
+
+def _ran(bundle: Path, pods: dict[str, Any]) -> bool:
+    """Tell whether a container of one of these pods was started."""
+    with contextlib.suppress(FileNotFoundError):
+        record = (bundle / "record.json").read_text()
+        return '"created"' not in record and any(pod["metadata"]["uid"] in record for pod in pods.values())
+    return False
+
+
+def test_after_a_reboot_every_pod_starts_again(world: World) -> None:
+    world.pod("one", _REMAIN)
+    world.pod("never", _REMAIN, restartPolicy="Never")
+    pods = [world.ready(name) for name in ("one", "never")]
+    conmons = processes.find("conmon", f"--runtime-arg=--root=/run/wherry/{world.cluster.name}/crun")
+    assert {_conmon(world, pod) for pod in pods} <= set(conmons)
+    for process in ("server", "node"):
+        _kill(world, process)
+    _lose_power(world, conmons)
+    _up(world)
+    assert _last(_restarted(world, "one")) == (255, "Unknown")
+    _wait_event(world, "one", "SandboxChanged")
+    ended = world.api.wait(f"{world.core}/pods/never", lambda pod: pod["status"]["phase"] == "Failed")
+    assert ended["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 255
+
+
+def _lose_power(world: World, conmons: list[int]) -> None:
+    """Take away what a reboot takes: every process, what `/run` holds, and the boot that records know of."""
+    name = world.cluster.name
+    inside = [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cgroup") if _holds(path, f"/wherry/{name}/")]
+    for pid in (*conmons, *inside):
+        processes.kill(pid, processes.start_ticks(pid), patience=5)
+    run = Path("/run/wherry", name)
+    mountns.destroy(str(run / "mnt/node"))
+    linux.unmount_below(str(run))
+    shutil.rmtree(run)
+    for path in _state(world).glob("containers/*/**/*.json"):
+        path.write_text(path.read_text().replace(linux.boot_id(), "an-earlier-boot"))
+
+
+def _holds(path: Path, text: str) -> bool:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return text in path.read_text()
+    return False
+
+
+@pytest.fixture(autouse=True, scope="module")
+def served_again(world: World) -> Any:
+    """Whatever a test broke, the cluster serves those that follow."""
+    yield
+    _up(world)
