@@ -63,6 +63,10 @@ class Decision:
 
 
 class Authenticator(Protocol):
+    def at_once(self, authorization: str | None) -> UserInfo | None:
+        """Return the user of an ``Authorization`` header where that takes no waiting, else None."""
+        ...
+
     async def authenticate(self, authorization: str | None, certificate: Mapping[str, Any] | None) -> UserInfo | None:
         """Return the user of an ``Authorization`` header or of a verified client certificate (as
         ``ssl.SSLObject.getpeercert`` gives it); None when neither is there. Raises Unauthorized for wrong credentials.

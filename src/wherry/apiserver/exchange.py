@@ -36,17 +36,23 @@ class Exchange:
         self.headers: Sequence[tuple[str, str]] = ()
         self.record: Record | None = None
         given = http.headers.get(_AUDIT_ID)
-        self.audit_id = given[:_MAX_AUDIT_ID] if given else f"{random.getrandbits(128):032x}"
+        self.audit_id = given[:_MAX_AUDIT_ID] if given else new_audit_id()
 
     def answer_headers(self, media: str) -> Headers:
         """Return the headers of an answer of a media type."""
-        headers: Headers = [
-            ("Audit-Id", self.audit_id),
-            ("Cache-Control", "no-cache, private"),
-            ("Content-Type", media),
-        ]
+        headers = answer_headers(self.audit_id, media)
         if self.warnings:
             headers += warning_headers(self.warnings)
         if self.headers:
             headers += self.headers
         return headers
+
+
+def new_audit_id() -> str:
+    """Return an id for a request whose client gave none."""
+    return f"{random.getrandbits(128):032x}"
+
+
+def answer_headers(audit_id: str, media: str) -> Headers:
+    """Return the headers that every answer of a media type has."""
+    return [("Audit-Id", audit_id), ("Cache-Control", "no-cache, private"), ("Content-Type", media)]

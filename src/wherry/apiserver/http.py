@@ -84,16 +84,16 @@ class Frontend:
         self.audit: AuditLog | None = None
         self._long: set[asyncio.Task[Any]] = set()
         self._stopping = False
-        self._parser = PathParser(lambda: api.registry.table)
+        self.parser = PathParser(lambda: api.registry.table)
         self._respond = Responder(api.registry, self.metrics, stopping=lambda: self._stopping, note=self._note)
-        api.registry.on_table_change.append(self._parser.forget)
+        api.registry.on_table_change.append(self.parser.forget)
         paths.metrics = self.metrics
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; errors become Status objects."""
         raw, _, query = request.raw_path.partition("?")
         path = unquote(raw) if "%" in raw else raw
-        x = Exchange(request, path, self._parser.parse(path), parse_query(query) if query else {})
+        x = Exchange(request, path, self.parser.parse(path), parse_query(query) if query else {})
         started = clock.monotonic()
         try:
             response = await self._answer(x)
@@ -105,6 +105,8 @@ class Frontend:
         except orjson.JSONEncodeError as error:
             # What was read can become too deep to be written: patches and managed fields nest it further.
             response = self._respond.failure(x, BadRequest(f"the object cannot be encoded: {error}"))
+        except ConnectionError:
+            raise  # the client has left, which aiohttp knows how to take
         except Exception as error:
             log.exception("%s %s failed", request.method, path)
             response = self._respond.failure(x, InternalError.of(error))
@@ -197,22 +199,22 @@ class Frontend:
 
     async def _authenticate(self, request: web.BaseRequest) -> UserInfo:
         transport = request.transport
-        certificate = transport.get_extra_info("peercert") if transport is not None else None
-        if certificate and x509.FINGERPRINT not in certificate:  # once a connection: the mapping is the transport's
-            der = transport.get_extra_info("ssl_object").getpeercert(True) if transport is not None else None
-            certificate[x509.FINGERPRINT] = hashlib.sha256(der or b"").hexdigest()
-        attempts = self.metrics.authentications
+        certificate = certificate_of(transport) if transport is not None else None
         try:
-            user = await self.authenticator.authenticate(request.headers.get(hdrs.AUTHORIZATION), certificate or None)
+            user = await self.authenticator.authenticate(request.headers.get(hdrs.AUTHORIZATION), certificate)
         except Unauthorized:
-            attempts["error"] += 1
+            self.metrics.authentications["error"] += 1
             raise
         if user is None:
-            attempts["failure"] += 1
+            self.metrics.authentications["failure"] += 1
             raise Unauthorized
-        attempts["success"] += 1
-        self.metrics.users[user.name if user.name in _COUNTED_USERS else "other"] += 1
+        self.authenticated(user)
         return user
+
+    def authenticated(self, user: UserInfo) -> None:
+        """Count a request by a user who was found."""
+        self.metrics.authentications["success"] += 1
+        self.metrics.users[user.name if user.name in _COUNTED_USERS else "other"] += 1
 
     async def _resource(self, x: Exchange, user: UserInfo) -> web.StreamResponse:
         http, info, verb = x.http, x.info, x.verb
@@ -285,6 +287,15 @@ _TOO_MANY = Plain(
 )
 
 
+def certificate_of(transport: asyncio.BaseTransport) -> dict[str, Any] | None:
+    """Return the verified client certificate of a connection with its fingerprint, None without one."""
+    certificate: dict[str, Any] | None = transport.get_extra_info("peercert")
+    if certificate and x509.FINGERPRINT not in certificate:  # once a connection: the mapping is the transport's
+        der = transport.get_extra_info("ssl_object").getpeercert(True)
+        certificate[x509.FINGERPRINT] = hashlib.sha256(der or b"").hexdigest()
+    return certificate or None
+
+
 def _attributes(user: UserInfo, verb: str, info: PathInfo, params: Mapping[str, str]) -> Attributes:
     if not info.is_resource:
         return Attributes(user, verb, path=info.path)
@@ -353,6 +364,8 @@ async def read_body(http: web.BaseRequest) -> bytes:
                 if total > MAX_BODY:
                     raise RequestEntityTooLarge(f"Request entity too large: limit is {MAX_BODY}")
                 parts.append(chunk)
+    except web.RequestPayloadError as error:
+        raise BadRequest(f"the body cannot be read: {error}") from None
     except TimeoutError:
         raise Timeout("Timeout: request did not complete within the allotted timeout") from None
     return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from wherry.api.resources import CERTIFICATESIGNINGREQUESTS, SERVICES, TABLE
 from wherry.apiserver import legacy, reviewing
@@ -32,6 +33,7 @@ from wherry.apiserver.authz.union import UnionAuthorizer
 from wherry.apiserver.bootstrap import objects, rbac
 from wherry.apiserver.bootstrap.keeper import Keeper
 from wherry.apiserver.compaction import Compactor
+from wherry.apiserver.connection import Server
 from wherry.apiserver.decode import Schemas
 from wherry.apiserver.discovery import Discovery
 from wherry.apiserver.extensions.controller import Extensions
@@ -61,6 +63,14 @@ _HEADER = 1 << 18
 """Bytes of a request line or header: selectors can be long."""
 
 _SELF = UserInfo("system:apiserver", (MASTERS_GROUP, AUTHENTICATED_GROUP))
+
+
+_AIOHTTP = logging.getLogger("aiohttp.server")
+
+
+def _is_no_clients_fault(record: logging.LogRecord) -> bool:
+    """Tell whether a record is of more than malformed HTTP: who sends that fills no log."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -162,14 +172,15 @@ class ApiServer:
         client = Client(self.transport(_SELF), field_manager="kube-apiserver")
         await self.services.load(client)
         await self.extensions.__aenter__()
-        server = web.Server(
-            self.frontend.handle,
+        server = Server(
+            self.frontend,
             access_log=None,
             keepalive_timeout=_KEEPALIVE,
             max_line_size=_HEADER,
             max_field_size=_HEADER,
             auto_decompress=False,  # nobody sends compressed bodies: upstream does not read them either
         )
+        _AIOHTTP.addFilter(_is_no_clients_fault)
         self._runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN)
         await self._runner.setup()
         site = web.TCPSite(

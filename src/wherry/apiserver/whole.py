@@ -43,14 +43,10 @@ class WholeResponse(web.StreamResponse):
         """Send head and body."""
         status, headers, parts = self._whole
         self._keep = request.keep_alive
-        lines = [_STATUS_LINES[status]]
-        lines += [f"{name}: {value}\r\n" for name, value in headers]
-        connection = "" if self._keep and request.version >= (1, 1) else _connection(self._keep)
         empty = status in (204, 304)
         size = self.body_length
-        length = "" if empty else f"Content-Length: {size}\r\n"
-        lines.append(f"Date: {rfc822_formatted_time()}\r\n{length}{connection}\r\n")
-        head = "".join(lines).encode()
+        connection = "" if self._keep and request.version >= (1, 1) else _connection(self._keep)
+        head = head_of(status, headers, None if empty else size, connection)
         transport = request.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("Cannot write to closing transport")
@@ -69,6 +65,13 @@ class WholeResponse(web.StreamResponse):
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Nothing is left to send."""
+
+
+def head_of(status: int, headers: Iterable[tuple[str, str]], size: int | None, connection: str = "") -> bytes:
+    """Return the head of an answer whose body has `size` bytes; None: an answer that has none."""
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    length = "" if size is None else f"Content-Length: {size}\r\n"
+    return f"{_STATUS_LINES[status]}{lines}Date: {rfc822_formatted_time()}\r\n{length}{connection}\r\n".encode()
 
 
 def _connection(keep: bool) -> str:

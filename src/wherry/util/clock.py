@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 _source: Callable[[], float] = time.time
+_steady: Callable[[], float] = time.monotonic
 
 
 def seconds() -> float:
@@ -24,11 +25,8 @@ def now() -> datetime:
 
 
 def monotonic() -> float:
-    """Return seconds that never go back, of the running event loop where there is one (virtual in tests)."""
-    try:
-        return asyncio.get_running_loop().time()
-    except RuntimeError:
-        return time.monotonic()
+    """Return seconds that never go back: those of event loops (virtual in tests)."""
+    return _steady()
 
 
 async def sleep(delay: float) -> None:
@@ -71,7 +69,10 @@ def since(text: str) -> timedelta:
     return now() - parse(text)
 
 
-def set_source(source: Callable[[], float] | None) -> None:
-    """Replace the wall clock (seconds since the epoch); None restores the real one. For virtual time only."""
-    global _source
-    _source = source or time.time
+def set_source(source: Callable[[], float] | None, steady: Callable[[], float] | None = None) -> None:
+    """Replace the wall clock (seconds since the epoch) and the steady one; None restores the real ones.
+
+    For virtual time only.
+    """
+    global _source, _steady
+    _source, _steady = source or time.time, steady or time.monotonic

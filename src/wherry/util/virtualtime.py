@@ -46,7 +46,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 def run(main: Coroutine[Any, Any, T], *, epoch: float = EPOCH) -> T:
     """Run `main` like ``asyncio.run``, with the loop's and the wall clock virtual and starting at `epoch`."""
     loop = VirtualTimeLoop()
-    clock.set_source(lambda: epoch + loop.time())
+    clock.set_source(lambda: epoch + loop.time(), loop.time)
     try:
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
             return runner.run(main)

@@ -9,7 +9,7 @@ from wherry.util import clock, virtualtime
 
 def virtual_loop() -> asyncio.AbstractEventLoop:
     loop = virtualtime.VirtualTimeLoop()
-    clock.set_source(lambda: virtualtime.EPOCH + loop.time())
+    clock.set_source(lambda: virtualtime.EPOCH + loop.time(), loop.time)
     return loop
 
 

@@ -39,30 +39,34 @@ class UnionAuthenticator:
         """The audiences that a token must be for to be used here."""
         return self._audiences
 
+    def at_once(self, authorization: str | None) -> UserInfo | None:
+        """Return the user of an ``Authorization`` header that is known, or of none; None: it takes `authenticate`."""
+        if not authorization:
+            return self._anonymous
+        known = self._known.get(digest(authorization))
+        return known[0] if known is not None and known[1]() else None
+
     async def authenticate(self, authorization: str | None, certificate: Mapping[str, Any] | None) -> UserInfo | None:
         """Return the user of a request; None only without credentials and with anonymous requests off."""
         if certificate:
             user = x509.user_of(certificate)
             if user is not None:
                 return with_authenticated(user)
-        if not authorization:
-            return self._anonymous
-        key = digest(authorization)
-        known = self._known.get(key)
-        if known is not None and known[1]():
-            return known[0]
+        known = self.at_once(authorization)
+        if known is not None or not authorization:
+            return known
         token = bearer(authorization)
         if token is None:
             return self._anonymous
         try:
             found = await self.authenticate_token(token, self._audiences)
         except InvalidToken as error:
-            self._known.pop(key, None)
+            self._known.pop(digest(authorization), None)
             raise Unauthorized() from error
         if found.holds is not None:
             if len(self._known) >= _MAX_KNOWN:
                 self._known.clear()
-            self._known[key] = (found.user, found.holds)
+            self._known[digest(authorization)] = (found.user, found.holds)
         return found.user
 
     async def authenticate_token(self, token: str, audiences: Sequence[str]) -> Authenticated:

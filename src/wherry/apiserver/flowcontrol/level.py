@@ -94,6 +94,15 @@ class Level:
         taken = max(0, wanted - (self.nominal - self.lendable)) - own
         return borrowed + taken <= spare
 
+    def is_open(self) -> bool:
+        """Tell whether a request of one seat could go on at once."""
+        return self.exempt or (not self.waiting and self.has_room(1))
+
+    def passed(self, schema: str, seconds: float) -> None:
+        """Note a request that was answered in one step of `seconds`: nobody could have seen its seat taken."""
+        self.dispatched[schema] += 1
+        self.run_seconds.observe(seconds)
+
     async def enter(self, flow: str, schema: str, seats: int, *, patience: float) -> "Queue | None":
         """Take seats for a request of `flow` and return the queue it came through, for `leave`.
 

@@ -1,0 +1,125 @@
+"""Reads of one object that are answered in the step in which they arrive, without a task and without aiohttp.
+
+Most of what a cluster is asked is a small GET by somebody who is known. Such a request, whole in one packet, is read by
+one regular expression, and its way through authentication, flow limits, authorization and the store takes no waiting.
+Whatever is not exactly that (another method, a query, a body, an unknown token, an object that is not there, a full
+priority level, an audit log) goes the ordinary way, through aiohttp and `wherry.apiserver.http`.
+"""
+
+import re
+
+from wherry.api import warnings
+from wherry.api.errors import StatusError
+from wherry.api.resources import TABLE
+from wherry.apiserver import dispatch, negotiate
+from wherry.apiserver.attributes import Attributes, UserInfo
+from wherry.apiserver.encode import Encoder
+from wherry.apiserver.exchange import answer_headers, new_audit_id
+from wherry.apiserver.handlers import get
+from wherry.apiserver.http import Frontend
+from wherry.apiserver.request import Request, Stored
+from wherry.apiserver.requestinfo import PathInfo
+from wherry.apiserver.whole import head_of
+from wherry.util import clock
+
+_GET = re.compile(rb"GET (/[!-$&->@-~]*) HTTP/1\.1\r\n(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*\r\n)+\r\n")
+"""A whole request without a body: a path without a query or escapes, then header lines of printable ASCII."""
+
+_TELLING = re.compile(
+    rb"\n(authorization|accept|audit-id|connection|content-length|expect|transfer-encoding|upgrade|impersonate-[^:]*)"
+    rb":[\t ]*([^\r]*?)[\t ]*\r",
+    re.IGNORECASE,
+)
+"""The headers that matter here. Of them only the first two are understood."""
+
+_SMALL = 1 << 16
+_MAX_PATHS = 20_000
+
+
+class Quick:
+    """Answers what can be answered at once, over the parts of a `Frontend`."""
+
+    def __init__(self, frontend: Frontend) -> None:
+        self._frontend = frontend
+        self._registry = frontend.api.registry
+        self._encoder = Encoder(self._registry)
+        self._paths: dict[bytes, PathInfo | None] = {}
+        self._registry.on_table_change.append(self._paths.clear)
+
+    def answer(self, data: bytes, peer: UserInfo | None) -> bytes | None:
+        """Return the answer to the request that `data` is; None when it must go the ordinary way.
+
+        `peer` is the user of the connection's client certificate.
+        """
+        found = _GET.fullmatch(data)
+        frontend = self._frontend
+        if found is None or frontend.audit is not None:
+            return None
+        path = found[1]
+        try:
+            info = self._paths[path]
+        except KeyError:
+            info = self._look_up(path)
+        if info is None or info.resource is None:
+            return None
+        authorization = accept = None
+        for name, value in _TELLING.findall(data):
+            if len(name) == 13 and name[:1] in b"Aa" and authorization is None:
+                authorization = value.decode()
+            elif len(name) == 6 and name[:1] in b"Aa" and accept is None:
+                accept = value.decode()
+            else:
+                return None
+        user = peer or frontend.authenticator.at_once(authorization)
+        try:
+            return None if user is None else self._read(info, user, accept or "")
+        except StatusError:
+            return None
+
+    def _look_up(self, path: bytes) -> PathInfo | None:
+        """Return what a path asks for when it is one object that is stored here and has no rules of its own."""
+        frontend, text = self._frontend, path.decode()
+        info: PathInfo | None = frontend.parser.parse(text)
+        assert info is not None
+        if not self._is_ordinary(info) or (frontend.aggregator is not None and frontend.aggregator.find(text)):
+            info = None
+        if len(self._paths) >= _MAX_PATHS:
+            self._paths.clear()
+        self._paths[path] = info
+        return info
+
+    def _is_ordinary(self, info: PathInfo) -> bool:
+        resource = info.resource
+        if resource is None or info.watch or info.subresource or not info.name:
+            return False
+        if warnings.for_resource(resource) or self._registry.is_fetched(resource):
+            return False
+        request = Request("get", resource, info.namespace, info.name, "", UserInfo(""))
+        try:
+            return dispatch.find(self._frontend.api, request) is get.handle
+        except StatusError:
+            return False
+
+    def _read(self, info: PathInfo, user: UserInfo, accept: str) -> bytes | None:
+        frontend, resource = self._frontend, info.resource
+        assert resource is not None
+        started = clock.monotonic()
+        attributes = Attributes(user, "get", info.group, info.version, info.plural, "", info.namespace, info.name)
+        flow = frontend.flow.classify(attributes)
+        if flow is None or not flow.level.is_open() or not frontend.authorizer.authorize(attributes).allowed:
+            return None
+        record = self._registry.record(resource, info.namespace, info.name)
+        if record is None:
+            return None
+        form = negotiate.PLAIN
+        if accept not in ("", "application/json", "*/*"):
+            form = negotiate.negotiate(accept, protobuf=resource in TABLE)
+        body = self._encoder.encode(Stored(record, resource), form, {})
+        if len(body) >= _SMALL:
+            return None
+        headers = [*answer_headers(new_audit_id(), form.media), *flow.headers]
+        seconds = clock.monotonic() - started
+        flow.level.passed(flow.schema, seconds)
+        frontend.authenticated(user)
+        frontend.metrics.count("get", info, 200, seconds, len(body))
+        return head_of(200, headers, len(body)) + body

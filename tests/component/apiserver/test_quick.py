@@ -1,0 +1,154 @@
+"""The short cut for reads: the same answers as by the ordinary way, and nothing that goes past a check."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from tests.component.apiserver.conftest import Http
+from wherry.apiserver.quick import Quick
+from wherry.apiserver.server import ApiServer
+
+PATH = "/api/v1/namespaces/default/configmaps/one"
+ROLES = "/apis/rbac.authorization.k8s.io/v1/namespaces/default"
+
+
+class Wire:
+    """A raw connection; `taken` counts the answers that came by the short cut."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.taken = 0
+
+    async def open(self) -> None:
+        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self.port)
+
+    def send(self, *pieces: bytes) -> None:
+        self._writer.writelines(pieces)
+
+    async def answer(self) -> tuple[int, list[str], bytes]:
+        head = (await self._reader.readuntil(b"\r\n\r\n")).decode()
+        lines = head.strip().split("\r\n")
+        length = next(int(line.split(":")[1]) for line in lines if line.lower().startswith("content-length"))
+        return int(lines[0].split()[1]), lines[1:], await self._reader.readexactly(length)
+
+    async def get(self, path: str = PATH, token: str = "secret", *more: str) -> tuple[int, list[str], bytes]:
+        self.send(request(path, token, *more))
+        return await self.answer()
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def request(path: str = PATH, token: str = "secret", *more: str) -> bytes:
+    lines = [f"GET {path} HTTP/1.1", "Host: wherry", f"Authorization: Bearer {token}", *more, "", ""]
+    return "\r\n".join(lines).encode()
+
+
+@pytest.fixture
+async def wire(server: ApiServer, http: Http, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Wire]:
+    await http("POST", "/api/v1/namespaces/default/configmaps", {"metadata": {"name": "one"}, "data": {"a": "b"}})
+    wire = Wire(server.port)
+    original: Callable[..., bytes | None] = Quick.answer
+
+    def counted(self: Quick, *args: Any) -> bytes | None:
+        found = original(self, *args)
+        wire.taken += found is not None
+        return found
+
+    monkeypatch.setattr(Quick, "answer", counted)
+    await wire.open()
+    yield wire
+    wire.close()
+
+
+def _comparable(answer: tuple[int, list[str], bytes]) -> tuple[int, list[str], bytes]:
+    code, lines, body = answer
+    return code, [line.partition(":")[0] if line.startswith(("Audit-Id", "Date")) else line for line in lines], body
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "*/*",
+        "application/json",
+        "application/yaml",
+        "application/vnd.kubernetes.protobuf,application/json",
+        "application/json;as=Table;v=v1;g=meta.k8s.io,application/json",
+        "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
+    ],
+)
+async def test_the_short_cut_answers_as_the_ordinary_way_does(wire: Wire, accept: str) -> None:
+    ordinary = await wire.get(PATH, "secret", f"Accept: {accept}", "Connection: keep-alive")
+    assert wire.taken == 0
+    quick = await wire.get(PATH, "secret", f"Accept: {accept}")
+    assert wire.taken == 1
+    assert _comparable(quick) == _comparable(ordinary)
+
+
+async def test_what_is_unknown_missing_or_forbidden_goes_the_ordinary_way(wire: Wire) -> None:
+    assert (await wire.get(token="wrong"))[0] == 401
+    assert (await wire.get(PATH + "x"))[0] == 404
+    assert (await wire.get(token="plain"))[0] == 403
+    assert (await wire.get(PATH, "secret", "Impersonate-User: jane"))[0] == 403
+    assert (await wire.get(PATH, "secret", "Accept: text/html"))[0] == 406
+    assert wire.taken == 0
+
+
+async def test_a_change_of_roles_or_of_the_object_shows_at_once(wire: Wire, http: Http) -> None:
+    rules = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]}]
+    await http("POST", f"{ROLES}/roles", {"metadata": {"name": "reader"}, "rules": rules})
+    binding = {
+        "metadata": {"name": "reader"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reader"},
+        "subjects": [{"kind": "User", "name": "jane", "apiGroup": "rbac.authorization.k8s.io"}],
+    }
+    await http("POST", f"{ROLES}/rolebindings", binding)
+    await wire.get(token="plain")
+    assert (await wire.get(token="plain"))[0] == 200
+    assert wire.taken == 1
+    await http("PUT", PATH, {"metadata": {"name": "one"}, "data": {"a": "changed"}})
+    assert b"changed" in (await wire.get(token="plain"))[2]
+    await http("DELETE", f"{ROLES}/rolebindings/reader")
+    assert (await wire.get(token="plain"))[0] == 403
+    await http("DELETE", PATH)
+    assert (await wire.get())[0] == 404
+
+
+async def test_a_read_between_the_parts_of_another_request_is_part_of_that(wire: Wire) -> None:
+    body = request()
+    head = (
+        "POST /api/v1/namespaces/default/configmaps HTTP/1.1\r\nHost: wherry\r\nAuthorization: Bearer secret\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    ).encode()
+    wire.send(head)
+    await asyncio.sleep(0)
+    wire.send(body)  # no JSON, and no request of its own
+    assert (await wire.answer())[0] == 400
+    assert wire.taken == 0
+    assert (await wire.get())[0] == 200
+    assert wire.taken == 1
+
+
+async def test_a_head_in_pieces_and_requests_in_one_packet_are_answered_in_order(wire: Wire) -> None:
+    whole = request()
+    wire.send(whole + request(PATH + "x") + whole)
+    assert [(await wire.answer())[0] for _ in range(3)] == [200, 404, 200]
+    wire.send(whole[:20])
+    await asyncio.sleep(0)
+    wire.send(whole[20:])
+    assert (await wire.answer())[0] == 200
+
+
+async def test_a_connection_takes_reads_and_writes_in_turn(wire: Wire) -> None:
+    for turn in range(3):
+        assert (await wire.get())[0] == 200
+        assert wire.taken == turn + 1
+        body = b'{"metadata":{"name":"made-%d"}}' % turn
+        head = (
+            "POST /api/v1/namespaces/default/configmaps HTTP/1.1\r\nHost: wherry\r\nAuthorization: Bearer secret\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        ).encode()
+        wire.send(head + body)
+        assert (await wire.answer())[0] == 201
