@@ -70,7 +70,8 @@ def transform_list(form: Form, resource: Resource, objects: Sequence[Object], me
             "metadata": metadata,
             "items": [partial(obj, form.version) for obj in objects],
         }
-    return table(resource, objects, metadata, include=include, version=form.version)
+    rows = printers.ordered(resource, objects)
+    return table(resource, rows, metadata, include=include, version=form.version)
 
 
 def table(

@@ -4,7 +4,7 @@ The columns are data (``api/data/columns.tsv``); the cells of a kind are one fun
 its family. A kind without a function has the columns Name and Created At.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import resources as package_data
 from typing import Any
@@ -53,7 +53,7 @@ def columns(resource: Resource) -> list[dict[str, Any]]:
 
 
 def cells(resource: Resource, obj: Object) -> list[Any]:
-    """Return the cells of one object, one for each column."""
+    """Return the cells of one object, one for each column; of an IPAddress also one that has none."""
     if resource.custom is not None:
         return resource.custom.columns.cells(obj)
     function = _CELLS.get((resource.group, resource.plural))
@@ -61,6 +61,13 @@ def cells(resource: Resource, obj: Object) -> list[Any]:
         return function(obj)
     meta = obj.get("metadata") or {}
     return [meta.get("name", ""), meta.get("creationTimestamp", "")]
+
+
+def ordered(resource: Resource, objects: Sequence[Object]) -> Sequence[Object]:
+    """Return the objects of a list in the order of its rows: flow schemas as they are matched, all others as given."""
+    if (resource.group, resource.plural) != ("flowcontrol.apiserver.k8s.io", "flowschemas"):
+        return objects
+    return sorted(objects, key=lambda o: ((o.get("spec") or {}).get("matchingPrecedence", 0), o["metadata"]["name"]))
 
 
 def row_conditions(resource: Resource, obj: Object) -> list[dict[str, str]]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from wherry.api import meta
 from wherry.api.meta import Object
-from wherry.api.printers.text import NONE, UNSET, age, duration, name, spec, status
+from wherry.api.printers.text import NONE, UNSET, age, duration, go_selector, name, spec, status
 
 
 def api_service(obj: Object) -> list[Any]:
@@ -71,11 +71,12 @@ def _admission_policy(field: str) -> Any:
 
 
 def policy_binding(obj: Object) -> list[Any]:
-    ref = spec(obj).get("paramRef")
+    ref = spec(obj).get("paramRef") or {}
     shown = UNSET
-    if ref:
-        of = ref.get("name") or "*"
-        shown = f"{ref['namespace']}/{of}" if ref.get("namespace") else of
+    if ref.get("name"):
+        shown = f"{ref.get('namespace') or '*'}/{ref['name']}"
+    elif ref.get("selector") is not None:
+        shown = go_selector(ref["selector"])
     return [name(obj), spec(obj).get("policyName", ""), shown, age(obj)]
 
 
@@ -101,7 +102,7 @@ def flow_schema(obj: Object) -> list[Any]:
 
 
 def priority_level(obj: Object) -> list[Any]:
-    settings = spec(obj).get("limited") or spec(obj).get("exempt") or {}
+    settings = spec(obj).get("limited") or {}
     queuing = (settings.get("limitResponse") or {}).get("queuing") or {}
     shares = settings.get("nominalConcurrencyShares")
     return [

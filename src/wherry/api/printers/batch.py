@@ -15,7 +15,7 @@ def cron_job(obj: Object) -> list[Any]:
         name(obj),
         spec(obj).get("schedule", ""),
         spec(obj).get("timeZone") or NONE,
-        bool(spec(obj).get("suspend")),
+        str(bool(spec(obj).get("suspend"))),
         len(status(obj).get("active") or ()),
         since(last) if last else NONE,
         age(obj),
@@ -42,7 +42,7 @@ def _state(obj: Object) -> str:
             return kind
     if meta.is_deleting(obj):
         return "Terminating"
-    for kind in ("Suspended", "FailureTarget", "SuccessCriteriaMet"):
+    for kind in ("Suspended", "FailureTarget"):
         if meta.is_true(obj, kind):
             return kind
     return "Running"

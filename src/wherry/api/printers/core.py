@@ -16,6 +16,7 @@ from wherry.api.printers.text import (
 )
 
 _ROLE_PREFIX, _ROLE = "node-role.kubernetes.io/", "kubernetes.io/role"
+_BETA_CLASS = "volume.beta.kubernetes.io/storage-class"
 _ACCESS_MODES = {
     "ReadWriteOnce": "RWO",
     "ReadOnlyMany": "ROX",
@@ -97,7 +98,7 @@ def claim(obj: Object) -> list[Any]:
         modes = access_modes(status(obj).get("accessModes"))
         capacity = (status(obj).get("capacity") or {}).get("storage", "0")
     annotations = obj["metadata"].get("annotations") or {}
-    storage_class = annotations.get("volume.beta.kubernetes.io/storage-class") or spec(obj).get("storageClassName", "")
+    storage_class = annotations.get(_BETA_CLASS, spec(obj).get("storageClassName", ""))
     return [
         name(obj),
         _phase(obj),
@@ -105,7 +106,7 @@ def claim(obj: Object) -> list[Any]:
         capacity,
         modes,
         storage_class,
-        spec(obj).get("volumeAttributesClassName") or UNSET,
+        spec(obj).get("volumeAttributesClassName", UNSET),
         age(obj),
         spec(obj).get("volumeMode") or UNSET,
     ]
@@ -114,7 +115,7 @@ def claim(obj: Object) -> list[Any]:
 def volume(obj: Object) -> list[Any]:
     ref = spec(obj).get("claimRef")
     annotations = obj["metadata"].get("annotations") or {}
-    storage_class = annotations.get("volume.beta.kubernetes.io/storage-class") or spec(obj).get("storageClassName", "")
+    storage_class = annotations.get(_BETA_CLASS, spec(obj).get("storageClassName", ""))
     return [
         name(obj),
         (spec(obj).get("capacity") or {}).get("storage", "0"),
@@ -123,7 +124,7 @@ def volume(obj: Object) -> list[Any]:
         _phase(obj),
         f"{ref.get('namespace', '')}/{ref.get('name', '')}" if ref else "",
         storage_class,
-        spec(obj).get("volumeAttributesClassName") or UNSET,
+        spec(obj).get("volumeAttributesClassName", UNSET),
         status(obj).get("reason", ""),
         age(obj),
         spec(obj).get("volumeMode") or UNSET,

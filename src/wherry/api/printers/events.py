@@ -39,7 +39,7 @@ def _source(obj: Object) -> str:
     source = obj.get("source") or obj.get("deprecatedSource") or {}
     component = source.get("component") or obj.get("reportingComponent") or obj.get("reportingController") or ""
     host = source.get("host") or obj.get("reportingInstance") or ""
-    return ", ".join(part for part in (component, host) if part)
+    return f"{component}, {host}" if host else component
 
 
 CELLS = {("", "events"): event, ("events.k8s.io", "events"): event}

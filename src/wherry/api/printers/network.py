@@ -16,25 +16,36 @@ def ingress_class(obj: Object) -> list[Any]:
 
 
 def ingress(obj: Object) -> list[Any]:
-    hosts = [r["host"] for r in spec(obj).get("rules") or () if r.get("host")]
-    shown = f"{','.join(hosts[:3])} + {len(hosts) - 3} more..." if len(hosts) > 3 else ",".join(hosts) or "*"
     addresses = (status(obj).get("loadBalancer") or {}).get("ingress") or ()
     return [
         name(obj),
         spec(obj).get("ingressClassName") or NONE,
-        shown,
+        _hosts(spec(obj).get("rules") or []),
         ",".join(sorted({a.get("ip") or a.get("hostname") or "" for a in addresses} - {""})),
         "80, 443" if spec(obj).get("tls") else "80",
         age(obj),
     ]
 
 
+def _hosts(rules: list[Object]) -> str:
+    """Name three hosts; a rule that comes after the third counts as more, also one without a host."""
+    hosts: list[str] = []
+    for rule in rules:
+        if len(hosts) == 3:
+            return f"{','.join(hosts)} + {len(rules) - 3} more..."
+        if rule.get("host"):
+            hosts.append(rule["host"])
+    return ",".join(hosts) or "*"
+
+
 def ip_address(obj: Object) -> list[Any]:
+    """The age is a cell without a column, as upstream has it."""
     ref = spec(obj).get("parentRef")
-    if not ref:
-        return [name(obj), NONE]
-    resource = f"{ref['resource']}.{ref['group']}" if ref.get("group") else ref.get("resource", "")
-    return [name(obj), "/".join(part for part in (resource, ref.get("namespace"), ref.get("name")) if part)]
+    shown = NONE
+    if ref:
+        resource = f"{ref['resource']}.{ref['group']}" if ref.get("group") else ref.get("resource", "")
+        shown = "/".join([resource.lower(), *([ref["namespace"]] if ref.get("namespace") else []), ref.get("name", "")])
+    return [name(obj), shown, age(obj)]
 
 
 def network_policy(obj: Object) -> list[Any]:
@@ -46,7 +57,7 @@ def service_cidr(obj: Object) -> list[Any]:
 
 
 def endpoint_slice(obj: Object) -> list[Any]:
-    ports = [str(p["port"]) if p.get("port") is not None else "*" for p in obj.get("ports") or ()]
+    ports = [str(p.get("port", p.get("name", "*"))) for p in obj.get("ports") or ()]
     addresses = [a for e in obj.get("endpoints") or () for a in e.get("addresses") or ()]
     return [
         name(obj),

@@ -6,6 +6,7 @@ from wherry.api.meta import Object
 from wherry.api.printers.text import UNSET, age, name, spec, status
 
 _DEFAULT_CLASS = ("storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class")
+_DEFAULT_ATTRIBUTES_CLASS = "volumeattributesclass.alpha.kubernetes.io/is-default-class"
 
 
 def csi_driver(obj: Object) -> list[Any]:
@@ -47,7 +48,8 @@ def volume_attachment(obj: Object) -> list[Any]:
 
 
 def volume_attributes_class(obj: Object) -> list[Any]:
-    return [name(obj), obj.get("driverName", ""), age(obj)]
+    is_default = (obj["metadata"].get("annotations") or {}).get(_DEFAULT_ATTRIBUTES_CLASS) == "true"
+    return [name(obj) + (" (default)" if is_default else ""), obj.get("driverName", ""), age(obj)]
 
 
 def named(obj: Object) -> list[Any]:

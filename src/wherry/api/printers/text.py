@@ -90,6 +90,20 @@ def label_selector(selector: Object | None) -> str:
     return ",".join(text for _, text in sorted(parts, key=lambda p: p[0])) or NONE
 
 
+def go_selector(selector: Object) -> str:
+    """Word a LabelSelector as Go prints the struct."""
+    pairs = "".join(f"{key}: {value}," for key, value in sorted((selector.get("matchLabels") or {}).items()))
+    requirements = "".join(
+        f"LabelSelectorRequirement{{Key:{e.get('key', '')},Operator:{e.get('operator', '')},"
+        f"Values:[{' '.join(e.get('values') or ())}],}},"
+        for e in selector.get("matchExpressions") or ()
+    )
+    return (
+        f"&LabelSelector{{MatchLabels:map[string]string{{{pairs}}},"
+        f"MatchExpressions:[]LabelSelectorRequirement{{{requirements}}},}}"
+    )
+
+
 def containers(template: Object | None) -> tuple[str, str]:
     """Return the names and the images of a pod spec's containers, each joined by commas."""
     found = ((template or {}).get("spec") or {}).get("containers") or ()

@@ -38,10 +38,10 @@ class Strategy:
 
     `create` and `update` change the object in place; `stored` runs between validation and the write: what upstream only
     sees when it reads the object back, as a default that depends on what `create` did. `subresources` replace `update`
-    for an update through one. `generation` tells whether an update raises ``metadata.generation``; None: the kind does not count, and
-    `first_generation` whether creation sets it to 1. `keeps_status` keeps the status that a client creates with.
-    `status_keeps_metadata` names the members of metadata that an update of the status cannot change. `fields` are the
-    field labels beyond name and namespace that a field selector accepts.
+    for an update through one. `generation` tells whether an update raises ``metadata.generation``; None: the kind does
+    not count, and `first_generation` whether creation sets it to 1. `keeps_status` keeps the status that a client
+    creates with. `status_keeps_metadata` names the members of metadata that an update of the status cannot change.
+    `fields` are the field labels beyond name and namespace that a field selector accepts.
     """
 
     create: Callable[[Obj], None] = nothing

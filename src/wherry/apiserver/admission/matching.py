@@ -81,17 +81,17 @@ def _in(value: str, values: frozenset[str]) -> bool:
 class Criteria:
     """What a webhook or policy asks of an operation."""
 
-    rules: tuple[Rule, ...]
+    rules: tuple[Rule, ...] | None
     excluded: tuple[Rule, ...]
     namespaces: Selector
     objects: Selector
     equivalent: bool
 
     @staticmethod
-    def of(found: Mapping[str, Any], rules: Iterable[Mapping[str, Any]]) -> "Criteria":
-        """Compile a webhook, or the ``matchConstraints`` of a policy; `rules` are its rules."""
+    def of(found: Mapping[str, Any], rules: Iterable[Mapping[str, Any]] | None) -> "Criteria":
+        """Compile a webhook, or the ``matchConstraints`` of a policy; `rules` are its rules, None: it asks for none."""
         return Criteria(
-            tuple(map(Rule.of, rules)),
+            None if rules is None else tuple(map(Rule.of, rules)),
             tuple(map(Rule.of, found.get("excludeResourceRules") or ())),
             labels.from_selector(found.get("namespaceSelector") or {}),
             labels.from_selector(found.get("objectSelector") or {}),
@@ -101,11 +101,12 @@ class Criteria:
     def match(self, registry: Registry, operation: Operation) -> Resource | None:
         """Return the resource as which the operation matches (in a version that a rule names), None when it does not.
 
-        Without rules everything matches (a binding). Raises NotFound when its namespace is missing.
+        Where no rules are asked for everything matches (a binding); an empty list matches nothing. Raises NotFound when
+        its namespace is missing.
         """
         if any(self._by_rules((rule,), registry, operation) is not None for rule in self.excluded):
             return None
-        resource = self._by_rules(self.rules, registry, operation) if self.rules else operation.resource
+        resource = operation.resource if self.rules is None else self._by_rules(self.rules, registry, operation)
         if resource is None or not self._selects(operation):
             return None
         if not self.namespaces.is_everything and not self._selects_namespace(registry, operation):

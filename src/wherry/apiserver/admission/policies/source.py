@@ -112,7 +112,7 @@ class Binding:
         """Compile a binding object."""
         spec = found["spec"]
         resources = spec.get("matchResources")
-        criteria = None if resources is None else Criteria.of(resources, resources.get("resourceRules") or ())
+        criteria = None if resources is None else Criteria.of(resources, resources.get("resourceRules") or None)
         return Binding(
             found["metadata"]["name"], criteria, spec.get("paramRef"), tuple(spec.get("validationActions") or ())
         )
