@@ -14,6 +14,7 @@ OWNED = (
     "PodScheduled",
     "PodResizePending",
     "PodResizeInProgress",
+    "AllContainersRestarting",
 )
 
 SHARED = ("DisruptionTarget",)
@@ -62,6 +63,17 @@ def pod_conditions(
 def disruption(message: str) -> Condition:
     """Return the condition that tells a Job that the end of a pod was not the pod's fault."""
     return {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet", "message": message}
+
+
+def restarting(name: str, exit_code: int, *, still: bool) -> Condition:
+    """Return the condition that tells that the end of one container restarts all."""
+    message = f"Container {name} exited with code {exit_code}, triggering pod restart"
+    return {
+        "type": "AllContainersRestarting",
+        "status": _bool(still),
+        "reason": "ContainerExited",
+        "message": message,
+    }
 
 
 def _bool(value: bool) -> str:

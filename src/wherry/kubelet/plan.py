@@ -49,8 +49,10 @@ class Kill:
 
 @dataclass(slots=True)
 class Plan:
-    """`finished`: nothing of the pod will ever run again; what still runs is to be stopped and its sandbox with it."""
+    """`finished`: nothing of the pod will ever run again; what still runs is to be stopped and its sandbox with it.
+    `restart_all`: the end of this container asks that all be ended and started anew in the same sandbox."""
 
+    restart_all: ContainerStatus | None = None
     create_sandbox: bool = False
     kill_sandbox: bool = False
     finished: bool = False
@@ -63,6 +65,9 @@ def make_plan(pod: meta.Object, runtime: PodRuntime, verdicts: Verdicts) -> Plan
     """Return the next steps of a pod that is not being deleted."""
     plan = Plan()
     sandbox = runtime.sandbox()
+    if (trigger := _restart_trigger(pod, runtime)) is not None:
+        plan.restart_all = trigger
+        return plan
     if is_finished(pod, runtime):
         plan.finished = plan.initialized = True
         return plan
@@ -76,6 +81,16 @@ def make_plan(pod: meta.Object, runtime: PodRuntime, verdicts: Verdicts) -> Plan
     if plan.initialized:
         _plan_regular(plan, view)
     return plan
+
+
+def _restart_trigger(pod: meta.Object, runtime: PodRuntime) -> ContainerStatus | None:
+    for container in (*podspec.init_containers(pod), *podspec.containers(pod)):
+        latest = runtime.latest(container["name"])
+        if latest is None or latest.state != EXITED:
+            continue
+        if podspec.exit_action(container, latest.exit_code) == "RestartAllContainers":
+            return latest
+    return None
 
 
 def is_finished(pod: meta.Object, runtime: PodRuntime) -> bool:

@@ -60,11 +60,18 @@ def restart_policy(pod: meta.Object, container: Container) -> str:
 
 def restarts_after(pod: meta.Object, container: Container, exit_code: int) -> bool:
     """Tell whether a container that ended with `exit_code` is to run again (rules first, then policies)."""
-    for rule in container.get("restartPolicyRules") or ():
-        if rule.get("action") == "Restart" and _rule_matches(rule.get("exitCodes") or {}, exit_code):
-            return True
+    if exit_action(container, exit_code):
+        return True
     policy = restart_policy(pod, container)
     return policy == "Always" or (policy == "OnFailure" and exit_code != 0)
+
+
+def exit_action(container: Container, exit_code: int) -> str:
+    """Return what the first rule for `exit_code` asks for: Restart, RestartAllContainers, or "" where none does."""
+    for rule in container.get("restartPolicyRules") or ():
+        if _rule_matches(rule.get("exitCodes") or {}, exit_code):
+            return str(rule.get("action") or "")
+    return ""
 
 
 def _rule_matches(exit_codes: dict[str, Any], exit_code: int) -> bool:

@@ -42,7 +42,7 @@ class Observed:
     messages by id; `now` and `start_time` are RFC 3339; `previous` is the status computed before this one (None: what
     the API has), because the API's lags behind. `allocated` are the resources that containers have by name, where a
     resize has not come to pass yet. `stopped` is set when the pod will not run again and nothing of it is running any
-    more."""
+    more, `restarted` when its containers were removed to run again, whatever became of them."""
 
     runtime: PodRuntime
     now: str
@@ -55,6 +55,7 @@ class Observed:
     messages: Mapping[str, str] = field(default_factory=dict)
     failure: Failure | None = None
     stopped: bool = False
+    restarted: bool = False
     extra: tuple[dict[str, Any], ...] = ()
     allocated: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     previous: Mapping[str, Any] | None = None
@@ -78,6 +79,8 @@ def pod_status(pod: meta.Object, seen: Observed) -> dict[str, Any]:
         if pod["spec"].get(kind):
             result[key] = [_container_status(pod, kind, c, seen) for c in pod["spec"][kind]]
     result["phase"] = pod_phase(pod, result, stopped=seen.stopped)
+    if seen.restarted and not seen.stopped and not any(seen.runtime.latest(c["name"]) for c in podspec.containers(pod)):
+        result["phase"] = "Pending"
     if seen.failure is not None:
         result.update(phase="Failed", reason=seen.failure.reason, message=seen.failure.message)
     before = _before(pod, seen)
@@ -127,7 +130,7 @@ def _container_status(pod: meta.Object, kind: str, container: Container, seen: O
         result["state"] = {"running": {"startedAt": _time(latest.started_at)}}
         result["started"] = latest.id in seen.started
         result["ready"] = latest.id in seen.ready
-        result["lastState"] = _terminated(attempts[1], seen) if len(attempts) > 1 else old.get("lastState") or {}
+        result["lastState"] = _terminated(attempts[1], seen) if len(attempts) > 1 else _last_state(old)
     elif (waiting := seen.waiting.get(name)) is not None and not seen.stopped:
         result["state"] = {"waiting": _waiting(waiting)}
         result["lastState"] = _terminated(latest, seen)
@@ -143,6 +146,8 @@ def _state_without_attempt(
     pod: meta.Object, kind: str, name: str, seen: Observed, old: dict[str, Any]
 ) -> dict[str, Any]:
     waiting = seen.waiting.get(name)
+    if seen.restarted and kind != podspec.EPHEMERAL and not seen.stopped:
+        return {"state": {"waiting": _waiting(waiting or _default_waiting(pod))}, "lastState": _last_state(old)}
     if (old.get("state") or {}).get("terminated"):
         return {key: old[key] for key in ("state", "lastState", "ready", "containerID", "imageID") if key in old}
     ran = bool((old.get("state") or {}).get("running"))
@@ -158,6 +163,12 @@ def _state_without_attempt(
             return {"state": {"terminated": gone}}
         return {"state": {"waiting": _waiting(waiting or _default_waiting(pod))}, "lastState": {"terminated": gone}}
     return {"state": {"waiting": _waiting(waiting or _default_waiting(pod))}, "lastState": old.get("lastState") or {}}
+
+
+def _last_state(old: dict[str, Any]) -> dict[str, Any]:
+    """Return the end of the attempt before the one that follows `old`."""
+    state: dict[str, Any] = old.get("state") or {}
+    return state if state.get("terminated") else old.get("lastState") or {}
 
 
 def _reached(pod: meta.Object, kind: str, name: str, seen: Observed) -> bool:

@@ -8,12 +8,13 @@ import asyncio
 import logging
 import shutil
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
 from wherry.api import errors, meta
 from wherry.api.resources import NODES, PODS
 from wherry.images.protocol import Image
-from wherry.kubelet import admission, cgroups, conditions, podspec, sandboxes, stopping, termination
+from wherry.kubelet import admission, cgroups, conditions, labels, podspec, sandboxes, stopping, termination
 from wherry.kubelet.crashes import EventBackoff
 from wherry.kubelet.ground import GroundMaker
 from wherry.kubelet.hooks import HookError
@@ -60,6 +61,8 @@ class PodWorker:
         self._dirty = False
         self._failure: Failure | None = None
         self._ground: Ground | None = None
+        self._restarting: dict[str, Any] | None = None
+        self._restarts: dict[str, int] = {}
         self._waiting: dict[str, Waiting] = {}
         self._retry: dict[str, float] = {}
         self._messages: dict[str, str] = {}
@@ -178,6 +181,8 @@ class PodWorker:
         runtime = self._services.cache.pod(self.uid)
         await self._read_messages(runtime)
         plan = make_plan(self.pod, runtime, self._verdicts())
+        if plan.restart_all is not None:
+            return await self._restart_all(plan.restart_all)
         if plan.finished:
             await self._finish()
             return None
@@ -207,6 +212,32 @@ class PodWorker:
         await self._prune()
         self._publish()
         return self._next_wake()
+
+    async def _restart_all(self, trigger: ContainerStatus) -> float | None:
+        """End all containers at once and forget them, so that the pod starts from the beginning in its sandbox."""
+        services, now = self._services, clock.seconds()
+        if (left := self._crashes.remaining(_WHOLE, event=trigger.finished_at, now=now)) > 0:
+            self._publish()
+            return left
+        self._crashes.advance(_WHOLE, now=now)
+        self._restarting = conditions.restarting(trigger.name, trigger.exit_code, still=True)
+        self._publish()
+        await together(self._pulls.cancel(), cancel(*self._beside.values()))
+        ephemeral = {container["name"] for container in podspec.ephemeral_containers(self.pod)}
+        runtime = services.cache.pod(self.uid)
+        attempts = [status for status in runtime.containers.values() if status.name not in ephemeral]
+        for status in attempts:
+            count = labels.restart_count(status.labels) + 1
+            self._restarts[status.name] = max(self._restarts.get(status.name, 0), count)
+        await together(*(self._stop_one(s, "", 0.0) for s in attempts if s.state == RUNNING))
+        for status in attempts:
+            await self._probes.forget(status.id)
+            await sandboxes.remove_container(self.uid, status.id, services)
+            self._messages.pop(status.id, None)
+        self._hidden.clear()
+        self._restarting = conditions.restarting(trigger.name, trigger.exit_code, still=False)
+        self._publish()
+        return 0.0
 
     def _verdicts(self) -> Verdicts:
         return Verdicts(
@@ -248,6 +279,7 @@ class PodWorker:
 
     async def _start(self, start: Start) -> None:
         name = start.container["name"]
+        start = replace(start, restart_count=max(start.restart_count, self._restarts.get(name, 0)))
         if self._retry.get(name, 0.0) > clock.monotonic() or self._ground is None:
             return
         if self._backs_off(name, start.after):
@@ -417,7 +449,8 @@ class PodWorker:
                 messages=self._messages,
                 failure=self._failure,
                 stopped=self._stopped,
-                extra=(*self._resizer.conditions(), *self._disruption()),
+                restarted=bool(self._restarts),
+                extra=(*self._resizer.conditions(), *self._disruption(), *self._restarting_condition()),
                 allocated=self._resizer.allocated,
                 previous=self._services.statuses.get(self.uid),
             ),
@@ -428,6 +461,9 @@ class PodWorker:
         if self._failure is None or self._failure.reason != "Evicted":
             return ()
         return (conditions.disruption(self._failure.message),)
+
+    def _restarting_condition(self) -> tuple[dict[str, Any], ...]:
+        return () if self._restarting is None else (self._restarting,)
 
     # Towards the end.
 
@@ -522,4 +558,5 @@ class PodWorker:
         return self._kill_by
 
 
+_WHOLE = ""  # the key of the back-off between restarts of all containers
 _TRY_RESIZE = 3.0  # seconds between two attempts at a deferred resize

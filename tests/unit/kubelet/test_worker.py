@@ -1,5 +1,6 @@
 """A pod's life, driven in virtual time over a fake runtime."""
 
+import asyncio
 from collections.abc import Coroutine
 from itertools import pairwise
 from pathlib import Path
@@ -125,6 +126,23 @@ def test_crashing_container_restarts_with_doubling_back_off(node: Node) -> None:
             assert status["lastState"]["terminated"]["exitCode"] == 1
         gaps = [round(b - a) for a, b in pairwise(starts)]
         assert gaps == [1, 11, 21, 41, 81]
+
+    run(main())
+
+
+@pytest.mark.parametrize("jump", [-3600.0, 3600.0])
+def test_a_clock_that_is_set_delays_neither_restarts_nor_probes(node: Node, jump: float) -> None:
+    async def main() -> None:
+        node.runtime.programs["app"] = [(1.0, 1)]
+        probe = {"exec": {"command": ["ready"]}, "initialDelaySeconds": 1, "periodSeconds": 5}
+        async with node.kubelet():
+            node.create(containers=[container("app", readinessProbe=probe)])
+            await node.until(lambda: len(node.runtime.named("app")) == 2)
+            node.runtime.programs["app"] = [(1e6, 0)]
+            loop = asyncio.get_running_loop()
+            clock.set_source(lambda: virtualtime.EPOCH + jump + loop.time(), loop.time)
+            await node.until(lambda: running(node), within=40)
+            assert loop.time() < 40
 
     run(main())
 
@@ -562,5 +580,35 @@ def test_two_pods_of_one_name_in_succession_do_not_disturb_each_other(node: Node
             await clock.sleep(30)
             assert running(node)
             assert len(node.runtime.named("app")) == 1
+
+    run(main())
+
+
+def test_a_rule_restarts_all_containers_in_their_sandbox_whatever_the_policy(node: Node) -> None:
+    async def main() -> None:
+        rule = {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [88]}}
+        node.runtime.programs["setup"] = [(0.1, 0)]
+        node.runtime.programs["done"] = [(0.5, 0)]
+        node.runtime.programs["trigger"] = [(5.0, 88), (1000.0, 0)]
+        async with node.kubelet():
+            node.create(
+                restartPolicy="Never",
+                initContainers=[container("setup")],
+                containers=[
+                    container("app"),
+                    container("done"),
+                    container("trigger", restartPolicy="Never", restartPolicyRules=[rule]),
+                ],
+            )
+            await node.until(lambda: node.runtime.log.count("start trigger") == 2)
+            await node.until(lambda: node.condition("AllContainersRestarting") == "False")
+            log = [entry for entry in node.runtime.log if entry.startswith(("sandbox", "start"))]
+            first = ["sandbox", "start setup", "start app", "start done", "start trigger"]
+            assert log == first + first[1:]
+            await node.until(lambda: node.status()["containerStatuses"][2]["restartCount"] == 1)
+            status = node.status()
+            assert status["phase"] == "Running"
+            assert [c["restartCount"] for c in status["containerStatuses"]] == [1, 1, 1]
+            assert status["containerStatuses"][2]["lastState"]["terminated"]["exitCode"] == 88
 
     run(main())
