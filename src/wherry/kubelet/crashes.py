@@ -3,6 +3,8 @@
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
+_SLACK = 1.0
+
 
 @dataclass(slots=True)
 class _Entry:
@@ -25,6 +27,8 @@ class EventBackoff:
         """Return how long `key` has still to wait since its `event`, 0 when it may go on."""
         entry = self._entries.get(key)
         if entry is None or event - entry.updated > 2 * self.maximum:
+            return 0.0
+        if event > now + _SLACK:  # the clock was set back since, perhaps by hours: what is left cannot be told
             return 0.0
         return _left(entry.delay - (now - event))
 

@@ -18,6 +18,13 @@ def _digest(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: who pulled was killed."""
+
+
 class SlowRegistry:
     """Serves ``127.0.0.1:PORT/box:ANYTHING`` until it is closed."""
 
@@ -35,8 +42,7 @@ class SlowRegistry:
             def log_message(self, format: str, *args: object) -> None:
                 """Say nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
         Thread(target=self._server.serve_forever, name="registry", daemon=True).start()
 
     def image(self, tag: str) -> str:

@@ -128,7 +128,7 @@ class PodProbes:
     ) -> None:
         if kind != STARTUP:
             await attempt.startup_passed.wait()
-        elapsed = clock.seconds() - status.started_at
+        elapsed = max(0.0, clock.seconds() - status.started_at)  # the clock may have been set back since
         await clock.sleep(max(0.0, float(probe.get("initialDelaySeconds") or 0) - elapsed))
         period = float(probe.get("periodSeconds") or 10)
         judge = _Judge(probe)
