@@ -42,7 +42,7 @@ class Observed:
     messages by id; `now` and `start_time` are RFC 3339; `previous` is the status computed before this one (None: what
     the API has), because the API's lags behind. `allocated` are the resources that containers have by name, where a
     resize has not come to pass yet. `stopped` is set when the pod will not run again and nothing of it is running any
-    more, `restarted` when its containers were removed to run again, whatever became of them."""
+    more, `restarting` while all containers are ended to run again and `restarted` once they were."""
 
     runtime: PodRuntime
     now: str
@@ -55,6 +55,7 @@ class Observed:
     messages: Mapping[str, str] = field(default_factory=dict)
     failure: Failure | None = None
     stopped: bool = False
+    restarting: bool = False
     restarted: bool = False
     extra: tuple[dict[str, Any], ...] = ()
     allocated: Mapping[str, dict[str, Any]] = field(default_factory=dict)
@@ -79,7 +80,7 @@ def pod_status(pod: meta.Object, seen: Observed) -> dict[str, Any]:
         if pod["spec"].get(kind):
             result[key] = [_container_status(pod, kind, c, seen) for c in pod["spec"][kind]]
     result["phase"] = pod_phase(pod, result, stopped=seen.stopped)
-    if seen.restarted and not seen.stopped and not any(seen.runtime.latest(c["name"]) for c in podspec.containers(pod)):
+    if not seen.stopped and (seen.restarting or (seen.restarted and not _ran(pod, seen))):
         result["phase"] = "Pending"
     if seen.failure is not None:
         result.update(phase="Failed", reason=seen.failure.reason, message=seen.failure.message)
@@ -93,6 +94,10 @@ def pod_status(pod: meta.Object, seen: Observed) -> dict[str, Any]:
         pod, result, before=before, has_network=network, now=seen.now, extra=seen.extra
     )
     return result
+
+
+def _ran(pod: meta.Object, seen: Observed) -> bool:
+    return any(seen.runtime.latest(container["name"]) for container in podspec.containers(pod))
 
 
 _STATUS_LISTS = {
@@ -130,13 +135,13 @@ def _container_status(pod: meta.Object, kind: str, container: Container, seen: O
         result["state"] = {"running": {"startedAt": _time(latest.started_at)}}
         result["started"] = latest.id in seen.started
         result["ready"] = latest.id in seen.ready
-        result["lastState"] = _terminated(attempts[1], seen) if len(attempts) > 1 else _last_state(old)
+        result["lastState"] = _terminated(attempts[1], seen) if len(attempts) > 1 else _last_state(old, latest.id)
     elif (waiting := seen.waiting.get(name)) is not None and not seen.stopped:
         result["state"] = {"waiting": _waiting(waiting)}
         result["lastState"] = _terminated(latest, seen)
     else:
         result["state"] = _terminated(latest, seen)
-        result["lastState"] = _terminated(attempts[1], seen) if len(attempts) > 1 else {}
+        result["lastState"] = _terminated(attempts[1], seen) if len(attempts) > 1 else _last_state(old, latest.id)
         # An init container that did its work stays ready: the pod waits for it no more.
         result["ready"] = kind == podspec.INIT and latest.exit_code == 0
     return result
@@ -165,10 +170,11 @@ def _state_without_attempt(
     return {"state": {"waiting": _waiting(waiting or _default_waiting(pod))}, "lastState": old.get("lastState") or {}}
 
 
-def _last_state(old: dict[str, Any]) -> dict[str, Any]:
-    """Return the end of the attempt before the one that follows `old`."""
+def _last_state(old: dict[str, Any], present: str = "") -> dict[str, Any]:
+    """Return the end of the attempt before the `present` one (a container's id), of which only `old` still tells."""
     state: dict[str, Any] = old.get("state") or {}
-    return state if state.get("terminated") else old.get("lastState") or {}
+    ended = state.get("terminated") and old.get("containerID") != container_id(present)
+    return state if ended else old.get("lastState") or {}
 
 
 def _reached(pod: meta.Object, kind: str, name: str, seen: Observed) -> bool:

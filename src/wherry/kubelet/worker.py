@@ -230,6 +230,7 @@ class PodWorker:
             count = labels.restart_count(status.labels) + 1
             self._restarts[status.name] = max(self._restarts.get(status.name, 0), count)
         await together(*(self._stop_one(s, "", 0.0) for s in attempts if s.state == RUNNING))
+        self._publish()
         for status in attempts:
             await self._probes.forget(status.id)
             await sandboxes.remove_container(self.uid, status.id, services)
@@ -449,6 +450,7 @@ class PodWorker:
                 messages=self._messages,
                 failure=self._failure,
                 stopped=self._stopped,
+                restarting=self._restarting is not None and self._restarting["status"] == "True",
                 restarted=bool(self._restarts),
                 extra=(*self._resizer.conditions(), *self._disruption(), *self._restarting_condition()),
                 allocated=self._resizer.allocated,
