@@ -25,6 +25,7 @@ from wherry.apiserver.audit.log import AuditLog
 from wherry.apiserver.audit.policy import Policy
 from wherry.apiserver.authn.bootstraptoken import BootstrapTokens
 from wherry.apiserver.authn.issuer import ServiceAccountIssuer
+from wherry.apiserver.authn.legacytokens import LegacyTokenUse
 from wherry.apiserver.authn.serviceaccount import ServiceAccountTokens
 from wherry.apiserver.authn.token import TokenAuthenticator
 from wherry.apiserver.authn.union import UnionAuthenticator
@@ -118,7 +119,7 @@ class ApiServer:
         self.options = options
         self.registry = registry = Registry(store)
         self.authenticator = UnionAuthenticator(
-            [*tokens, ServiceAccountTokens(issuer, registry), BootstrapTokens(registry)],
+            [*tokens, ServiceAccountTokens(issuer, registry, used=self._token_used), BootstrapTokens(registry)],
             audiences=issuer.audiences,
             anonymous=options.anonymous,
         )
@@ -140,6 +141,7 @@ class ApiServer:
         self.paths.providers["/openapi/"] = self.openapi.provide
         itself = Client(self.transport(_SELF), field_manager="kube-apiserver")
         self.extensions = Extensions(self.api, self.openapi.documents, itself)
+        self._token_use = LegacyTokenUse(itself)
         front = options.front_proxy_certificate, options.front_proxy_key
         self.aggregator = Aggregator(
             registry, self.discovery, itself, (front[0], front[1]) if front[0] and front[1] else None
@@ -171,6 +173,7 @@ class ApiServer:
             self.metrics.families.update(AUDIT_FAMILIES)
         client = Client(self.transport(_SELF), field_manager="kube-apiserver")
         await self.services.load(client)
+        await self._token_use.__aenter__()
         await self.extensions.__aenter__()
         server = Server(
             self.frontend,
@@ -210,6 +213,7 @@ class ApiServer:
             await self._runner.cleanup()
         if self.keeper is not None:
             await self.keeper.__aexit__(kind, error, traceback)
+        await self._token_use.__aexit__(kind, error, traceback)
         await self.extensions.__aexit__(kind, error, traceback)
         await self.api.admission.close()
         await self.compactor.__aexit__(kind, error, traceback)
@@ -232,6 +236,9 @@ class ApiServer:
         await objects.create(self.registry, client, facts)
         await rbac.reconcile(self.registry, client)
         return partial(objects.restore, self.registry, client, facts)
+
+    def _token_used(self, namespace: str, name: str) -> None:
+        self._token_use.note(namespace, name)
 
     def _publish_keys(self) -> None:
         jwks_uri = f"https://{self.options.address}:{self.options.port}/openid/v1/jwks"
