@@ -144,7 +144,7 @@ class ApiServer:
         self._token_use = LegacyTokenUse(itself)
         front = options.front_proxy_certificate, options.front_proxy_key
         self.aggregator = Aggregator(
-            registry, self.discovery, itself, (front[0], front[1]) if front[0] and front[1] else None
+            registry, self.discovery, self.openapi, itself, (front[0], front[1]) if front[0] and front[1] else None
         )
         self.frontend = Frontend(self.api, self.authenticator, self.authorizer, self.paths)
         self.frontend.aggregator = self.aggregator

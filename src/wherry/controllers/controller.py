@@ -54,6 +54,7 @@ class Settings:
     hpa_downscale_stabilization: float = 300.0
     hpa_tolerance: float = 0.1
     service_account_issuer: str = ""
+    legacy_token_clean_up_period: float = 365 * 24 * 3600.0
     cluster_cidr: str = ""
     node_cidr_mask_size: int = 24
     node_cidrs: dict[str, str] = field(default_factory=dict)

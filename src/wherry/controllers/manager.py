@@ -23,6 +23,7 @@ from wherry.controllers.ephemeralvolume import EphemeralVolumeController
 from wherry.controllers.garbagecollector import GarbageCollector
 from wherry.controllers.hpa import HorizontalPodAutoscalerController
 from wherry.controllers.job import JobController
+from wherry.controllers.legacytokencleaner import LegacyTokenCleaner
 from wherry.controllers.namespace import NamespaceController
 from wherry.controllers.nodeipam import NodeIpamController
 from wherry.controllers.nodelifecycle import NodeLifecycleController
@@ -81,6 +82,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     VolumeAttributesClassProtectionController,
     HorizontalPodAutoscalerController,
     ServiceAccountTokenController,
+    LegacyTokenCleaner,
     CSRApprovingController,
     CSRSigningController,
     CSRCleanerController,

@@ -16,6 +16,7 @@ from wherry.apiserver.authn.bootstraptoken import BootstrapTokens
 from wherry.apiserver.authn.issuer import ServiceAccountIssuer, SigningKey
 from wherry.apiserver.authn.oidc import OIDCConfig, OIDCTokens
 from wherry.apiserver.authn.serviceaccount import ServiceAccountTokens
+from wherry.apiserver.authn.token import InvalidToken
 from wherry.apiserver.authn.tokenfile import TokenFile
 from wherry.apiserver.authn.union import UnionAuthenticator, bearer
 from wherry.util import clock
@@ -154,6 +155,21 @@ async def test_a_legacy_token_is_good_while_its_secret_holds_it(tokens, issuer, 
     assert (await tokens.authenticate(f"Bearer {token}", None)).name == "system:serviceaccount:ns:bot"
     reader.put(SECRETS, {**secret, "data": {"token": ""}})
     assert "does not match server's copy" in await error_of(tokens, token)
+
+
+async def test_the_use_of_a_legacy_token_is_heard_and_one_marked_invalid_refused(tokens, issuer, reader):
+    uses: list[tuple[str, str]] = []
+    tokens = ServiceAccountTokens(issuer, reader, used=lambda *secret: uses.append(secret))
+    secret = obj("tok", "u5")
+    token = issuer.mint_legacy(reader.get(SERVICEACCOUNTS, "ns", "bot"), secret)
+    held = {**secret, "data": {"token": base64.b64encode(token.encode()).decode()}}
+    reader.put(SECRETS, held)
+    await tokens.authenticate_token(token, [AUDIENCE])
+    assert uses == [("ns", "tok")]
+    labels = {"kubernetes.io/legacy-token-invalid-since": "2026-01-01"}
+    reader.put(SECRETS, {**held, "metadata": {**held["metadata"], "labels": labels}})
+    with pytest.raises(InvalidToken, match="has been marked invalid"):
+        await tokens.authenticate_token(token, [AUDIENCE])
 
 
 async def test_the_published_key_verifies_the_tokens(issuer, reader, tokens):

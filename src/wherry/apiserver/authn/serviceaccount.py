@@ -14,6 +14,7 @@ from wherry.api.resources import NODES, PODS, SECRETS, SERVICEACCOUNTS, Resource
 from wherry.apiserver.attributes import Reader, UserInfo
 from wherry.apiserver.authn import issuer as issuing
 from wherry.apiserver.authn.issuer import CLAIM, LEGACY_ISSUER, ServiceAccountIssuer
+from wherry.apiserver.authn.legacytokens import INVALID_SINCE
 from wherry.apiserver.authn.token import (
     CREDENTIAL_ID,
     NODE_NAME,
@@ -41,7 +42,7 @@ Claims = Mapping[str, Any]
 class _Verified:
     """A token whose signature held. `versions` are those of the resources it depends on, at the last check that found
     them standing; `recheck` raises InvalidToken, and tells whether none of its objects is on its way out (what happens
-    to those depends on the time too)."""
+    to those depends on the time too). `secret` is the one that holds the token, by namespace and name."""
 
     user: UserInfo
     audiences: tuple[str, ...]
@@ -50,12 +51,19 @@ class _Verified:
     resources: tuple[Resource, ...]
     versions: tuple[int, ...]
     recheck: Callable[[], bool]
+    secret: tuple[str, str] | None = None
 
 
 class ServiceAccountTokens:
-    """Authenticates tokens of `issuer` against the objects that `reader` finds."""
+    """Authenticates tokens of `issuer` against the objects that `reader` finds.
 
-    def __init__(self, issuer: ServiceAccountIssuer, reader: Reader) -> None:
+    `used` hears of each use of a token that a Secret holds, with the Secret's namespace and name.
+    """
+
+    def __init__(
+        self, issuer: ServiceAccountIssuer, reader: Reader, *, used: Callable[[str, str], None] | None = None
+    ) -> None:
+        self._used = used
         self._issuer = issuer
         self._reader = reader
         self._verified: dict[bytes, _Verified] = {}
@@ -98,6 +106,8 @@ class ServiceAccountTokens:
         if versions != known.versions:
             settled = known.recheck()
             known.versions = versions if settled else ()
+        if known.secret is not None and self._used is not None:
+            self._used(*known.secret)
 
     def _verify(self, token: str) -> _Verified | None:
         """Check the signature; None when another issuer made the token. Raises InvalidToken."""
@@ -163,11 +173,18 @@ class ServiceAccountTokens:
             held = (stored.get("data") or {}).get("token") or ""
             if not hmac.compare_digest(held.encode(), base64.b64encode(token.encode())):
                 raise InvalidToken("service account token does not match server's copy")
+            if meta.labels(stored).get(INVALID_SINCE):
+                raise InvalidToken(
+                    f"the token in secret {namespace}/{secret} for service account {namespace}/{name} "
+                    "has been marked invalid. Use tokens from the TokenRequest API or manually created secret-based "
+                    f"tokens, or remove the '{INVALID_SINCE}' label from the secret to temporarily allow use of this "
+                    "token"
+                )
             return not meta.is_deleting(self._check_account(namespace, name, uid))
 
         user = with_authenticated(issuing.user_of(namespace, name, uid))
         return _Verified(
-            user, self._issuer.audiences, 0.0, _NEVER, (SERVICEACCOUNTS, SECRETS), (), recheck
+            user, self._issuer.audiences, 0.0, _NEVER, (SERVICEACCOUNTS, SECRETS), (), recheck, (namespace, secret)
         )  # a legacy token names no audience: it is for the API server
 
     def _check_account(self, namespace: str, name: str, uid: str) -> meta.Object:
