@@ -1,6 +1,7 @@
 """A pod as the scheduler sees it: parsed once, and shared by all pods that are alike."""
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -8,7 +9,7 @@ import orjson
 
 from wherry.api import meta
 from wherry.api.meta import Object
-from wherry.scheduler.resources import pod_requests
+from wherry.scheduler.resources import counted_spec, pod_requests
 from wherry.scheduler.selectors import LabelSelector, NodeSelectorTerm, label_selector
 
 _SHAPES = 4096
@@ -126,10 +127,10 @@ _shapes: OrderedDict[bytes, PodShape] = OrderedDict()
 
 def pod_info(pod: Object) -> PodInfo:
     """Return the parsed pod."""
-    return PodInfo(pod, shape_of(pod["spec"]))
+    return PodInfo(pod, shape_of(counted_spec(pod)))
 
 
-def shape_of(spec: dict[str, Any]) -> PodShape:
+def shape_of(spec: Mapping[str, Any]) -> PodShape:
     """Return the shape of a pod's spec."""
     affinity = spec.get("affinity") or {}
     parts: list[Any] = [spec.get(name) for name in _DECIDING]
@@ -171,7 +172,7 @@ def _deciding_volumes(volumes: list[dict[str, Any]] | None) -> list[dict[str, An
     return [volume for volume in volumes or () if any(source in volume for source in _VOLUME_SOURCES)]
 
 
-def _parse(spec: dict[str, Any], volumes: list[dict[str, Any]], core: bytes) -> PodShape:
+def _parse(spec: Mapping[str, Any], volumes: list[dict[str, Any]], core: bytes) -> PodShape:
     asked, cpu, memory = pod_requests(spec)
     affinity = spec.get("affinity") or {}
     node, pod, anti = (affinity.get(part) or {} for part in ("nodeAffinity", "podAffinity", "podAntiAffinity"))
@@ -209,11 +210,11 @@ def _parse(spec: dict[str, Any], volumes: list[dict[str, Any]], core: bytes) -> 
     )
 
 
-def _init(spec: dict[str, Any]) -> list[dict[str, Any]]:
+def _init(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
     return spec.get("initContainers") or []
 
 
-def _sidecars(spec: dict[str, Any]) -> list[dict[str, Any]]:
+def _sidecars(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [container for container in _init(spec) if container.get("restartPolicy") == "Always"]
 
 

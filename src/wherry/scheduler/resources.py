@@ -41,6 +41,54 @@ def pod_requests(spec: Mapping[str, Any]) -> tuple[Amounts, int, int]:
     return asked, counted.get("cpu", 0), counted.get("memory", 0)
 
 
+def counted_spec(pod: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a pod's spec with what it holds while a resize in place is under way.
+
+    A container counts with the largest of what it asks for, what the node has set aside and what it runs with; where
+    the node can never grant what is asked for (Infeasible), the wish does not count (KEP-1287).
+    """
+    spec, status = pod["spec"], pod.get("status") or {}
+    held = {
+        entry["name"]: ((entry.get("resources") or {}).get("requests") or {}, entry.get("allocatedResources") or {})
+        for group in ("containerStatuses", "initContainerStatuses")
+        for entry in status.get(group) or ()
+        if "resources" in entry or "allocatedResources" in entry
+    }
+    if not held:
+        return spec
+    refused = any(
+        condition["type"] == "PodResizePending" and condition.get("reason") == "Infeasible"
+        for condition in status.get("conditions") or ()
+    )
+    changed = {}
+    for group in ("containers", "initContainers"):
+        containers = spec.get(group) or ()
+        lasting = [group == "containers" or container.get("restartPolicy") == "Always" for container in containers]
+        sized = [
+            _sized(container, held.get(container["name"]), refused) if lasts else container
+            for container, lasts in zip(containers, lasting, strict=True)
+        ]
+        if any(new is not old for new, old in zip(sized, containers, strict=True)):
+            changed[group] = sized
+    return {**spec, **changed} if changed else spec
+
+
+def _sized(
+    container: Mapping[str, Any], held: tuple[Mapping[str, Any], ...] | None, refused: bool
+) -> Mapping[str, Any]:
+    """Return a container with the requests that count; itself when they are its own."""
+    own = (container.get("resources") or {}).get("requests") or {}
+    known = [requests for requests in held or () if requests]
+    if not known or all(requests == own for requests in known):
+        return container
+    most: dict[str, str] = {}
+    for requests in known if refused else (own, *known):
+        for resource, text in requests.items():
+            if resource not in most or amount(resource, str(text)) > amount(resource, most[resource]):
+                most[resource] = str(text)
+    return {**container, "resources": {**(container.get("resources") or {}), "requests": most}}
+
+
 def _requests(container: Mapping[str, Any]) -> Amounts:
     return amounts((container.get("resources") or {}).get("requests"))
 

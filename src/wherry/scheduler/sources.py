@@ -154,6 +154,14 @@ class Sources:
         return (pod["spec"].get("schedulerName") or "default-scheduler") in self._names
 
 
+def _sizes(pod: Object) -> list[object]:
+    """Return what the status of a pod says about the resources that it holds."""
+    status = pod.get("status") or {}
+    entries = [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]
+    refusals = [c.get("reason") for c in status.get("conditions") or () if c["type"] == "PodResizePending"]
+    return [refusals, *((entry.get("resources"), entry.get("allocatedResources")) for entry in entries)]
+
+
 def _ended(pod: Object) -> bool:
     return (pod.get("status") or {}).get("phase") in _ENDED
 

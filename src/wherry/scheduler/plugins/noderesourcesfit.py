@@ -8,7 +8,7 @@ from wherry.api.meta import Object
 from wherry.scheduler.framework import MAX_SCORE, Code, CycleState, Hint, Plugin, Status
 from wherry.scheduler.nodeinfo import NodeInfo
 from wherry.scheduler.podinfo import PodInfo
-from wherry.scheduler.resources import amounts
+from wherry.scheduler.resources import amounts, counted_spec
 
 _DEFAULT_RESOURCES = ({"name": "cpu", "weight": 1}, {"name": "memory", "weight": 1})
 
@@ -77,8 +77,8 @@ class NodeResourcesFit(Plugin):
 
 
 def _frees_room(info: PodInfo, old: Object | None, new: Object | None) -> bool:
-    """Return true when a pod that ran ended, or shrank in place."""
-    return new is None or (old is not None and old.get("spec") != new.get("spec"))
+    """Return true when a pod that ran ended, or holds something else than before."""
+    return new is None or (old is not None and counted_spec(old) != counted_spec(new))
 
 
 def _grew(info: PodInfo, old: Object | None, new: Object | None) -> bool:
