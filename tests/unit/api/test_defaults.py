@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from wherry.api import defaults, meta
 from wherry.api.defaults.core import aggregate_requests
 from wherry.api.defaults.pod_spec import pull_policy
-from wherry.api.resources import DEPLOYMENTS, JOBS, LIMITRANGES, PODS, SECRETS, SERVICES
+from wherry.api.resources import DEPLOYMENTS, JOBS, LIMITRANGES, NAMESPACES, NODES, PODS, SECRETS, SERVICES
 
 
 def pod(**spec: object) -> dict:
@@ -128,3 +128,32 @@ def test_service_defaults(spec: dict, members: dict) -> None:
     obj = {"metadata": {"name": "s"}, "spec": spec}
     defaults.default(SERVICES, obj)
     assert {k: obj["spec"].get(k) for k in members} == members
+
+
+@pytest.mark.parametrize(
+    ("status", "ips"),
+    [
+        ({"podIP": "1.1.1.1"}, ["1.1.1.1"]),
+        ({"podIPs": [{"ip": "2.2.2.2"}]}, ["2.2.2.2"]),
+        ({"podIP": "1.1.1.1", "podIPs": [{"ip": "1.1.1.1"}, {"ip": "::1"}]}, ["1.1.1.1", "::1"]),
+        ({"podIP": "1.1.1.1", "podIPs": [{"ip": "2.2.2.2"}, {"ip": "::1"}]}, ["1.1.1.1"]),
+    ],
+)
+def test_the_single_address_decides_where_it_differs_from_the_list(status: dict, ips: list[str]) -> None:
+    obj = {**pod(), "status": {**status, "hostIP": "3.3.3.3", "hostIPs": [{"ip": "4.4.4.4"}]}}
+    defaults.default(PODS, obj)
+    assert [entry["ip"] for entry in obj["status"]["podIPs"]] == ips
+    assert obj["status"]["podIP"] == ips[0]
+    assert obj["status"]["hostIP"] == "3.3.3.3", "validation is to find that it differs"
+
+
+def test_a_node_has_its_first_cidr_twice() -> None:
+    node: dict = {"metadata": {"name": "n"}, "spec": {"podCIDR": "10.1.0.0/24"}}
+    defaults.default(NODES, node)
+    assert node["spec"]["podCIDRs"] == ["10.1.0.0/24"]
+
+
+def test_a_namespace_cannot_carry_another_name_as_label() -> None:
+    namespace: dict = {"metadata": {"name": "n", "labels": {"kubernetes.io/metadata.name": "other"}}}
+    defaults.default(NAMESPACES, namespace)
+    assert namespace["metadata"]["labels"] == {"kubernetes.io/metadata.name": "n"}

@@ -41,13 +41,21 @@ def default_pod(pod: Obj) -> None:
 
 
 def _pod_ips(status: Obj) -> None:
-    """``podIP`` is the first of ``podIPs``, ``hostIP`` the first of ``hostIPs``."""
-    for one, many in (("podIP", "podIPs"), ("hostIP", "hostIPs")):
-        if status.get(many):
-            if one == "podIP" or status.get(one):
-                status[one] = status[many][0].get("ip", "")
-        elif status.get(one) and one == "podIP":
-            status[many] = [{"ip": status[one]}]
+    """``podIP`` is the first of ``podIPs``; it decides where they differ, for clients that only know the one."""
+    one, many = status.get("podIP"), status.get("podIPs")
+    if one and (not many or many[0].get("ip") != one):
+        status["podIPs"] = [{"ip": one}]
+    elif many:
+        status["podIP"] = many[0].get("ip", "")
+
+
+def _pod_cidrs(spec: Obj) -> None:
+    """``podCIDR`` is to ``podCIDRs`` what ``podIP`` is to ``podIPs``."""
+    one, many = spec.get("podCIDR"), spec.get("podCIDRs")
+    if one and (not many or many[0] != one):
+        spec["podCIDRs"] = [one]
+    elif many:
+        spec["podCIDR"] = many[0]
 
 
 def _is_pod_level(name: str) -> bool:
@@ -166,7 +174,7 @@ def default_secret(obj: Obj) -> None:
 
 def default_node(obj: Obj) -> None:
     """What can be allocated is the capacity, unless said otherwise."""
-    obj.setdefault("spec", {})
+    _pod_cidrs(obj.setdefault("spec", {}))
     status = obj.setdefault("status", {})
     round_amounts(status.get("capacity"))
     round_amounts(status.get("allocatable"))
@@ -191,7 +199,7 @@ def default_namespace(obj: Obj) -> None:
         obj["status"]["phase"] = "Active"
     name = obj["metadata"].get("name")
     if name:
-        obj["metadata"].setdefault("labels", {}).setdefault("kubernetes.io/metadata.name", name)
+        obj["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = name
 
 
 def default_persistent_volume(obj: Obj) -> None:
