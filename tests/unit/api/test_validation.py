@@ -157,6 +157,25 @@ def test_an_ended_container_stays_ended() -> None:
     assert errors == ["status.containerStatuses[0].state: Forbidden: may not be transitioned to non-terminated state"]
 
 
+@pytest.mark.parametrize(
+    ("own", "code", "refused"),
+    [
+        ({"restartPolicy": "OnFailure"}, 1, False),
+        ({"restartPolicy": "OnFailure"}, 0, True),
+        ({"restartPolicyRules": [{"action": "Restart", "exitCodes": {"operator": "In", "values": [7]}}]}, 7, False),
+        ({"restartPolicyRules": [{"action": "Restart", "exitCodes": {"operator": "In", "values": [7]}}]}, 8, True),
+        ({"restartPolicyRules": [{"action": "RestartAllContainers"}]}, 0, False),
+    ],
+)
+def test_a_container_with_a_policy_or_rules_of_its_own_may_run_again(own: dict, code: int, refused: bool) -> None:
+    old = pod(own, restartPolicy="Never")
+    name = old["spec"]["containers"][0]["name"]
+    old["status"]["containerStatuses"] = [{"name": name, "state": {"terminated": {"exitCode": code}}}]
+    new = meta.copy(old)
+    new["status"]["containerStatuses"][0]["state"] = {"running": {}}
+    assert bool(validation.validate_update(PODS, new, old, "status")) is refused
+
+
 def test_metadata_errors_of_an_update_are_told_by_the_kind_and_by_every_kind() -> None:
     old = made(CONFIGMAPS)
     new = meta.copy(old)

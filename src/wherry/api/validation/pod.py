@@ -281,17 +281,35 @@ def _claim_statuses(found: list[Obj], claims: list[Obj]) -> Errors:
     return errors
 
 
+def _restarts_all(container: Obj) -> bool:
+    return any(rule.get("action") == "RestartAllContainers" for rule in container.get("restartPolicyRules") or ())
+
+
+def _runs_again(container: Obj, ended: Obj) -> bool:
+    """Tell whether a container's own policy or rules, which go before the pod's, start it again after an end."""
+    code = ended.get("exitCode") or 0
+    for rule in container.get("restartPolicyRules") or ():
+        codes = rule.get("exitCodes") or {}
+        if (code in (codes.get("values") or ())) == (codes.get("operator") == "In"):
+            return True
+    own = container.get("restartPolicy")
+    return own == "Always" or (own == "OnFailure" and code != 0)
+
+
 def _transitions(new: list[Obj], old: list[Obj], path: str, policy: str | None, spec: Obj) -> Errors:
     """A container that has ended for good stays ended."""
-    restarts = {c.get("name") for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always"}
+    containers = {c.get("name"): c for kind in ("initContainers", "containers") for c in spec.get(kind) or ()}
+    lasting = path == "status.ephemeralContainerStatuses"
+    if not lasting and any(_restarts_all(container) for container in containers.values()):
+        return []
     if path == "status.containerStatuses" and policy == "Always":
         return []
     errors: Errors = []
     for i, before in enumerate(old):
         ended = (before.get("state") or {}).get("terminated")
-        if ended is None or before.get("name") in restarts:
+        if ended is None or (not lasting and _runs_again(containers.get(before.get("name")) or {}, ended)):
             continue
-        if path != "status.ephemeralContainerStatuses" and ended.get("exitCode") and policy != "Never":
+        if not lasting and ended.get("exitCode") and policy != "Never":
             continue
         if path == "status.initContainerStatuses" and policy == "Always":
             continue
