@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
 
 from wherry.api.errors import NotAcceptable, NotFound
 from wherry.api.openapi import Documents
@@ -16,12 +17,31 @@ _JSON_TYPES = frozenset({"*/*", "application/*", JSON})
 _V3 = "/openapi/v3/"
 
 
+class OtherDocuments(Protocol):
+    """What another server says of a group version: its path, its whole v2 document and where its v3 document is."""
+
+    v2: dict[str, Any]
+    v3_url: str
+
+    @property
+    def path(self) -> str: ...
+
+
 class OpenApi:
     """The provider of ``/openapi/``. Documents are made off the loop's critical path and kept as bytes."""
 
     def __init__(self, schema: Schema, resources: Iterable[Resource], git_version: str) -> None:
         self.documents = Documents(schema, resources, git_version=git_version)
         self._making = asyncio.Lock()
+        self._remotes: tuple[OtherDocuments, ...] = ()
+
+    def merge(self, remotes: Iterable[OtherDocuments]) -> None:
+        """Tell of what other servers serve: their group versions belong to the documents too."""
+        self._remotes = tuple(remotes)
+        self.documents.set_others(
+            [(one.path, one.v2) for one in self._remotes if one.v2],
+            {one.path.lstrip("/"): one.v3_url for one in self._remotes if one.v3_url},
+        )
 
     async def provide(self, path: str, params: Mapping[str, str], headers: Mapping[str, str]) -> Plain:
         """Answer a path below ``/openapi/``. Raises NotFound, NotAcceptable."""

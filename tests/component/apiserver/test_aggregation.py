@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -20,6 +21,20 @@ RESOURCES = {
     "resources": [
         {"name": "flunders", "singularName": "flunder", "namespaced": True, "kind": "Flunder", "verbs": ["get"]}
     ],
+}
+
+
+FLUNDERS = f"/apis/{GROUP}/v1/namespaces/{{namespace}}/flunders"
+SCHEMA = {"schema": {"$ref": "#/definitions/wardle.Flunder"}}
+DOCUMENTS: dict[str, Any] = {
+    f"/apis/{GROUP}/v1": RESOURCES,
+    "/openapi/v2": {
+        "swagger": "2.0",
+        "paths": {FLUNDERS: {"get": {"responses": {"200": SCHEMA}}}, "/healthz": {}},
+        "definitions": {"wardle.Flunder": {"type": "object"}, "wardle.Unused": {}},
+    },
+    "/openapi/v3": {"paths": {f"apis/{GROUP}/v1": {"serverRelativeURL": f"/openapi/v3/apis/{GROUP}/v1?hash=1"}}},
+    f"/openapi/v3/apis/{GROUP}/v1": {"openapi": "3.0.0", "paths": {FLUNDERS: {}}},
 }
 
 
@@ -45,8 +60,8 @@ class Other:
     def _said(self, request: web.BaseRequest) -> web.StreamResponse:
         if not self.well:
             return web.Response(status=500)
-        if request.path == f"/apis/{GROUP}/v1":
-            return web.json_response(RESOURCES)
+        if request.path in DOCUMENTS:
+            return web.json_response(DOCUMENTS[request.path])
         return web.json_response({"user": request.headers.getall("X-Remote-User"), "path": request.raw_path})
 
 
@@ -134,4 +149,19 @@ async def test_a_group_version_is_gone_with_its_apiservice(http: Http, other: Ot
     assert code == 404
     _, groups = await http("GET", "/apis")
     assert GROUP not in [group["name"] for group in groups["groups"]]
+    await other.settled()
+
+
+async def test_openapi_has_what_the_other_server_serves(http: Http, other: Other) -> None:
+    await aggregate(http, other)
+    await condition(http, "True")
+    _, index = await http("GET", "/openapi/v3")
+    url = json.loads(index)["paths"][f"apis/{GROUP}/v1"]["serverRelativeURL"]
+    assert (await http("GET", url))[1]["paths"] == {FLUNDERS: {}}
+    _, document = await http("GET", "/openapi/v2")
+    assert document["paths"][FLUNDERS] and "/api/v1/pods" in document["paths"]
+    assert "wardle.Flunder" in document["definitions"] and "wardle.Unused" not in document["definitions"]
+    await http("DELETE", f"/apis/apiregistration.k8s.io/v1/apiservices/v1.{GROUP}")
+    _, document = await http("GET", "/openapi/v2")
+    assert FLUNDERS not in document["paths"]
     await other.settled()

@@ -36,6 +36,8 @@ class Documents:
         self._v2_protobuf: bytes | None = None
         self._v3: dict[str, bytes] = {}
         self._index: bytes | None = None
+        self._others_v2: list[tuple[str, Json]] = []
+        self._others_v3: dict[str, str] = {}
 
     def set_custom(self, resource: Resource, openapi_schema: Json | None) -> None:
         """Add or replace a custom resource with its ``openAPIV3Schema``."""
@@ -46,6 +48,12 @@ class Documents:
         """Take a custom resource out again."""
         if self._custom.pop(resource, None) is not None:
             self._forget(resource)
+
+    def set_others(self, v2: list[tuple[str, Json]], v3: dict[str, str]) -> None:
+        """Merge what other servers serve: v2 documents, each with the path it counts for, and addresses of v3 ones."""
+        if (v2, v3) != (self._others_v2, self._others_v3):
+            self._others_v2, self._others_v3 = v2, v3
+            self._v2 = self._v2_protobuf = self._index = None
 
     def _forget(self, resource: Resource) -> None:
         self._v2 = self._v2_protobuf = self._index = None
@@ -59,7 +67,8 @@ class Documents:
             for name in self.v3_names():
                 digest = hashlib.sha256(self.v3(name) or b"").hexdigest().upper()
                 paths[name] = {"serverRelativeURL": f"/openapi/v3/{name}?hash={digest}"}
-            self._index = orjson.dumps({"paths": paths})
+            paths |= {name: {"serverRelativeURL": url} for name, url in self._others_v3.items()}
+            self._index = orjson.dumps({"paths": dict(sorted(paths.items()))})
         return self._index
 
     def v3_names(self) -> list[str]:
@@ -144,6 +153,9 @@ class Documents:
             wanted |= {names.kind, names.list_kind}
         wanted |= {text for item in paths.values() for text in _references_of(item)}
         definitions |= {one: definition_v2(self._schema, one) for one in self._closure(wanted)}
+        for root, document in self._others_v2:
+            more, needed = _part_of(document, root)
+            paths, definitions = more | paths, needed | definitions
         return {
             "swagger": "2.0",
             "info": {"title": "Kubernetes", "version": self._version},
@@ -169,6 +181,23 @@ class Documents:
                 found.add(name)
                 todo += references(self._schema.definitions[name])
         return sorted(found)
+
+
+def _part_of(document: Json, root: str) -> tuple[Json, Json]:
+    """Return the paths of a v2 document at and below `root`, and the definitions that these need."""
+    paths = {
+        path: item
+        for path, item in (document.get("paths") or {}).items()
+        if path.rstrip("/") == root or path.startswith(f"{root}/")
+    }
+    known, needed = document.get("definitions") or {}, {}
+    todo = sorted({name for item in paths.values() for name in _references_of(item)})
+    while todo:
+        name = todo.pop()
+        if name in known and name not in needed:
+            needed[name] = known[name]
+            todo += sorted(_references_of(known[name]))
+    return paths, needed
 
 
 def _root(resource: Resource) -> str:

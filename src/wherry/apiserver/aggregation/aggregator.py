@@ -11,6 +11,7 @@ from wherry.api.meta import Object
 from wherry.api.resources import APISERVICES, ENDPOINTSLICES, SERVICES
 from wherry.apiserver.aggregation.remote import Remote, Unavailable
 from wherry.apiserver.discovery import Discovery
+from wherry.apiserver.openapi import OpenApi
 from wherry.apiserver.registry import Registry
 from wherry.client.client import Client
 from wherry.util import clock
@@ -20,14 +21,21 @@ log = logging.getLogger(__name__)
 
 _LOOK = 1.0
 _CHECK_AGAIN = 30.0
+_DOCUMENTS = "/openapi/v3"
 
 
 class Aggregator:
     """``async with Aggregator(...)`` follows the APIServices; `client` writes their status, `find` searches them."""
 
     def __init__(
-        self, registry: Registry, discovery: Discovery, client: Client, certificate: tuple[Path, Path] | None
+        self,
+        registry: Registry,
+        discovery: Discovery,
+        openapi: OpenApi,
+        client: Client,
+        certificate: tuple[Path, Path] | None,
     ) -> None:
+        self._openapi = openapi
         self._registry = registry
         self._discovery = discovery
         self._client = client
@@ -53,9 +61,11 @@ class Aggregator:
 
     def find(self, path: str) -> Remote | None:
         """Return who serves a path below ``/apis/GROUP/VERSION``, None when this server does."""
-        if not self._by_path or not path.startswith("/apis/"):
+        if not self._by_path:
             return None
-        return self._by_path.get("/".join(path.split("/", 4)[:4]))
+        if path.startswith(_DOCUMENTS):
+            return self._by_path.get(path.removeprefix(_DOCUMENTS).rstrip("/"))
+        return self._by_path.get("/".join(path.split("/", 4)[:4])) if path.startswith("/apis/") else None
 
     def _changed(self, key: str, obj: Object | None) -> None:
         name = key.rpartition("/")[2]
@@ -73,6 +83,7 @@ class Aggregator:
             self._scope.spawn(known.close(), guard=True)
         self._by_path = {remote.path: remote for remote in self._remotes.values()}
         self._publish()
+        self._openapi.merge([one for one in self._remotes.values() if one.resources is not None])
         self._wake.set()
 
     def _publish(self) -> None:
@@ -108,9 +119,12 @@ class Aggregator:
             condition |= {"status": "False", "reason": error.reason, "message": str(error)}
         if self._remotes.get(remote.name) is not remote:
             return
+        if resources is not None:
+            await remote.read_documents()
         if resources != remote.resources:
             remote.resources = resources
             self._publish()
+        self._openapi.merge([one for one in self._remotes.values() if one.resources is not None])
         obj = self._registry.get(APISERVICES, None, remote.name)
         if obj is None:
             return

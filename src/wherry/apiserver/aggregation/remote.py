@@ -52,6 +52,9 @@ class _Endpoint(AbstractResolver):
         """Nothing is held."""
 
 
+_ITSELF = UserInfo("system:kube-aggregator", ("system:masters",))
+
+
 class Remote:
     """The server behind one APIService. `resources` are its resources as discovery lists them, None while unknown."""
 
@@ -62,6 +65,8 @@ class Remote:
         self.group, self.version = spec["group"], spec["version"]
         self.available = meta.is_true(obj, "Available")
         self.resources: list[Object] | None = None
+        self.v2: Object = {}
+        self.v3_url = ""
         self._reader = reader
         self._endpoint = _Endpoint()
         self._context = _context(spec, certificate)
@@ -116,7 +121,7 @@ class Remote:
     async def check(self) -> list[Object]:
         """Return the resources that the server lists. Raises Unavailable."""
         base = self._base()
-        headers = _identity(UserInfo("system:kube-aggregator", ("system:masters",)))
+        headers = _identity(_ITSELF)
         url = base.with_path(self.path)
         try:
             async with self._relay.client().get(
@@ -130,6 +135,24 @@ class Remote:
             text = f'failing or missing response from {url}: Get "{url}": {error}'
             raise Unavailable("FailedDiscoveryCheck", text) from None
         return discovered(listed.get("resources") or (), self.group, self.version)
+
+    async def read_documents(self) -> None:
+        """Ask for the OpenAPI documents of the group version; a server without them goes without."""
+        self.v2 = await self._document("/openapi/v2")
+        index = await self._document("/openapi/v3")
+        found = (index.get("paths") or {}).get(self.path.lstrip("/"))
+        self.v3_url = found.get("serverRelativeURL", "") if isinstance(found, dict) else ""
+
+    async def _document(self, path: str) -> Object:
+        try:
+            url = self._base().with_path(path)
+            async with self._relay.client().get(
+                url, headers=_identity(_ITSELF), timeout=aiohttp.ClientTimeout(total=_TIMEOUT)
+            ) as response:
+                found = await response.json(content_type=None) if response.status == 200 else {}
+        except (Unavailable, aiohttp.ClientError, OSError, TimeoutError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     async def pass_on(self, http: web.BaseRequest, user: UserInfo) -> web.StreamResponse:
         """Relay a request that `user` may make. Raises Unavailable, StatusError."""
