@@ -151,9 +151,21 @@ class WatchEncoder:
         self.media = f"{PROTOBUF};stream=watch" if self._protobuf else JSON
 
     def encode(self, changes: Sequence[Change]) -> bytes:
-        """Return the lines of a batch of events."""
-        encode = self._frame if self._protobuf else self._line
-        return b"".join([encode(change) for change in changes])
+        """Return the lines of a batch of events; hundreds of watches that tell the same batch encode it once."""
+        if self._protobuf:
+            return b"".join([self._frame(change) for change in changes])
+        if self._shape is not None:
+            return b"".join([self._line(change) for change in changes])
+        first, last, resource = changes[0], changes[-1], self._resource
+        known = first.joined
+        if known is not None and known[0] is resource and known[1] is last and known[2] == len(changes):
+            return bytes(known[3])
+        data = b"".join([self._line(change) for change in changes])
+        before, self._registry.told = self._registry.told, first
+        if before is not None:
+            before.joined = None  # one batch is kept, not all that the store remembers events of
+        first.joined = (resource, last, len(changes), data)
+        return data
 
     def _frame(self, change: Change) -> bytes:
         resource = self._resource

@@ -79,6 +79,7 @@ class InProcessTransport:
             given=call.body,
             content_type=call.content_type,
             user_agent=self._user_agent,
+            paced=False,
         )
         return await dispatch.find(self._api, request)(self._api, request)
 

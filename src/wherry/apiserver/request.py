@@ -17,7 +17,8 @@ class Request:
     """A request on a resource after its path was taken apart.
 
     `body` are the bytes of the wire, or with `given` the object itself (a request in process, not to be changed).
-    `warnings` collects what is sent as ``Warning`` headers.
+    `warnings` collects what is sent as ``Warning`` headers. A `paced` watch may hold back events for some milliseconds
+    so that more go together.
     """
 
     verb: str
@@ -32,6 +33,7 @@ class Request:
     content_type: str = ""
     user_agent: str = ""
     warnings: list[str] = field(default_factory=list)
+    paced: bool = True
 
     @property
     def manager(self) -> str:
@@ -81,11 +83,15 @@ class Watched:
 
 @dataclass(slots=True)
 class Change:
-    """One event of a watch: `record` for ADDED, MODIFIED and DELETED, `obj` for BOOKMARK and ERROR."""
+    """One event of a watch: `record` for ADDED, MODIFIED and DELETED, `obj` for BOOKMARK and ERROR.
+
+    Watches without selectors share it; `joined` is what their encoder made of the batch that begins with it.
+    """
 
     type: str
     record: Record | None = None
     obj: Object | None = None
+    joined: Any = None
 
 
 Answer = Stored | Made | Listed | Watched
