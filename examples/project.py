@@ -214,9 +214,6 @@ class Project:
         self.kubectl("delete", "--ignore-not-found", *made)
         until("the pods and volumes are gone", lambda: not self.kubectl("get", "pods,pv", "-o", "name"), 60)
 
-    def tidy(self) -> None:
-        """Undo on this machine what the example changed besides the cluster."""
-
 
 def _mirror() -> list[str]:
     """The machine's own Debian mirror, so that its settings hold; Ubuntu machines name Debian's."""
@@ -251,7 +248,6 @@ def main(title: str, example: type[Project], description: str | None) -> None:
         if not options.keep:
             with contextlib.suppress(Failed):
                 project.wherry("delete")
-            project.tidy()
             for path in example.host_paths:
                 shutil.rmtree(path, ignore_errors=True)
     print(f"{title}: ok ({', '.join(times)})")
