@@ -3,9 +3,14 @@
 import asyncio
 from typing import Any
 
+import orjson
+
 from tests.component.apiserver.conftest import ADMIN
 from wherry.api.resources import CONFIGMAPS
-from wherry.apiserver import registry
+from wherry.apiserver import negotiate, registry
+from wherry.apiserver.encode import WatchEncoder
+from wherry.apiserver.handlers import watch
+from wherry.apiserver.request import Request
 from wherry.apiserver.server import ApiServer
 from wherry.client.client import Client
 from wherry.client.transport import WatchEvent
@@ -100,3 +105,31 @@ async def test_decoded_objects_are_few_however_many_there_are(server: ApiServer,
     records = server.registry.store.list(server.registry.prefix(CONFIGMAPS, "default")).records
     assert sum(1 for record in records if record.memo is not None and record.memo.obj is not None) <= 3
     assert [server.registry.obj(record)["metadata"]["name"] for record in records] == [f"c-{n}" for n in range(8)]
+
+
+async def test_many_watches_that_share_batches_tell_every_event_in_order(server: ApiServer) -> None:
+    api, client = server.api, client_of(server)
+    start, count = str(server.registry.store.revision), 60
+
+    async def follow() -> tuple[list[str], int]:
+        params = {"watch": "true", "resourceVersion": start}
+        request = Request("watch", CONFIGMAPS, "default", "", "", ADMIN, params)
+        watched = await watch.handle(api, request)
+        encoder = WatchEncoder(server.registry, CONFIGMAPS, negotiate.PLAIN, "")
+        lines: list[bytes] = []
+        batches = 0
+        async for changes in watched.events:
+            lines += encoder.encode(changes).splitlines()
+            batches += 1
+            if len(lines) >= count:
+                return [orjson.loads(line)["object"]["metadata"]["name"] for line in lines], batches
+        raise AssertionError
+
+    async with asyncio.TaskGroup() as group:
+        watches = [group.create_task(follow()) for _ in range(30)]
+        await asyncio.sleep(0)
+        for number in range(count):
+            await client.create(CONFIGMAPS, configmap(f"c-{number}"))
+    wanted = [f"c-{number}" for number in range(count)]
+    assert all(one.result()[0] == wanted for one in watches)
+    assert all(one.result()[1] < count for one in watches), "what is written quickly goes together"
