@@ -20,7 +20,9 @@ from wherry.client.informer import InformerFactory
 from wherry.cluster.credentials import Credentials
 from wherry.controllers.controller import Settings
 from wherry.controllers.manager import Manager
+from wherry.controllers.metrics import FAMILIES as CONTROLLER_FAMILIES
 from wherry.kubelet.fake import FakeConfig
+from wherry.scheduler.metrics import FAMILIES as SCHEDULER_FAMILIES
 from wherry.scheduler.profile import SchedulerConfig
 from wherry.scheduler.scheduler import Scheduler
 from wherry.store.protocol import Store
@@ -92,6 +94,7 @@ class ControlPlane:
         manager = Manager(self._client(_MANAGER), settings=settings, client_for=self._controller_client)
         manager.run(scope)
         self._server.metrics.sources.append(manager.samples)
+        self._server.metrics.families.update(CONTROLLER_FAMILIES)
         return manager
 
     def _run_scheduler(self, scope: Scope) -> None:
@@ -101,6 +104,7 @@ class ControlPlane:
         scheduler = Scheduler(client, informers, recorder, config=self._scheduling)
         informers.run(scope)
         self._server.metrics.sources.append(scheduler.samples)
+        self._server.metrics.families.update(SCHEDULER_FAMILIES)
         scope.spawn(recorder.run(), name="scheduler events", guard=True)
         scope.spawn(scheduler.run(), name="scheduler")
 

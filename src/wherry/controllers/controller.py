@@ -17,13 +17,20 @@ from wherry.client.client import Client
 from wherry.client.events import EventRecorder
 from wherry.client.informer import InformerFactory, SharedInformer
 from wherry.client.workqueue import ShutDown, Workqueue
+from wherry.controllers import metrics
 from wherry.util import clock
+from wherry.util.metrics import Meter
 
 log = logging.getLogger(__name__)
 
 Keys = Callable[[Object], Iterable[str]]
 
 _OWN_WRITE_TIMEOUT = 30.0
+
+
+def _own_key(obj: Object) -> Iterable[str]:
+    return (meta.key_of(obj),)
+
 
 TOGETHER = 0.01
 """The delay of sources of which an owner may have thousands: so many changes in it cost one reconcile."""
@@ -97,6 +104,7 @@ class Controller(ABC):
         self.recorder = context.recorder
         self.settings = context.settings
         self.queue: Workqueue[str] = Workqueue(self.name)
+        self.meter = Meter(metrics.BOUNDS)
         self._sources: dict[Resource, SharedInformer] = {}
         self._written: dict[str, dict[Resource, int]] = {}
         self._turn = 0.0
@@ -121,14 +129,16 @@ class Controller(ABC):
     def watch(
         self,
         resource: Resource,
-        keys: Keys = lambda obj: (meta.key_of(obj),),
+        keys: Keys = _own_key,
         *,
         changed: Callable[[Object, Object], bool] | None = None,
+        moved: Callable[[Object, Object], bool] | None = None,
         delay: float = 0.0,
         field_selector: str = "",
     ) -> SharedInformer:
         """Enqueue ``keys(obj)`` on every change of a resource, on an update those of both states.
 
+        `moved(old, new)` may tell that an update left the keys as they were, so that they are asked for once.
         `changed(old, new)` may tell that an update does not matter; `delay` seconds let further changes come together,
         and more of them the more owners there are to look at.
         """
@@ -140,7 +150,8 @@ class Controller(ABC):
 
         def updated(old: Object, new: Object) -> None:
             if changed is None or changed(old, new):
-                enqueue(old)
+                if keys is not _own_key and (moved is None or moved(old, new)):
+                    enqueue(old)
                 enqueue(new)
 
         informer.add_handler(on_add=enqueue, on_update=updated, on_delete=enqueue)
@@ -160,7 +171,7 @@ class Controller(ABC):
                 return orphans(obj) if orphans is not None and not meta.is_deleting(obj) else ()
             return (owner_key(obj, ref),) if is_kind(ref, owner) else ()
 
-        return self.watch(resource, keys, delay=delay)
+        return self.watch(resource, keys, moved=_has_moved, delay=delay)
 
     def _add_later(self, key: str, delay: float) -> None:
         """Queue a key after `delay`, or when its turn comes among many that wait: no more than 200 a second then.
@@ -251,6 +262,12 @@ def is_kind(ref: Object, resource: Resource) -> bool:
     """Tell whether an owner reference is to a kind, whatever the version."""
     group = ref.get("apiVersion", "").rpartition("/")[0]
     return ref.get("kind") == resource.kind and group == resource.group
+
+
+def _has_moved(old: Object, new: Object) -> bool:
+    """Tell whether an update may have changed which owners an object concerns."""
+    before, after = old["metadata"], new["metadata"]
+    return any(before.get(name) != after.get(name) for name in ("ownerReferences", "labels", "deletionTimestamp"))
 
 
 async def gather_all(calls: Iterable[Awaitable[object]]) -> None:

@@ -228,6 +228,8 @@ class CronJobController(Controller):
                 return todo.again
             status = {**_without(status, made), "lastScheduleTime": clock.timestamp(todo.scheduled)}
             status["active"] = [*status.get("active", ()), reference(made)]
+            skew = (clock.now() - todo.scheduled).total_seconds()
+            self.meter.observe("cronjob_controller_job_creation_skew_duration_seconds", skew)
         if status != (owner.get("status") or {}):
             try:
                 self.wrote(key, CRONJOBS, await self.client.update_status(CRONJOBS, {**owner, "status": status}))

@@ -265,7 +265,12 @@ class EndpointSliceController(ServiceController):
         except errors.StatusError as error:
             if is_namespace_terminating(error):
                 return None
+            self.meter.count("endpoint_slice_controller_syncs", result="error")
             raise
+        self.meter.count("endpoint_slice_controller_syncs", result="success")
+        for operation in ("create", "update", "delete"):
+            if number := len(getattr(todo, operation)):
+                self.meter.count("endpoint_slice_controller_changes", number, operation=operation)
         return 5.0 if todo.incomplete else None
 
     def _zones(self, pods: list[Object]) -> dict[str, str]:

@@ -60,8 +60,26 @@ class JobController(Controller):
         claims = plan_claims(job, candidates(self._pods, job), selector)
         pods = await claim(self.client, JOBS, job, PODS, claims)
         todo = plan(Inputs(job, tuple(pods), clock.now()))
-        await self._carry_out(key, job, todo)
+        began = clock.monotonic()
+        try:
+            await self._carry_out(key, job, todo)
+        except errors.StatusError:
+            self._measure(job, todo, "error", began)
+            raise
+        self._measure(job, todo, "success", began)
         return todo.again
+
+    def _measure(self, job: Object, todo: Plan, result: str, began: float) -> None:
+        action = "pods_created" if todo.create else "pods_deleted" if todo.delete else "reconciling"
+        if todo.release and not todo.create and not todo.delete:
+            action = "tracking"
+        labels = {
+            "completion_mode": job["spec"].get("completionMode", "NonIndexed"),
+            "result": result,
+            "action": action,
+        }
+        self.meter.count("job_controller_job_syncs_total", **labels)
+        self.meter.observe("job_controller_job_sync_duration_seconds", clock.monotonic() - began, **labels)
 
     async def _carry_out(self, key: str, job: Object, todo: Plan) -> None:
         await gather_all(self._delete(key, job, pod) for pod in todo.delete)
@@ -88,6 +106,12 @@ class JobController(Controller):
             return
         for event in todo.events:
             self.recorder.event(job, event.type, event.reason, event.message)
+        for kind, result in (("Complete", "succeeded"), ("Failed", "failed")):
+            condition = meta.condition({"status": todo.status}, kind)
+            if condition is not None and condition["status"] == "True":
+                mode = job["spec"].get("completionMode", "NonIndexed")
+                labels = {"completion_mode": mode, "result": result, "reason": condition.get("reason", "")}
+                self.meter.count("job_controller_jobs_finished_total", **labels)
 
     async def _create(self, key: str, job: Object, new: NewPod) -> None:
         pod = new_pod(job, new)

@@ -1,7 +1,7 @@
 """All controllers over one set of informers."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from wherry.client.client import Client
 from wherry.client.events import EventRecorder
@@ -130,7 +130,8 @@ class Manager:
         for recorder in self._recorders:
             await recorder.flush()
 
-    def samples(self) -> Iterator[tuple[str, dict[str, str], float]]:
-        """Yield the work queues' metrics as (name, labels, value)."""
+    def samples(self) -> Iterator[tuple[str, Mapping[str, str], float]]:
+        """Yield the metrics of work queues and controllers as (name, labels, value)."""
         for controller in self.controllers:
             yield from controller.queue.samples()
+            yield from controller.meter.samples()

@@ -139,6 +139,7 @@ class NodeLifecycleController(Controller):
             zones[zone_of(node)].append(node)
         now, stopped = clock.timestamp(), all_lost(zones.values())
         for zone, nodes in zones.items():
+            self._measure(zone, nodes)
             rate = eviction_rate(nodes)
             for node in nodes:
                 taints = no_execute(node, None if stopped else eviction_taint(node), now=now)
@@ -148,3 +149,11 @@ class NodeLifecycleController(Controller):
                 evicts = len(taints) > len(taints_of(node))
                 if not evicts or self._limiters[zone].allows(rate, now=clock.monotonic()):
                     await self._write(_MONITOR, node, taints, {})
+                    if evicts:
+                        self.meter.count("node_collector_evictions_total", zone=zone)
+
+    def _measure(self, zone: str, nodes: list[Object]) -> None:
+        ready = sum(meta.is_true(node, "Ready") for node in nodes)
+        self.meter.set("node_collector_zone_size", len(nodes), zone=zone)
+        self.meter.set("node_collector_zone_health", 100 * ready / len(nodes), zone=zone)
+        self.meter.set("node_collector_unhealthy_nodes_in_zone", len(nodes) - ready, zone=zone)

@@ -77,6 +77,7 @@ class TaintEvictionController(Controller):
             return left
         self.recorder.event(pod, NORMAL, "TaintManagerEviction", f"Marking for deletion Pod {key}")
         await mark_and_delete(self.client, pod, reason=_REASON, message=_MESSAGE)
+        self.meter.count("taint_eviction_controller_pod_deletions_total")
         return None
 
 

@@ -247,6 +247,10 @@ class Cache:
             self.attractions.change(info, node.name, by)
         self._changed(node.name)
 
+    def sizes(self) -> dict[str, int]:
+        """Return how many nodes, pods and assumed pods there are."""
+        return {"nodes": len(self.nodes), "pods": len(self._where), "assumed_pods": len(self._assumed)}
+
     # Nominations: pods for which room is being made.
 
     def nominate(self, info: PodInfo, node_name: str) -> None:

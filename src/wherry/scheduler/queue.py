@@ -2,6 +2,7 @@
 
 import asyncio
 import heapq
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,6 +72,14 @@ class SchedulingQueue:
         for key, place in self._in.items():
             counts["gated" if self._pods[key].gated else place] += 1
         return counts
+
+    def refusals(self) -> Counter[tuple[str, str]]:
+        """Return how many of the pods that wait each plugin refused, by plugin and profile."""
+        return Counter(
+            (plugin, queued.info.pod["spec"].get("schedulerName") or "default-scheduler")
+            for queued in self._unschedulable.values()
+            for plugin in sorted(queued.plugins)
+        )
 
     def add(self, info: PodInfo) -> None:
         """Add a new pod."""

@@ -67,6 +67,10 @@ class Scheduler:
         """Yield the scheduler's metrics as (name, labels, value)."""
         for queue, number in self.queue.counts().items():
             yield "scheduler_pending_pods", {"queue": queue}, number
+        for kind, number in self.cache.sizes().items():
+            yield "scheduler_cache_size", {"type": kind}, number
+        for (plugin, profile), number in self.queue.refusals().items():
+            yield "scheduler_unschedulable_pods", {"plugin": plugin, "profile": profile}, number
         yield from self._attempts.samples()
 
     async def run(self) -> None:
@@ -136,6 +140,7 @@ class Scheduler:
             self._binding.release()
         self.cache.nominate(info, "")
         self.queue.done(queued)
+        self._attempts.scheduled(queued.attempts, clock.monotonic() - queued.since)
         for plugin in profile.at("post_bind"):
             plugin.post_bind(choice.state, info, name)
         message = f"Successfully assigned {info.key} to {name}"
@@ -158,6 +163,7 @@ class Scheduler:
                 scope.spawn(result.work(), guard=True)
             if isinstance(result, Nomination):
                 nominated = result.node_name
+                self._attempts.preempted(len(result.victims))
                 self.cache.nominate(info, nominated)
                 if nominated:
                     diagnosis.post_filter = ""

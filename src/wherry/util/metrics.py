@@ -47,6 +47,38 @@ class Histogram:
         yield Sample(f"{name}_count", labels, below)
 
 
+class Meter:
+    """Counters, gauges and histograms by name and labels; `bounds` are those of the histograms by name."""
+
+    def __init__(self, bounds: Mapping[str, Sequence[float]]) -> None:
+        self._bounds = bounds
+        self._values: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+        self._histograms: dict[tuple[str, tuple[tuple[str, str], ...]], Histogram] = {}
+
+    def count(self, name: str, by: float = 1, **labels: str) -> None:
+        """Add to a counter."""
+        key = name, tuple(labels.items())
+        self._values[key] = self._values.get(key, 0) + by
+
+    def set(self, name: str, value: float, **labels: str) -> None:
+        """Set a gauge."""
+        self._values[name, tuple(labels.items())] = value
+
+    def observe(self, name: str, value: float, **labels: str) -> None:
+        """Count one observation in a histogram."""
+        key = name, tuple(labels.items())
+        if key not in self._histograms:
+            self._histograms[key] = Histogram(self._bounds[name])
+        self._histograms[key].observe(value)
+
+    def samples(self) -> Iterator[Sample]:
+        """Yield all lines."""
+        for (name, labels), value in self._values.items():
+            yield Sample(name, dict(labels), value)
+        for (name, labels), histogram in self._histograms.items():
+            yield from histogram.samples(name, dict(labels))
+
+
 def text(samples: Iterable[tuple[str, Mapping[str, str], float]], families: Mapping[str, Family]) -> str:
     """Return samples in the text form, by family; those of no family in `families` are left out."""
     lines: dict[str, list[str]] = {name: [] for name in sorted(families)}
