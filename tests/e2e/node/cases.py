@@ -280,6 +280,40 @@ CASES: dict[str, Case] = {
         spec=_EMPTY,
         status={"containerStatuses.0.restartCount": 1},
     ),
+    "rules of a container restart all": Case(
+        script="[ -e /v/f ] && exit 0; touch /v/f; exit 88",
+        container={
+            "volumeMounts": [{"name": "v", "mountPath": "/v"}],
+            "restartPolicy": "Never",
+            "restartPolicyRules": [{"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [88]}}],
+        },
+        spec={**_EMPTY, "initContainers": [{"name": "again", "image": IMAGE, "command": ["true"]}]},
+        status={
+            "containerStatuses.0.restartCount": 1,
+            "containerStatuses.0.lastState.terminated.exitCode": 88,
+            "initContainerStatuses.0.restartCount": 1,
+        },
+    ),
+    # User namespaces
+    "nothing of /proc is hidden from users of their own": Case(
+        script="mount | grep ' /proc/' || echo none",
+        container=_secured(procMount="Unmasked"),
+        spec={"hostUsers": False},
+        says=("^none$",),
+    ),
+    "sysctls of users of their own": Case(
+        script="cat /proc/sys/kernel/shm_rmid_forced /proc/sys/net/ipv4/ip_local_port_range",
+        spec={
+            "hostUsers": False,
+            "securityContext": {
+                "sysctls": [
+                    {"name": "kernel.shm_rmid_forced", "value": "1"},
+                    {"name": "net.ipv4.ip_local_port_range", "value": "2000 3000"},
+                ]
+            },
+        },
+        says=("^1$", r"^2000\s+3000$"),
+    ),
 }
 
 
