@@ -356,7 +356,7 @@ class CrunRuntime:
             except (ContainerError, OSError) as error:
                 await recovery.scrap(record, records=self._records, runtime=self._runtime)
                 record.finish(code=128, at=clock.seconds(), reason="StartError", message=str(error))
-                await asyncio.to_thread(self._records.save, record)
+                await asyncio.to_thread(self._records.note, record)
                 container.exited.set()
                 self._emit(container)
                 raise ContainerError(str(error)) from error
@@ -367,7 +367,7 @@ class CrunRuntime:
 
     def _note_started(self, container: _Container) -> None:
         record = container.record
-        self._records.save(record)
+        self._records.note(record)
         if container.seccomp:
             self._filters.learn(container.seccomp, f"{self._run_dir}/crun/{record.id}/seccomp.bpf")
 
@@ -389,7 +389,7 @@ class CrunRuntime:
         container.watch = None
         record = container.record
         await asyncio.to_thread(recovery.finish, record, records=self._records, cgroups=self._cgroups)
-        await asyncio.to_thread(self._records.save, record)
+        await asyncio.to_thread(self._records.note, record)
         container.exited.set()
         self._emit(container)
 

@@ -6,6 +6,7 @@ failure takes is a container that it killed as well.
 
 import contextlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
 from wherry.runtime.protocol import CREATED, EXITED, RUNNING, ContainerStatus, Resources, SandboxConfig, SandboxStatus
+
+log = logging.getLogger(__name__)
 
 STARTING = "starting"
 """Between the decision to start a container and the knowledge that it runs; on disk it is still created."""
@@ -124,6 +127,16 @@ class Records:
             write_json(f"{self.sandboxes}/{record.id}.json", asdict(record))
         else:
             write_json(f"{self.bundle(record.id)}/record.json", asdict(record))
+
+    def note(self, record: ContainerRecord | SandboxRecord) -> None:
+        """Write a record of what has happened, if that can be written.
+
+        On a full or broken disk what happened still holds for this process, and the next one finds it out anew.
+        """
+        try:
+            self.save(record)
+        except OSError as error:
+            log.warning("cannot write down that %s is %s: %s", record.id, record.status(), error)
 
     def forget_container(self, container_id: str) -> None:
         """Delete everything of a container."""

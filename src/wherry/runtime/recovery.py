@@ -40,7 +40,7 @@ async def settle(
         await asyncio.to_thread(finish, record, records=records, cgroups=cgroups)
     else:
         return
-    await asyncio.to_thread(records.save, record)
+    await asyncio.to_thread(records.note, record)
 
 
 def _has_conmon(bundle: str) -> bool:

@@ -163,7 +163,7 @@ class Sandboxes:
         """Write down that a sandbox is not ready any more."""
         if record.ready:
             record.ready = False
-            await asyncio.to_thread(self._records.save, record)
+            await asyncio.to_thread(self._records.note, record)
 
     async def release(self, record: SandboxRecord) -> None:
         """Let go of the namespaces of a sandbox in which nothing runs any more."""

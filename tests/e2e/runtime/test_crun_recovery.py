@@ -1,8 +1,9 @@
 """Containers outlive the process that started them, and none is lost, doubled or leaked when it is killed."""
 
-# ruff: noqa: ASYNC220, ASYNC240 (a scenario has its process to itself)
+# ruff: noqa: ASYNC110, ASYNC220, ASYNC240 (a scenario has its process to itself)
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -91,6 +92,37 @@ async def test_what_ran_and_ended_before_its_start_was_noted_does_not_run_again(
     status = await world.status("c")
     assert (status.exit_code, status.reason, world.output("c")) == (3, "Error", "begun")
     assert status.created_at <= status.started_at <= status.finished_at
+
+
+@scenario
+async def test_on_a_full_disk_containers_end_stop_and_go(world: World) -> None:
+    state = world.directory / "containers"
+    state.mkdir()
+    linux.mount("tmpfs", str(state), kind="tmpfs", data="size=1m")
+    await world.sandbox()
+    for name in ("killed", "stopped"):
+        await world.run(name, "sleep", "1000")
+    (state / "fill").write_bytes(b"")
+    with contextlib.suppress(OSError), (state / "fill").open("ab", buffering=0) as fill:
+        while fill.write(bytes(4096)):
+            pass
+    events = world.runtime.events()
+    os.kill((await world.status("killed")).pid, signal.SIGKILL)
+    await wait_for(events, RuntimeEvent("pod", "killed", "exited"))
+    await world.runtime.stop_container("stopped", 0)
+    assert (await world.status("stopped")).state == "exited"
+    await world.runtime.close()
+    world.runtime = world.new_runtime()
+    async with asyncio.timeout(10):
+        while {status.state for status in await world.runtime.list_containers()} != {"exited"}:
+            await asyncio.sleep(0.01)
+    await world.runtime.remove_sandbox("pod")
+    assert await world.runtime.list_containers() == []
+    (state / "fill").unlink()
+    await world.sandbox("next")
+    await world.run("after", "sleep", "1000", sandbox_id="next")
+    await world.destroy()
+    linux.umount(str(state))
 
 
 @scenario
