@@ -95,7 +95,7 @@ class NodeLifecycleController(Controller):
                 text = f"Node {name} event: Registered Node {name} in Controller"
                 self.recorder.event(node, NORMAL, "RegisteredNode", text)
             self._seen[name] = nodehealth.observe(self._seen.get(name), node, lease, now=now)
-        for name in self._seen.keys() - nodes.keys():
+        for name in [name for name in self._seen if name not in nodes]:
             del self._seen[name]
             self._unready.discard(name)
             gone: Object = {"kind": "Node", "apiVersion": "v1", "metadata": {"name": name}}

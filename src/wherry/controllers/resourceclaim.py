@@ -187,7 +187,7 @@ class ResourceClaimController(Controller):
 
 
 def _template_keys(pod: Object) -> Iterable[str]:
-    return [f"{meta.namespace(pod)}/{name}" for name in set(templated(pod).values())]
+    return [f"{meta.namespace(pod)}/{name}" for name in dict.fromkeys(templated(pod).values())]
 
 
 def _claim_keys(claim: Object) -> Iterable[str]:
