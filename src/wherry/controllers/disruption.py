@@ -28,7 +28,7 @@ from wherry.controllers.catalog import Catalog
 from wherry.controllers.controller import TOGETHER, Controller
 from wherry.controllers.disruptions import DISRUPTION_TARGET
 from wherry.controllers.scales import NoScale, get_scale
-from wherry.controllers.services import PODS_BY_LABEL, label_term, pod_terms
+from wherry.controllers.services import PODS_BY_LABEL, label_term, pod_terms, relabelled
 from wherry.util import clock
 
 _DELETION_TIMEOUT = 120.0
@@ -173,7 +173,7 @@ class DisruptionController(Controller):
     def register(self) -> None:
         self._budgets = self.watch(PODDISRUPTIONBUDGETS)
         self._budgets.add_index(_BY_TERM, _budget_terms)
-        self._pods = self.watch(PODS, self._concerned, changed=_matters, delay=TOGETHER)
+        self._pods = self.watch(PODS, self._concerned, changed=_matters, moved=relabelled, delay=TOGETHER)
         self._pods.add_index(PODS_BY_LABEL, pod_terms)
         self._owners = {
             resource.kind: (resource, self.informer(resource))

@@ -38,7 +38,7 @@ class ServiceController(Controller):
     def register(self) -> None:
         self._services = self.watch(SERVICES)
         self._services.add_index(SERVICES_BY_SELECTOR, _service_terms)
-        self._pods = self.watch(PODS, self._selecting, changed=_matters, delay=TOGETHER)
+        self._pods = self.watch(PODS, self._selecting, changed=_matters, moved=relabelled, delay=TOGETHER)
         self._pods.add_index(PODS_BY_LABEL, pod_terms)
 
     def _selecting(self, pod: Object) -> Iterable[str]:
@@ -59,6 +59,11 @@ def selected_pods(pods: SharedInformer, service: Object) -> list[Object]:
     groups = [pods.lister.by_index(PODS_BY_LABEL, label_term(meta.namespace(service), term)) for term in wanted]
     found = min(groups, key=len, default=[])
     return sorted((pod for pod in found if wanted <= meta.labels(pod).items()), key=meta.name)
+
+
+def relabelled(old: Object, new: Object) -> bool:
+    """Tell whether an update of a pod may have changed who selects it."""
+    return meta.labels(old) != meta.labels(new)
 
 
 def _matters(old: Object, new: Object) -> bool:
