@@ -10,11 +10,15 @@ import aiohttp
 import jwt
 
 from wherry.apiserver.attributes import UserInfo
+from wherry.apiserver.authn.claims import Expressions, text_of, texts_of
 from wherry.apiserver.authn.token import CREDENTIAL_ID, Authenticated, InvalidToken, unverified_issuer
 from wherry.util import clock
 
 _REFRESH_SECONDS = 10.0
 _FETCH_SECONDS = 10.0
+
+
+NONE = Expressions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,8 @@ class OIDCConfig:
     signing_algs: Sequence[str] = ("RS256",)
     ca_file: str | None = None
     ca_pem: str = ""
+    more_audiences: Sequence[str] = ()
+    expressions: Expressions = NONE
 
     def prefix(self) -> str:
         """Return what stands before the user names."""
@@ -56,26 +62,41 @@ class OIDCTokens:
         if unverified_issuer(token) != self._config.issuer_url:
             return None
         try:
-            key = await self._key(jwt.get_unverified_header(token).get("kid") or "")
-            options: Any = {f"verify_{name}": False for name in ("exp", "nbf", "iat", "sub", "jti")}
-            claims = jwt.decode(
-                token, key, list(self._config.signing_algs), options,
-                audience=self._config.client_id, issuer=self._config.issuer_url,
-            )  # fmt: skip
+            claims = self._verified(token, await self._keys_for(jwt.get_unverified_header(token).get("kid") or ""))
         except (jwt.PyJWTError, aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise InvalidToken(f"oidc: verify token: {error}") from error
         _check_time(claims)
-        return Authenticated(self._user(claims), tuple(audiences))
+        self._config.expressions.check_claims(claims)
+        user = self._user(claims)
+        self._config.expressions.check_user(user)
+        return Authenticated(user, tuple(audiences))
 
-    async def _key(self, identifier: str) -> Any:
+    def _verified(self, token: str, keys: Sequence[Any]) -> dict[str, Any]:
+        """Return the claims that one of the keys signed. Raises PyJWTError."""
+        config = self._config
+        options: Any = {f"verify_{name}": False for name in ("exp", "nbf", "iat", "sub", "jti")}
+        audiences = [config.client_id, *config.more_audiences]
+        for at, key in enumerate(keys):
+            try:
+                return jwt.decode(
+                    token, key, list(config.signing_algs), options, audience=audiences, issuer=config.issuer_url
+                )
+            except (jwt.InvalidSignatureError, jwt.InvalidKeyError):
+                if at == len(keys) - 1:
+                    raise
+        raise InvalidToken("oidc: verify token: failed to verify signature: no key of the provider signed it")
+
+    async def _keys_for(self, identifier: str) -> list[Any]:
+        """Return the keys that may have signed a token; one that names none may be of any."""
         async with self._fetching:
             now = clock.monotonic()
-            if identifier not in self._keys and now - self._fetched >= _REFRESH_SECONDS:
+            known = identifier in self._keys if identifier else bool(self._keys)
+            if not known and now - self._fetched >= _REFRESH_SECONDS:
                 self._fetched = now
                 self._keys = await self._fetch()
-        if identifier in self._keys:
-            return self._keys[identifier]
-        raise InvalidToken("oidc: verify token: failed to verify signature: no key of the provider signed it")
+        if not identifier:
+            return list(self._keys.values())
+        return [self._keys[identifier]] if identifier in self._keys else []
 
     async def _fetch(self) -> dict[str, Any]:
         context = await asyncio.to_thread(
@@ -90,14 +111,15 @@ class OIDCTokens:
                 raise ValueError(f"issuer did not match the issuer of the provider, {document.get('issuer')!r}")
             async with session.get(document["jwks_uri"], ssl=context) as answer:
                 found = jwt.PyJWKSet.from_dict(await answer.json(content_type=None))
-        return {key.key_id or "": key.key for key in found.keys}
+        return {key.key_id or f"#{at}": key.key for at, key in enumerate(found.keys)}
 
     def _user(self, claims: Mapping[str, Any]) -> UserInfo:
         config = self._config
-        name = claims.get(config.username_claim)
+        made = config.expressions
+        name = text_of(made.username, claims) if made.username else claims.get(config.username_claim)
         if not isinstance(name, str) or not name:
             raise InvalidToken(f"oidc: parse username claims {config.username_claim!r}: claim not present")
-        if config.username_claim == "email" and claims.get("email_verified", True) is not True:
+        if not made.username and config.username_claim == "email" and claims.get("email_verified", True) is not True:
             raise InvalidToken("oidc: email not verified")
         for claim, wanted in config.required_claims.items():
             if claims.get(claim) != wanted:
@@ -106,9 +128,13 @@ class OIDCTokens:
         groups = [groups] if isinstance(groups, str) else groups
         if not isinstance(groups, list) or not all(isinstance(group, str) for group in groups):
             raise InvalidToken(f"oidc: parse groups claim {config.groups_claim!r}: not a list of strings")
-        extra = {CREDENTIAL_ID: (f"JTI={claims['jti']}",)} if claims.get("jti") else {}
+        if made.groups:
+            groups = texts_of(made.groups, claims)
+        extra: dict[str, tuple[str, ...]] = {CREDENTIAL_ID: (f"JTI={claims['jti']}",)} if claims.get("jti") else {}
+        extra |= {key: tuple(found) for key, one in made.extra.items() if (found := texts_of(one, claims))}
         prefixed = tuple(config.groups_prefix + group for group in groups)
-        return UserInfo(config.prefix() + name, prefixed, "", extra)
+        uid = text_of(made.uid, claims) if made.uid else ""
+        return UserInfo((config.prefix() if not made.username else "") + name, prefixed, uid, extra)
 
 
 def _check_time(claims: Mapping[str, Any]) -> None:
