@@ -44,13 +44,17 @@ def decode(token: str) -> tuple[int, str]:
         content = orjson.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
         version, revision, start = content.get("v"), content.get("rv"), content.get("start")
     except (binascii.Error, ValueError, AttributeError) as error:
-        raise BadRequest(f"continue key is not valid: {error}") from None
+        raise _invalid(str(error)) from None
     if version != _VERSION:
-        raise BadRequest("continue key is not valid: server does not recognize this encoded version")
+        raise _invalid("server does not recognize this encoded version")
     if revision.__class__ is not int or not -_MAX_INT64 <= revision <= _MAX_INT64 or revision == 0:
-        raise BadRequest("continue key is not valid: incorrect encoded start resourceVersion (version meta.k8s.io/v1)")
+        raise _invalid("incorrect encoded start resourceVersion (version meta.k8s.io/v1)")
     if not isinstance(start, str) or not start:
-        raise BadRequest("continue key is not valid: encoded start key empty (version meta.k8s.io/v1)")
+        raise _invalid("encoded start key empty (version meta.k8s.io/v1)")
     if ".." in start.split("/") or start.startswith("/"):
-        raise BadRequest(f"continue key is not valid: {start}")
+        raise _invalid(start)
     return revision, start.removesuffix("\0")
+
+
+def _invalid(why: str) -> BadRequest:
+    return BadRequest(f"invalid continue token: continue key is not valid: {why}")

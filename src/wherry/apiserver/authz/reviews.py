@@ -6,6 +6,7 @@ from typing import Any
 from wherry.api import meta
 from wherry.api.errors import BadRequest, Invalid
 from wherry.api.field import FieldError, forbidden, invalid, required
+from wherry.api.validation import checks
 from wherry.apiserver.attributes import Attributes, Authorizer, UserInfo
 from wherry.apiserver.authz.union import UnionAuthorizer
 
@@ -136,20 +137,27 @@ def _check_selector(selector: Mapping[str, Any] | None, path: str) -> list[Field
         why = f"when {path} is specified, requirements or rawSelector is required"
         errors.append(required(f"{path}.requirements", why))
     for index, requirement in enumerate(requirements):
-        errors += _check_requirement(requirement, f"{path}.requirements[{index}]")
+        errors += _check_requirement(
+            requirement, f"{path}.requirements[{index}]", labels=path.endswith("labelSelector")
+        )
     return errors
 
 
-def _check_requirement(requirement: Mapping[str, Any], path: str) -> list[FieldError]:
+def _check_requirement(requirement: Mapping[str, Any], path: str, *, labels: bool) -> list[FieldError]:
+    """An operator that is not known is let through: newer clients may know more of them."""
     errors = []
-    operator, values = requirement.get("operator"), requirement.get("values") or []
-    if not requirement.get("key"):
+    key, operator, values = requirement.get("key") or "", requirement.get("operator"), requirement.get("values") or []
+    if not labels and not key:
         errors.append(required(f"{path}.key", "must be specified"))
     if operator in ("In", "NotIn") and not values:
         errors.append(required(f"{path}.values", "must be specified when `operator` is 'In' or 'NotIn'"))
     if operator in ("Exists", "DoesNotExist") and values:
         why = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
         errors.append(forbidden(f"{path}.values", why))
+    if labels:
+        errors += [invalid(f"{path}.key", key, message) for message in checks.qualified_name(key)]
+        for index, value in enumerate(values):
+            errors += [invalid(f"{path}.values[{index}]", value, message) for message in checks.label_value(value)]
     return errors
 
 
