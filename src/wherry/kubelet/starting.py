@@ -34,11 +34,16 @@ class Ground:
 
 
 class StartFailed(Exception):
-    """The container could not be started; `reason` and the message are its waiting state's."""
+    """There is no container to start; `reason` and the message are its waiting state's."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class EndedAtStart(Exception):
+    """The container is there and has ended without having run: a program that does not exist, for one. It counts as
+    one that failed, with exit code 128 and the reason StartError."""
 
 
 class ContainerStarter:
@@ -103,7 +108,7 @@ class ContainerStarter:
                 await self._services.images.unmount(_volume_key(meta.uid(pod), volume["name"]))
 
     async def start(self, pod: meta.Object, start: Start, image: Image, ground: Ground) -> str:
-        """Create and start a container and return its id. Raises StartFailed."""
+        """Create and start a container and return its id. Raises StartFailed, EndedAtStart."""
         services, name = self._services, start.container["name"]
         if start.after is not None and start.after.state == CREATED:
             await sandboxes.remove_container(meta.uid(pod), start.after.id, services)
@@ -117,7 +122,11 @@ class ContainerStarter:
         except (ConfigError, VolumeError, ValueError) as error:
             raise await self._failed(pod, name, container_id, "CreateContainerConfigError", str(error)) from error
         except ContainerError as error:
-            reason = error.reason if created or error.reason != "RunContainerError" else "CreateContainerError"
+            if created:
+                services.events.warning(pod, "Failed", f"Error: {error}", container=name)
+                await services.cache.refresh(container_id)
+                raise EndedAtStart(str(error)) from error
+            reason = error.reason if error.reason != "RunContainerError" else "CreateContainerError"
             raise await self._failed(pod, name, container_id, reason, str(error)) from error
         except OSError as error:
             raise await self._failed(pod, name, container_id, "CreateContainerError", str(error)) from error

@@ -26,7 +26,7 @@ from wherry.kubelet.pulls import SHOW_ERROR, PodPulls
 from wherry.kubelet.resize import Resizer
 from wherry.kubelet.runtime_cache import PodRuntime
 from wherry.kubelet.services import NodeServices
-from wherry.kubelet.starting import ContainerStarter, Ground, StartFailed
+from wherry.kubelet.starting import ContainerStarter, EndedAtStart, Ground, StartFailed
 from wherry.kubelet.status import Failure, Observed, Waiting, pod_status
 from wherry.kubelet.together import together
 from wherry.kubelet.volumes.manager import MountFailed
@@ -295,6 +295,8 @@ class PodWorker:
         try:
             async with self._services.starts:
                 container_id = await self._starter.start(*self._resizer.grant(self.pod, start), image, self._ground)
+        except EndedAtStart:
+            return
         except StartFailed as error:
             self._waiting[name] = Waiting(error.reason, str(error))
             self._retry[name] = clock.monotonic() + self._crashes.advance(name, now=clock.seconds())

@@ -69,6 +69,7 @@ class FakeRuntime:
         self.stop_delay: dict[str, float] = {}
         self.exec_results: dict[str, Callable[[], ExecResult]] = {}
         self.fail_create: dict[str, ContainerError] = {}
+        self.fail_start: dict[str, ContainerError] = {}
         self.hang_create: set[str] = set()
         self.log: list[str] = []
         self.updated: list[tuple[str, Resources]] = []
@@ -123,6 +124,13 @@ class FakeRuntime:
         same_pod = [c for c in running if c.labels["io.kubernetes.pod.uid"] == status.labels["io.kubernetes.pod.uid"]]
         assert not same_pod, f"container {status.name} was started twice"
         self.log.append(f"start {status.name}")
+        if failure := self.fail_start.get(status.name):
+            self.containers[container_id] = replace(
+                status, state=EXITED, finished_at=clock.seconds(), exit_code=128, reason="StartError",
+                message=str(failure),
+            )  # fmt: skip
+            self._send(container_id, EXITED)
+            raise failure
         self.containers[container_id] = replace(status, state=RUNNING, pid=1, started_at=clock.seconds())
         self._send(container_id, RUNNING)
         programs = self.programs.get(status.name)

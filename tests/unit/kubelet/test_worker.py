@@ -428,6 +428,27 @@ def test_restarted_kubelet_goes_on_behind_a_sidecar_that_runs(node: Node) -> Non
     run(main())
 
 
+@pytest.mark.parametrize(("policy", "starts"), [("Never", 1), ("Always", 5)])
+def test_a_container_whose_program_does_not_exist_counts_as_failed(node: Node, policy: str, starts: int) -> None:
+    async def main() -> None:
+        node.runtime.fail_start["app"] = ContainerError("executable file `/x` not found in $PATH")
+        async with node.kubelet():
+            node.create(restartPolicy=policy)
+            await clock.sleep(100)
+            assert node.runtime.log.count("start app") == starts
+            assert "Failed: Error: executable file `/x` not found in $PATH" in node.messages()
+            status = node.status()["containerStatuses"][0]
+            state = status["state"] if policy == "Never" else status["lastState"]
+            assert (state["terminated"]["exitCode"], state["terminated"]["reason"]) == (128, "StartError")
+            if policy == "Never":
+                assert node.status()["phase"] == "Failed"
+            else:
+                assert status["state"]["waiting"]["reason"] == "CrashLoopBackOff"
+                assert status["restartCount"] == starts - 1
+
+    run(main())
+
+
 def test_container_made_but_not_started_by_an_earlier_process_is_replaced(node: Node) -> None:
     async def main() -> None:
         node.runtime.fail_create["app"] = ContainerError("not now")
