@@ -182,3 +182,35 @@ async def test_a_request_that_means_nothing_is_refused(
     answered, status = await http(method, path, body)
     assert (answered, status["code"]) == (code, code)
     assert status["message"].endswith(message)
+
+
+async def test_options_that_no_deletion_has_are_refused_in_every_place(http: Http) -> None:
+    pod = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    account = {"metadata": {"name": "default"}}
+    await http("POST", "/api/v1/namespaces/default/serviceaccounts", account)
+    code, status = await http("POST", "/api/v1/namespaces/default/pods", pod)
+    assert code == 201, status
+    wanted = (
+        'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: "Sideways": '
+        'supported values: "Foreground", "Background", "Orphan", "nil"'
+    )
+    eviction = {"metadata": {"name": "p"}, "deleteOptions": {"propagationPolicy": "Sideways"}}
+    for method, path, body in (
+        ("POST", "/api/v1/namespaces/default/pods/p/eviction", eviction),
+        ("DELETE", "/api/v1/namespaces/default/pods/p", {"propagationPolicy": "Sideways"}),
+        ("DELETE", "/api/v1/namespaces/default/pods/p?propagationPolicy=Sideways", None),
+    ):
+        code, status = await http(method, path, body)
+        assert (code, status["message"]) == (422, wanted)
+
+
+async def test_a_webhook_without_rules_is_asked_about_nothing(http: Http) -> None:
+    hook = {
+        "name": "a.example.com",
+        "clientConfig": {"url": "https://127.0.0.1:1"},
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+    }
+    path = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+    assert (await http("POST", path, {"metadata": {"name": "w"}, "webhooks": [hook]}))[0] == 201
+    assert (await http("POST", CONFIGMAPS, configmap("c")))[0] == 201

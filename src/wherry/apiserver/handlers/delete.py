@@ -85,20 +85,29 @@ def read_options(request: Request) -> tuple[DeleteOptions, bool]:
             integer(params, "gracePeriodSeconds"), None, None, orphan, params.get("propagationPolicy") or None
         )
         dry = dry_run(params, "DeleteOptions")
-    else:
-        conditions = body.get("preconditions") or {}
-        options = DeleteOptions(
-            body.get("gracePeriodSeconds"),
-            conditions.get("uid"),
-            conditions.get("resourceVersion"),
-            body.get("orphanDependents"),
-            body.get("propagationPolicy"),
-        )
-        dry = _dry_run_of(body)
+        return _checked(options), dry
+    dry = _dry_run_of(body)
+    return options_of(body), dry
+
+
+def options_of(body: Object) -> DeleteOptions:
+    """Return what DeleteOptions say, but for the dry run. Raises Invalid."""
+    conditions = body.get("preconditions") or {}
+    options = DeleteOptions(
+        body.get("gracePeriodSeconds"),
+        conditions.get("uid"),
+        conditions.get("resourceVersion"),
+        body.get("orphanDependents"),
+        body.get("propagationPolicy"),
+    )
+    return _checked(options)
+
+
+def _checked(options: DeleteOptions) -> DeleteOptions:
     _validate(options)
     if options.grace is not None and options.grace < 0:
         options.grace = 1
-    return options, dry
+    return options
 
 
 def _dry_run_of(body: Object) -> bool:

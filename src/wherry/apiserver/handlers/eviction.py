@@ -9,7 +9,8 @@ from wherry.api.selectors import labels
 from wherry.apiserver.admission.plugin import CREATE
 from wherry.apiserver.api import Api, operation
 from wherry.apiserver.decode import decode
-from wherry.apiserver.handlers.deletion import DeleteOptions, delete
+from wherry.apiserver.handlers.delete import options_of
+from wherry.apiserver.handlers.deletion import delete
 from wherry.apiserver.handlers.writing import change
 from wherry.apiserver.query import dry_run
 from wherry.apiserver.request import Made, Request
@@ -32,10 +33,10 @@ async def handle(api: Api, request: Request) -> Made:
     name = eviction["metadata"].get("name") or request.name
     if name != request.name:
         raise BadRequest("name in URL does not match name in Eviction object")
-    options = _options(eviction.get("deleteOptions") or {})
     pod = api.registry.get(PODS, request.namespace, name)
     if pod is None:
         raise NotFound.of("pods", name)
+    options = options_of(eviction.get("deleteOptions") or {})
     dry = dry or bool((eviction.get("deleteOptions") or {}).get("dryRun"))
     asked = operation(request, CREATE, obj=eviction, dry_run=dry)
     await api.admission.admit(asked)
@@ -47,17 +48,6 @@ async def handle(api: Api, request: Request) -> Made:
     request.subresource = ""
     await delete(api, request, options, dry=dry)
     return Made({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, None, 201)
-
-
-def _options(body: Object) -> DeleteOptions:
-    conditions = body.get("preconditions") or {}
-    return DeleteOptions(
-        body.get("gracePeriodSeconds"),
-        conditions.get("uid"),
-        conditions.get("resourceVersion"),
-        body.get("orphanDependents"),
-        body.get("propagationPolicy"),
-    )
 
 
 def _ignores_budgets(pod: Object) -> bool:
