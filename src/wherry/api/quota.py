@@ -3,7 +3,10 @@
 from collections.abc import Iterable
 from datetime import timedelta
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
+
+import orjson
 
 from wherry.api import meta, quantity
 from wherry.api.meta import Object
@@ -19,6 +22,9 @@ _LEGACY = {"configmaps", "persistentvolumeclaims", "replicationcontrollers", "re
 _BARE = {"cpu", "memory", "ephemeral-storage"}
 _STORAGE_CLASS = "storageclass.storage.k8s.io"
 _DEVICES = ".deviceclass.resource.k8s.io/devices"
+_ASKING = ("resources", "overhead", "restartPolicy")
+"""The members of a pod's spec and of its containers that decide what they use."""
+
 _ALL_DEVICES = 32
 """What a claim for all devices of a class counts as: the most that can be allocated."""
 
@@ -158,6 +164,16 @@ def _is_terminal(pod: Object) -> bool:
 
 
 def _pod_compute(spec: Object) -> Usage:
+    """Return what a pod's spec asks for; pods of one owner are alike, so it is reckoned once for all of them."""
+    groups = (spec.get("containers") or (), spec.get("initContainers") or ())
+    asked = [[{name: c[name] for name in _ASKING if name in c} for c in group] for group in groups]
+    return _computed(orjson.dumps([{name: spec[name] for name in _ASKING if name in spec}, *asked]))
+
+
+@lru_cache(maxsize=4096)
+def _computed(encoded: bytes) -> Usage:
+    rest, containers, init = orjson.loads(encoded)
+    spec = {**rest, "containers": containers, "initContainers": init}
     used: Usage = {}
     for name, value in pod_amounts(spec, "requests").items():
         used[f"requests.{name}"] = value
@@ -256,9 +272,13 @@ def total_usage(quota_spec: Object, objects: Iterable[tuple[Resource, Iterable[O
     """Return ``status.used`` of a quota: of every name in ``hard`` what the objects in its scopes use."""
     hard = quota_spec.get("hard") or {}
     total: Usage = {}
+    scoped = bool(quota_spec.get("scopes") or quota_spec.get("scopeSelector"))
     for resource, found in objects:
         for obj in found:
-            if matches_scopes(quota_spec, resource, obj):
-                total = add(total, {name: value for name, value in usage(resource, obj).items() if name in hard})
+            if scoped and not matches_scopes(quota_spec, resource, obj):
+                continue
+            for name, value in usage(resource, obj).items():
+                if name in hard:
+                    total[name] = total[name] + value if name in total else value
     zero = Quantity(Fraction(0))
     return {name: str(total.get(name, zero)) for name in sorted(hard)}
