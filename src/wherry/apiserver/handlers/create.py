@@ -129,7 +129,8 @@ async def _store(api: Api, request: Request, obj: Object, asked: Operation) -> S
     hook = api.hooks.of(resource)
     undo = hook.before(request, obj, None, dry) if hook is not None and hook.before is not None else None
     try:
-        refuse_invalid(api, resource, obj, validation.validate_create(resource, obj))
+        errors = await heavy.run(len(request.body), lambda: validation.validate_create(resource, obj))
+        refuse_invalid(api, resource, obj, errors)
         request.warnings.extend(warnings.for_object(resource, obj))
         asked.obj, asked.name = obj, request.name
         await api.admission.validate(asked)

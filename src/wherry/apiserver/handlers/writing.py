@@ -7,6 +7,7 @@ from wherry.api import managedfields, meta, strategy, validation, warnings
 from wherry.api.errors import Conflict, InternalError, Invalid, NotFound
 from wherry.api.field import FieldError, invalid
 from wherry.api.resources import NAMESPACES, Resource
+from wherry.apiserver import heavy
 from wherry.apiserver.admission.plugin import UPDATE
 from wherry.apiserver.api import Api, operation
 from wherry.apiserver.registry import stored_form
@@ -80,7 +81,9 @@ async def _write_change(
     before = hook.before if hook is not None and not request.subresource else None
     undo = before(request, new, old, dry) if before is not None else None
     try:
-        refuse_invalid(api, resource, new, validation.validate_update(resource, new, old, request.subresource))
+        size, wanted = len(request.body), new
+        errors = await heavy.run(size, lambda: validation.validate_update(resource, wanted, old, request.subresource))
+        refuse_invalid(api, resource, new, errors)
         if not request.subresource:
             request.warnings.extend(warnings.for_object(resource, new, old))
         if not admitted:
