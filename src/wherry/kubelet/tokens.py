@@ -1,22 +1,29 @@
 """Service account tokens for pods: asked for once, renewed before they end (TokenRequest API)."""
 
 import asyncio
+import logging
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from wherry.api import meta
+from wherry.api import errors, meta
 from wherry.api.resources import SERVICEACCOUNTS
 from wherry.client.client import Client
 from wherry.util import clock
 
+log = logging.getLogger(__name__)
+
 _RENEW_AT = 0.8
+_TRY_AGAIN = 30.0
 _MAX_AGE = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Token:
+    """`renew_at` and `ends` are seconds since the epoch."""
+
     value: str
     renew_at: float
+    ends: float
 
 
 class TokenManager:
@@ -28,13 +35,24 @@ class TokenManager:
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def get(self, pod: meta.Object, audience: str, seconds: int) -> str:
-        """Return a token bound to the pod, a new one when the old is due for renewal. Raises StatusError, OSError."""
+        """Return a token bound to the pod, a new one when the old is due for renewal. Raises StatusError, OSError.
+
+        While a new one is not to be had (the server is away) the old one serves until it ends.
+        """
         uid, key = meta.uid(pod), (audience, seconds)
         async with self._locks.setdefault(uid, asyncio.Lock()):
             tokens = self._tokens.setdefault(uid, {})
             found = tokens.get(key)
             if found is None or clock.seconds() >= found.renew_at:
-                found = tokens[key] = await self._request(pod, audience, seconds)
+                try:
+                    found = tokens[key] = await self._request(pod, audience, seconds)
+                except (errors.StatusError, OSError, TimeoutError) as error:
+                    if found is None:
+                        raise
+                    log.warning("cannot renew a token of pod %s: %s", meta.key_of(pod), error)
+                    tokens[key] = replace(found, renew_at=clock.seconds() + _TRY_AGAIN + random.uniform(0, 10))
+                    if found.ends <= clock.seconds():
+                        raise
             return found.value
 
     def renewal(self, uid: str) -> float | None:
@@ -72,4 +90,4 @@ class TokenManager:
         ends = clock.parse(answer["status"]["expirationTimestamp"]).timestamp()
         # Spread over ten seconds, as kubelets do, so that the tokens of one rollout are not renewed at one instant.
         age = min((ends - now) * _RENEW_AT, _MAX_AGE) - random.uniform(0, 10)
-        return _Token(answer["status"]["token"], now + max(age, 1.0))
+        return _Token(answer["status"]["token"], now + max(age, 1.0), ends)
