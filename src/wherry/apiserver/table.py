@@ -8,6 +8,7 @@ from wherry.api.errors import BadRequest, NotAcceptable
 from wherry.api.printers.text import age
 from wherry.api.resources import Resource
 from wherry.apiserver import negotiate
+from wherry.apiserver.conversion import STORED_AS
 from wherry.apiserver.decode import MEDIA_TYPES
 from wherry.apiserver.negotiate import Form
 
@@ -34,6 +35,12 @@ _SCALE_COLUMNS: list[Object] = [
 def _scale_cells(obj: Object) -> list[Any]:
     desired, actual = obj["spec"].get("replicas") or 0, obj["status"].get("replicas") or 0
     return [obj["metadata"]["name"], desired, actual, age(obj)]
+
+
+def _stored(resource: Resource, obj: Object) -> Object:
+    """Return the form in which a built-in object is stored: rows show it in every version alike."""
+    conversion = STORED_AS.get(resource)
+    return obj if conversion is None or conversion.send is not None else conversion.to_stored(obj)
 
 
 def partial(obj: Object, version: str = "v1") -> Object:
@@ -93,7 +100,7 @@ def table(
     rows = []
     for obj in objects:
         row: Object = {
-            "cells": _scale_cells(obj) if resource is SCALES else printers.cells(resource, obj),
+            "cells": _scale_cells(obj) if resource is SCALES else printers.cells(resource, _stored(resource, obj)),
             "object": None,
         }
         conditions = printers.row_conditions(resource, obj)

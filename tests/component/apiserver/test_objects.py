@@ -214,3 +214,18 @@ async def test_a_webhook_without_rules_is_asked_about_nothing(http: Http) -> Non
     path = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
     assert (await http("POST", path, {"metadata": {"name": "w"}, "webhooks": [hook]}))[0] == 201
     assert (await http("POST", CONFIGMAPS, configmap("c")))[0] == 201
+
+
+async def test_a_row_is_the_same_in_every_version(http: Http) -> None:
+    path = "/apis/autoscaling/{}/namespaces/default/horizontalpodautoscalers"
+    target = {"type": "AverageValue", "averageValue": "5"}
+    spec = {
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"},
+        "maxReplicas": 3,
+        "metrics": [{"type": "Pods", "pods": {"metric": {"name": "m"}, "target": target}}],
+    }
+    assert (await http("POST", path.format("v2"), {"metadata": {"name": "h"}, "spec": spec}))[0] == 201
+    for version in ("v1", "v2"):
+        accept = "application/json;as=Table;v=v1;g=meta.k8s.io"
+        _, found = await http("GET", f"{path.format(version)}/h", Accept=accept)
+        assert found["rows"][0]["cells"][:3] == ["h", "Deployment/d", "<unknown>/5"]

@@ -15,7 +15,7 @@ _SOURCES = {
 
 
 def horizontal_pod_autoscaler(obj: Object) -> list[Any]:
-    """Return the cells of an autoscaler in version 2; one of version 1 is read through its own fields."""
+    """Return the cells of an autoscaler in version 2."""
     target = spec(obj).get("scaleTargetRef") or {}
     minimum = spec(obj).get("minReplicas")
     return [
@@ -30,10 +30,6 @@ def horizontal_pod_autoscaler(obj: Object) -> list[Any]:
 
 
 def _targets(obj: Object) -> str:
-    if spec(obj).get("targetCPUUtilizationPercentage") is not None:
-        current = status(obj).get("currentCPUUtilizationPercentage")
-        now = UNKNOWN if current is None else f"{current}%"
-        return f"cpu: {now}/{spec(obj)['targetCPUUtilizationPercentage']}%"
     metrics = spec(obj).get("metrics") or ()
     current_metrics = status(obj).get("currentMetrics") or ()
     texts = []
