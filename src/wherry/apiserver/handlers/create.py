@@ -139,6 +139,8 @@ async def _store(api: Api, request: Request, obj: Object, asked: Operation) -> S
         key = api.registry.key(resource, request.namespace, name)
         existing = api.registry.store.latest(key)
         if existing is not None:
+            # Who is told that it exists must find it: what is in the way may still be on its way to the disk.
+            await api.registry.store.wait_revision(existing.revision, _COMMIT_PATIENCE)
             raise exists(api, resource, name, existing)
         if obj["metadata"].pop("resourceVersion", ""):
             error = StatusError("resourceVersion should not be set on objects to be created")
@@ -153,7 +155,6 @@ async def _store(api: Api, request: Request, obj: Object, asked: Operation) -> S
             record = await api.registry.write(resource, stored, namespace=request.namespace, name=name, expected=0)
         except Mismatch as mismatch:
             if mismatch.current is not None:
-                # Who is told that it exists must find it: what is in the way may still be on its way to the disk.
                 await api.registry.store.wait_revision(mismatch.current.revision, _COMMIT_PATIENCE)
             raise exists(api, resource, name, mismatch.current) from None
     except BaseException:
