@@ -83,7 +83,7 @@ class NodeLifecycleController(Controller):
     async def _monitor(self) -> None:
         nodes = {meta.name(node): node for node in self._nodes.lister.list()}
         self._note_arrivals(nodes)
-        await gather_all(self._check(node) for node in nodes.values())
+        await gather_all([self._check(node) for node in nodes.values() if not self._is_well(node)])
         await self._wait_own_writes(_MONITOR)
         await self._evict()
 
@@ -101,6 +101,12 @@ class NodeLifecycleController(Controller):
             gone: Object = {"kind": "Node", "apiVersion": "v1", "metadata": {"name": name}}
             text = f"Node {name} event: Removing Node {name} from Controller"
             self.recorder.event(gone, NORMAL, "RemovingNode", text)
+
+    def _is_well(self, node: Object) -> bool:
+        """Tell whether there is nothing to do about a node: nearly all of them, nearly always."""
+        name = meta.name(node)
+        lost = nodehealth.is_lost(self._seen[name], now=clock.seconds(), grace=self.settings.node_monitor_grace_period)
+        return not lost and name not in self._unready and meta.is_true(node, "Ready")
 
     async def _check(self, node: Object) -> None:
         name, was_ready = meta.name(node), meta.is_true(node, "Ready")
