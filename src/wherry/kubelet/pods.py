@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import shutil
+from pathlib import Path
 
 from wherry.api import meta
 from wherry.client.informer import SharedInformer
@@ -135,6 +137,7 @@ class PodManager:
                 await together(*(services.runtime.stop_container(c.id, grace) for c in running))
                 await sandboxes.remove(uid, services)
                 await services.volumes.tear_down(uid)
+                await asyncio.to_thread(_remove_logs, services.config.log_root, uid)
                 if services.cgroups is not None:
                     await asyncio.to_thread(cgroups.remove, uid, services.config, services.cgroups)
                 log.info("removed what was left of pod %s", uid)
@@ -142,3 +145,9 @@ class PodManager:
             except (ContainerError, OSError) as error:
                 log.warning("cannot remove what is left of pod %s: %s", uid, error)
                 await clock.sleep(backoff.next())
+
+
+def _remove_logs(root: Path, uid: str) -> None:
+    """Delete the log directory of a pod whose name is not known any more."""
+    for directory in root.glob(f"*_{uid}"):
+        shutil.rmtree(directory, ignore_errors=True)

@@ -113,6 +113,7 @@ class Siege:
         for pattern in ("wherry", "*/wherry"):
             for root in Path("/sys/fs/cgroup").glob(f"{pattern}/{self.cluster}"):
                 found["cgroups"] += sum(name.startswith("pod") for _, names, _ in os.walk(root) for name in names)
+        found["logs"] = len(list(Path("/var/log/pods").glob(f"{self.ns}_*")))
         processes = subprocess.run(["pgrep", "-fc", f"conmon.*/wherry/{self.cluster}/"], capture_output=True, text=True)
         found["conmon"] = int(processes.stdout or 0)
         return +found

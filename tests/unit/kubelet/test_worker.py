@@ -496,9 +496,12 @@ def test_pod_that_left_the_api_meanwhile_is_removed(node: Node) -> None:
         async with node.kubelet():
             node.create()
             await node.until(lambda: running(node))
+        logs = node.root / "log" / f"default_web_{node.api.get(PODS, 'default/web')['metadata']['uid']}"
+        logs.mkdir(parents=True, exist_ok=True)
         node.api.remove(PODS, "default/web")
         async with node.kubelet() as manager:
             await manager.remove_orphans()
+            assert not logs.exists()
             assert not node.runtime.containers and not node.runtime.sandboxes and not node.network.attached
             assert not list((node.root / "state" / "pods").iterdir())
 
