@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from wherry.api import schema
+from wherry.api import protobuf, schema
 from wherry.api.errors import BadRequest, Forbidden, Invalid
 from wherry.api.field import FieldError, invalid, not_supported
 from wherry.api.resources import builtin
@@ -10,7 +10,7 @@ from wherry.api.schema import DecodeError
 from wherry.api.validation.priorityclass import SYSTEM
 from wherry.apiserver.admission.plugin import DELETE
 from wherry.apiserver.api import Api, operation
-from wherry.apiserver.decode import media_type
+from wherry.apiserver.decode import PROTOBUF, media_type
 from wherry.apiserver.handlers.deletion import DeleteOptions, Outcome, answers_with_object, delete
 from wherry.apiserver.query import boolean, dry_run, integer
 from wherry.apiserver.request import Made, Request, Stored
@@ -123,8 +123,12 @@ def _body(request: Request) -> Object | None:
     if not request.body:
         return None
     try:
-        content, _ = schema.decode_body(request.body, media_type(request.content_type))
-    except DecodeError as error:
+        media = media_type(request.content_type)
+        if media == PROTOBUF:
+            content = protobuf.decode(request.body, schema.load())
+        else:
+            content, _ = schema.decode_body(request.body, media)
+    except (DecodeError, protobuf.ProtobufError) as error:
         raise BadRequest(str(error)) from None
     kind = content.get("kind") or "DeleteOptions"
     if kind != "DeleteOptions":
