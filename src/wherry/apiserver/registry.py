@@ -3,6 +3,7 @@
 Implements `wherry.apiserver.attributes.Reader`. Every write of the server goes through `Registry.write`.
 """
 
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,6 +18,8 @@ from wherry.apiserver.request import Change
 from wherry.store.protocol import PUT, Event, Record, Store, Subscription
 from wherry.util import clock
 from wherry.util.metrics import Histogram
+
+log = logging.getLogger(__name__)
 
 Object = dict[str, Any]
 
@@ -93,8 +96,9 @@ class Registry:
             self._versions[prefix] = event.record.revision
             followers = self._followers.get(prefix)
             if followers is not None:
+                obj = self.obj(event.record) if event.type == PUT else None
                 for follower in followers:
-                    follower(key, self.obj(event.record) if event.type == PUT else None)
+                    _tell(follower, key, obj)
 
     def add_resource(self, resource: Resource, convert: conversion.Conversion | None = None) -> None:
         """Serve one more resource (a custom one); replaces what had its group, version and plural."""
@@ -266,7 +270,7 @@ class Registry:
         """
         prefix = self.prefix(resource)
         for record in self.store.list(prefix).records:
-            follower(record.key, self.obj(record))
+            _tell(follower, record.key, self.obj(record))
         self._followers.setdefault(prefix, []).append(follower)
 
     async def write(
@@ -300,6 +304,14 @@ class Registry:
         if seconds is None:
             seconds = self.write_seconds[operation, resource.group_resource] = Histogram(_WRITE_SECONDS)
         seconds.observe(clock.monotonic() - began)
+
+
+def _tell(follower: Follower, key: str, obj: Object | None) -> None:
+    """Call a follower; what it raises is logged, for an object of any shape must reach the others."""
+    try:
+        follower(key, obj)
+    except Exception:
+        log.exception("a follower failed for %s", key)
 
 
 def _without_type(value: bytes, resource: Resource) -> bytes:

@@ -1,13 +1,18 @@
 """The cache of one informer: objects by key and by named indexes.
 
-Not for threads: it lives on the event loop. What it hands out is shared and must not be changed.
+An object that an index function fails for is in the cache and not in that index. Not for threads: it lives on the event
+loop. What it hands out is shared and must not be changed.
 """
 
+import contextlib
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 from wherry.api import meta
 from wherry.api.meta import Key, Object
+
+log = logging.getLogger(__name__)
 
 IndexFunc = Callable[[Object], Iterable[str]]
 """Returns the values under which an object is found."""
@@ -103,12 +108,21 @@ class Indexer:
 
     def _enter(self, name: str, key: str, obj: Object) -> None:
         index = self._indexes[name]
-        for value in self._functions[name](obj):
-            index.setdefault(value, {})[key] = obj
+        try:
+            for value in self._functions[name](obj):
+                index.setdefault(value, {})[key] = obj
+        except Exception:
+            log.exception("index %s fails for %s", name, key)
+            self._leave(name, key, obj)
 
     def _leave_all(self, key: str, obj: Object) -> None:
-        for name, function in self._functions.items():
-            for value in function(obj):
+        for name in self._functions:
+            self._leave(name, key, obj)
+
+    def _leave(self, name: str, key: str, obj: Object) -> None:
+        # A function that fails for an object failed for it before, after the same values.
+        with contextlib.suppress(Exception):
+            for value in self._functions[name](obj):
                 _drop(self._indexes[name], value, key)
 
 

@@ -85,6 +85,11 @@ class Reflector:
                 log.warning("%r: cannot list or watch: %s", self._resource, error)
                 self._revision = ""
                 pause = True
+            except Exception:
+                # Whatever an answer holds, it must not end the process that wants to know what comes after it.
+                log.exception("%r: cannot take what the server says", self._resource)
+                self._revision, self._exact = "", True
+                pause = True
             if clock.monotonic() - started > _HEALTHY:
                 self._backoff.reset()
             if pause:

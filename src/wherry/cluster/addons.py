@@ -10,6 +10,9 @@ from wherry.dns import service
 
 _RBAC = "rbac.authorization.k8s.io"
 
+LAST_GRANT = f"/apis/{_RBAC}/v1/clusterrolebindings/{localpath.USER}"
+"""The path of what `publish` makes last of the rights of a node: once it is there, they all are."""
+
 
 async def publish(client: Client, config: ClusterConfig) -> None:
     """Make the DNS Service, this node's slice of it, the default StorageClass, the metrics API, the node's rights."""

@@ -22,8 +22,8 @@ from wherry.api.resources import NODES
 from wherry.client import kubeconfig
 from wherry.client.client import Client
 from wherry.client.informer import InformerFactory
+from wherry.cluster import addons, process
 from wherry.cluster import config as configs
-from wherry.cluster import process
 from wherry.cluster.apiprobe import ApiProbe
 from wherry.cluster.config import ClusterConfig, ClusterError, gateway
 from wherry.cluster.imageapi import ImageAPI
@@ -169,15 +169,19 @@ async def _client(stack: AsyncExitStack, config: ClusterConfig, user: str) -> Cl
 
 
 async def _wait_server(config: ClusterConfig) -> None:
-    """Wait until the API server answers: both processes are started at once, and its files are the server's to make."""
-    while True:
-        if (config.paths.pki / "admin.key").exists() and config.paths.storage_kubeconfig.exists():
-            probe = ApiProbe(config)
-            answer = await asyncio.to_thread(probe.get, "/version")
-            probe.close()
-            if answer is not None:
-                return
+    """Wait until the API server answers and this node has its rights.
+
+    Both processes are started at once, and the node's files are the server's to make; so are the rights, of which those
+    that `addons.publish` gives come last.
+    """
+    while not ((config.paths.pki / "admin.key").exists() and config.paths.storage_kubeconfig.exists()):
         await clock.sleep(_SERVER_POLL)
+    probe = ApiProbe(config)
+    try:
+        while await asyncio.to_thread(probe.get, addons.LAST_GRANT) is None:
+            await clock.sleep(_SERVER_POLL)
+    finally:
+        probe.close()
 
 
 def main() -> None:

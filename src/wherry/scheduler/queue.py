@@ -2,6 +2,7 @@
 
 import asyncio
 import heapq
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from wherry.api.meta import Object
 from wherry.scheduler.framework import Hint, Status
 from wherry.scheduler.podinfo import PodInfo
 from wherry.util import clock
+
+log = logging.getLogger(__name__)
 
 INITIAL_BACKOFF, MAXIMUM_BACKOFF = 1.0, 10.0
 _LONGEST_WAIT = 300.0
@@ -179,7 +182,7 @@ class SchedulingQueue:
             hints = self._hints_of(plugin)
             if kind in hints:
                 hint = hints[kind]
-                if hint is None or hint(queued.info, old, new):
+                if hint is None or _says(hint, queued.info, old, new):
                     return True
         return False
 
@@ -229,3 +232,12 @@ class SchedulingQueue:
         for queued in list(self._unschedulable.values()):
             if not queued.gated and now - queued.refused_at >= _LONGEST_WAIT:
                 self._leave_unschedulable(queued)
+
+
+def _says(hint: Hint, info: PodInfo, old: Object | None, new: Object | None) -> bool:
+    """Ask a hint; one that fails counts as a yes (kube-scheduler, scheduling queue: isPodWorthRequeuing)."""
+    try:
+        return hint(info, old, new)
+    except Exception:
+        log.exception("a hint for %s failed", info.key)
+        return True

@@ -81,12 +81,22 @@ class Scheduler:
             while True:
                 queued = await self.queue.pop()
                 await self._binding.acquire()
-                if not self._schedule(queued, scope):
+                if not self._try(queued, scope):
                     self._binding.release()
                 # The loop belongs to the API server too.
                 if clock.monotonic() - turn > _TURN:
                     await asyncio.sleep(0)
                     turn = clock.monotonic()
+
+    def _try(self, queued: QueuedPod, scope: Scope) -> bool:
+        """Do `_schedule`; where a plugin fails the pod backs off, and the others go on."""
+        try:
+            return self._schedule(queued, scope)
+        except Exception as error:
+            log.exception("scheduling %s failed", queued.info.key)
+            self.cache.forget(queued.info)
+            self._failed(queued, "SchedulerError", str(error), scope)
+            return False
 
     def _schedule(self, queued: QueuedPod, scope: Scope) -> bool:
         """Choose a node for one pod and start its binding; False when there is nothing to bind."""
@@ -101,11 +111,9 @@ class Scheduler:
             attempt("unschedulable")
             self._refused(queued, refusal, chooser, scope)
             return False
-        except Exception as error:
-            log.exception("scheduling %s failed", info.key)
+        except Exception:
             attempt("error")
-            self._failed(queued, "SchedulerError", str(error), scope)
-            return False
+            raise
         self.cache.assume(info, choice.node_name)
         for point in ("reserve", "permit"):
             for plugin in chooser.profile.at(point):
@@ -131,7 +139,9 @@ class Scheduler:
                         self._unreserve(profile, choice, info)
                         self._failed(queued, "SchedulerError", status.message, scope)
                         return
-        except (errors.StatusError, OSError, TimeoutError) as error:
+        except Exception as error:
+            if not isinstance(error, errors.StatusError | OSError | TimeoutError):
+                log.exception("binding %s failed", info.key)
             self._unreserve(profile, choice, info)
             if not isinstance(error, errors.NotFound):
                 self._failed(queued, "SchedulerError", f"binding rejected: {error}", scope)

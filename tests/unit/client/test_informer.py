@@ -1,4 +1,5 @@
 import asyncio
+from typing import Any
 
 from wherry.api import errors
 from wherry.api.resources import CONFIGMAPS, PODS
@@ -145,3 +146,33 @@ async def test_factory_shares_informers_and_starts_late_ones() -> None:
         thin = factory.informer(CONFIGMAPS, metadata_only=True)
         await thin.wait_synced()
         assert "data" not in thin.lister.get("ns/a")
+
+
+async def test_an_object_that_an_index_fails_for_is_in_the_cache_and_harms_no_other() -> None:
+    fake = FakeTransport(config("a", owner="x"), config("odd"))
+    async with InformerFactory(Client(fake)) as factory:
+        informer = factory.informer(CONFIGMAPS)
+        informer.add_index("owner", lambda obj: ("all", obj["data"]["owner"]))
+        log = Log(informer)
+        await factory.wait_synced()
+        fake.put(config("odd", owner="x"))
+        fake.put(config("a"))
+        await settle()
+        assert [obj["metadata"]["name"] for obj in informer.lister.by_index("owner", "x")] == ["odd"]
+        assert [obj["metadata"]["name"] for obj in informer.lister.by_index("owner", "all")] == ["odd"]
+        fake.remove(CONFIGMAPS, "ns/a")
+        fake.remove(CONFIGMAPS, "ns/odd")
+        await settle()
+        assert informer.lister.list() == informer.lister.by_index("owner", "x") == []
+        assert log.lines[-2:] == ["delete a", "delete odd"]
+
+
+async def test_an_answer_that_makes_no_sense_is_asked_for_again() -> None:
+    fake = FakeTransport(config("a"))
+    answers: list[Any] = [{"items": [{"metadata": {}}], "metadata": {}}]
+    fake.react(lambda call: answers.pop() if answers and call.verb == "list" else None)
+    async with InformerFactory(Client(fake)) as factory:
+        informer = factory.informer(CONFIGMAPS)
+        await factory.wait_synced()
+        await settle()
+        assert [obj["metadata"]["name"] for obj in informer.lister.list()] == ["a"]

@@ -1,8 +1,12 @@
 from typing import Any
 
+import pytest
+
 from tests.unit.scheduler.world import World, node, pod, simulate
 from wherry.api import errors
 from wherry.api.resources import NODES, PODS
+from wherry.scheduler.plugins.volumebinding import VolumeBinding
+from wherry.scheduler.podinfo import PodInfo
 
 
 def test_a_pod_is_bound_to_a_node_with_room_and_told_so() -> None:
@@ -94,6 +98,26 @@ def test_a_failed_binding_gives_the_room_back_and_backs_off() -> None:
         assert world.events("FailedScheduling") == ["binding rejected: the disk is on fire"]
         await world.settle(1)
         assert world.node_of("p") == "a"
+
+    simulate(check)
+
+
+def test_a_plugin_that_fails_puts_its_pod_back_and_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    reserve = VolumeBinding.reserve
+
+    def failing(self: VolumeBinding, state: Any, info: PodInfo, node_name: str) -> Any:
+        if info.key == "ns/odd":
+            raise KeyError("claimRef")
+        return reserve(self, state, info, node_name)
+
+    async def check(world: World) -> None:
+        monkeypatch.setattr(VolumeBinding, "reserve", failing)
+        world.create(node("a", cpu="1"), pod("odd", cpu="1"))
+        await world.settle()
+        world.create(pod("p", cpu="1"))
+        await world.settle()
+        assert (world.node_of("odd"), world.node_of("p")) == (None, "a")
+        assert "'claimRef'" in world.events("FailedScheduling")
 
     simulate(check)
 
