@@ -131,8 +131,7 @@ async def _serve(config: ClusterConfig) -> None:
             lambda: nodes.lister.get(config.node_name),
             address=gateway(config.pod_cidr),
         )
-        for factory in (node_informers, informers, storage_informers):
-            factory.run(scope)
+        node_informers.run(scope)
         scope.spawn(kubelet.run(), name="kubelet")
         scope.spawn(proxy.run(), name="proxy")
         scope.spawn(provisioner.run(), name="local-path")
@@ -147,6 +146,9 @@ async def _serve(config: ClusterConfig) -> None:
         image_api = ImageAPI(images, config.paths.node_socket)
         await image_api.start()
         stack.push_async_callback(image_api.stop)
+        await _wait_rights(config)
+        for factory in (informers, storage_informers):
+            factory.run(scope)
         await asyncio.gather(kubelet.ready.wait(), proxy.wait_programmed(), dns.started.wait())
         process.report_ready()
         interpreter.settle()
@@ -169,16 +171,24 @@ async def _client(stack: AsyncExitStack, config: ClusterConfig, user: str) -> Cl
 
 
 async def _wait_server(config: ClusterConfig) -> None:
-    """Wait until the API server answers and this node has its rights.
-
-    Both processes are started at once, and the node's files are the server's to make; so are the rights, of which those
-    that `addons.publish` gives come last.
-    """
+    """Wait until the API server answers: both processes are started at once, and its files are the server's to make."""
     while not ((config.paths.pki / "admin.key").exists() and config.paths.storage_kubeconfig.exists()):
         await clock.sleep(_SERVER_POLL)
+    await _wait_found(config, "/version")
+
+
+async def _wait_rights(config: ClusterConfig) -> None:
+    """Wait until the users of this node other than the kubelet have their rights, which a new server is still to give.
+
+    The kubelet has its own from the node authorizer.
+    """
+    await _wait_found(config, addons.LAST_GRANT)
+
+
+async def _wait_found(config: ClusterConfig, path: str) -> None:
     probe = ApiProbe(config)
     try:
-        while await asyncio.to_thread(probe.get, addons.LAST_GRANT) is None:
+        while await asyncio.to_thread(probe.get, path) is None:
             await clock.sleep(_SERVER_POLL)
     finally:
         probe.close()
