@@ -69,8 +69,9 @@ install_wherry() {
     install_packages python3 python3-venv ca-certificates
     if ! [ -x "$root/.venv/bin/uv" ] || ! "$root/.venv/bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
         local python=python3
-        for candidate in python3.13 python3.12 python3.11; do
-            command -v $candidate >/dev/null && "$candidate" -c 'import venv, ensurepip' 2>/dev/null && python=$candidate && break
+        # The distribution's interpreters come first: they are built with all optimisations, others seldom are.
+        for candidate in /usr/bin/python3.{14,13,12,11} python3.{14,13,12,11}; do
+            command -v "$candidate" >/dev/null && "$candidate" -c 'import venv, ensurepip' 2>/dev/null && python=$candidate && break
         done
         $python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
             echo "Python 3.11 or newer is needed: install python3.11 and its venv package" >&2
