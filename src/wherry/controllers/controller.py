@@ -84,7 +84,7 @@ class Controller(ABC):
     `reconcile` is level-based: it gets a key, never a change, reads the caches and writes what is missing. It is called
     for one key at a time, after the caches hold all that it wrote for that key before (see `wrote`), so it never acts
     twice on one reason. It returns None, or the seconds after which it wants to be called again. What it raises is
-    logged and it is called again after a back-off of 5 ms doubling up to 1,000 s.
+    logged and it is called again after a back-off that doubles (`retry_delays`).
     """
 
     name: ClassVar[str]
@@ -98,12 +98,16 @@ class Controller(ABC):
 
     workers: ClassVar[int] = 5
 
+    retry_delays: ClassVar[tuple[float, float]] = (0.005, 1000.0)
+    """The seconds of the first and of the longest back-off of a key whose reconcile fails."""
+
     def __init__(self, context: Context) -> None:
         self.client = context.client
         self.informers = context.informers
         self.recorder = context.recorder
         self.settings = context.settings
-        self.queue: Workqueue[str] = Workqueue(self.name)
+        first, longest = self.retry_delays
+        self.queue: Workqueue[str] = Workqueue(self.name, initial_delay=first, maximum_delay=longest)
         self.meter = Meter(metrics.BOUNDS)
         self._sources: dict[Resource, SharedInformer] = {}
         self._written: dict[str, dict[Resource, int]] = {}

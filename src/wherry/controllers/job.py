@@ -28,6 +28,7 @@ _LONE_POD = "pod:"
 
 class JobController(Controller):
     name = "job-controller"
+    retry_delays = (1.0, 60.0)
 
     def register(self) -> None:
         self._jobs = self.watch(JOBS)
@@ -83,25 +84,37 @@ class JobController(Controller):
 
     async def _carry_out(self, key: str, job: Object, todo: Plan) -> None:
         await gather_all(self._delete(key, job, pod) for pod in todo.delete)
+        refused = await self._create_all(key, job, todo)
         # What is to be counted is on record before the finalizers go.
-        await self._update_status(key, job, todo)
         await gather_all(self._release(key, pod) for pod in todo.release)
+        if refused is not None and not is_namespace_terminating(refused):
+            raise refused
+
+    async def _create_all(self, key: str, job: Object, todo: Plan) -> errors.StatusError | None:
+        """Create the pods, then record the status with those that there are; return why some could not be created."""
         pending = list(reversed(todo.create))
+        missing, refused = len(pending), None
 
         async def create_next() -> None:
+            nonlocal missing
             await self._create(key, job, pending.pop())
+            missing -= 1
 
         try:
             await slow_start(len(pending), create_next)
         except errors.StatusError as error:
-            if not is_namespace_terminating(error):
-                raise
+            refused = error
+        status = meta.copy(todo.status)
+        if active := status.pop("active", 0) - missing:
+            status["active"] = active
+        await self._update_status(key, job, todo, status)
+        return refused
 
-    async def _update_status(self, key: str, job: Object, todo: Plan) -> None:
-        if todo.status == job.get("status"):
+    async def _update_status(self, key: str, job: Object, todo: Plan, status: Object) -> None:
+        if status == job.get("status"):
             return
         try:
-            self.wrote(key, JOBS, await self.client.update_status(JOBS, {**job, "status": todo.status}))
+            self.wrote(key, JOBS, await self.client.update_status(JOBS, {**job, "status": status}))
         except errors.NotFound:
             return
         for event in todo.events:

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.controllers.cluster import Cluster, running
-from wherry.api import meta
+from wherry.api import errors, meta
 from wherry.api.resources import JOBS, PODS
 from wherry.controllers import indexes
 from wherry.controllers.job import JobController
@@ -29,8 +29,8 @@ def active(cluster: Cluster) -> list[dict]:
 
 
 def end(cluster: Cluster, pod: dict, phase: str, code: int = 1) -> None:
-    status = {"containerStatuses": [{"name": "c", "state": {"terminated": {"exitCode": code}}}]}
-    cluster.set_phase(pod, phase, **(status if phase == "Failed" else {}))
+    statuses = [{"name": "c", "state": {"terminated": {"exitCode": code}}}]
+    cluster.set_phase(pod, phase, containerStatuses=statuses if phase == "Failed" else [])
 
 
 def conditions(cluster: Cluster) -> dict[str, str]:
@@ -67,6 +67,18 @@ async def test_failures_back_off_and_end_at_the_limit() -> None:
         await cluster.settle()
         assert conditions(cluster) == {"FailureTarget": "BackoffLimitExceeded", "Failed": "BackoffLimitExceeded"}
         assert cluster.get(JOBS, "j")["status"]["failed"] == 3
+
+
+async def test_refused_pods_are_tried_again_calmly_and_not_counted() -> None:
+    async with running(JobController) as cluster:
+        cluster.fake.fail("create", PODS, errors.Forbidden("exceeded quota"), times=6)
+        cluster.fake.put(job())
+        await cluster.settle(20)
+        assert len(cluster.fake.written("create", PODS)) == 5
+        assert "active" not in cluster.get(JOBS, "j")["status"]
+        await cluster.settle(60)
+        assert len(active(cluster)) == 1
+        assert cluster.get(JOBS, "j")["status"]["active"] == 1
 
 
 async def test_a_pod_deleted_after_it_finished_is_still_counted_once() -> None:
@@ -149,7 +161,7 @@ async def test_the_failure_policy_fails_ignores_or_counts() -> None:
         end(cluster, second, "Failed", 42)
         await cluster.settle()
         failed = meta.condition(cluster.get(JOBS, "j"), "Failed")
-        assert failed["reason"] == "PodFailurePolicy"
+        assert failed is not None and failed["reason"] == "PodFailurePolicy"
         assert failed["message"] == (
             f"Container c for pod ns/{meta.name(second)} failed with exit code 42 matching FailJob rule at index 0"
         )

@@ -12,8 +12,8 @@ def _queue(hint: Hint | None = None, *, gate: Status | None = None) -> Schedulin
     )
 
 
-def _info(name: str, **spec: int) -> PodInfo:
-    return pod_info(pod(name, **spec))
+def _info(name: str) -> PodInfo:
+    return pod_info(pod(name))
 
 
 def test_only_a_change_that_a_refusing_plugin_named_moves_a_pod() -> None:
