@@ -136,16 +136,18 @@ def _status(inputs: Inputs) -> tuple[Object, list[tuple[str, str, str]]]:
     old = inputs.cron_job.get("status") or {}
     events: list[tuple[str, str, str]] = []
     status: Object = {name: value for name, value in old.items() if name != "active"}
-    known = {entry["uid"]: entry for entry in old.get("active") or ()}
+    known = {entry.get("uid", ""): entry for entry in old.get("active") or ()}
     jobs = {meta.uid(job): job for job in inputs.jobs}
     active = []
     for uid, entry in known.items():
         job = jobs.get(uid)
         if job is None:
-            events.append((WARNING, "MissingJob", f"Active job went missing: {entry['name']}"))
+            events.append((WARNING, "MissingJob", f"Active job went missing: {entry.get('name', '')}"))
         elif is_job_finished(job):
             ended = "Complete" if meta.is_true(job, "Complete") else "Failed"
-            events.append((NORMAL, "SawCompletedJob", f"Saw completed job: {entry['name']}, condition: {ended}"))
+            events.append(
+                (NORMAL, "SawCompletedJob", f"Saw completed job: {entry.get('name', '')}, condition: {ended}")
+            )
         else:
             active.append(entry)
     active += [reference(job) for uid, job in jobs.items() if uid not in known and not is_job_finished(job)]
