@@ -53,8 +53,8 @@ class Workqueue(Generic[K]):
 
     - A key that is added several times before it is worked on is worked on once.
     - A key is worked on by one worker at a time: one that is added meanwhile is queued again by ``done``.
-    - ``add_rate_limited`` adds after a delay of the key's own, doubling from `initial_delay` up to `maximum_delay` seconds,
-      until ``forget``.
+    - ``add_rate_limited`` adds after a delay of the key's own, doubling from `initial_delay` up to
+      `maximum_delay` seconds, until ``forget``.
 
     Loop: ``key = await queue.get()``, work, ``forget`` or ``add_rate_limited``, and always ``done``.
     """
