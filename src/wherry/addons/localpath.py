@@ -150,8 +150,9 @@ class LocalPathProvisioner:
 
     def _volume_changed(self, volume: Object) -> None:
         self._queue.add(_VOLUME_KEY + meta.name(volume))
-        if (ref := volume["spec"].get("claimRef")) is not None:
-            self._queue.add(f"{ref['namespace']}/{ref['name']}")
+        ref = volume["spec"].get("claimRef") or {}
+        if ref.get("name"):  # a reservation may be of anything
+            self._queue.add(f"{ref.get('namespace', '')}/{ref['name']}")
 
     def _class_added(self, kind: Object) -> None:
         for claim in self._claims.lister.list():

@@ -214,6 +214,8 @@ class PersistentVolumeController(Controller):
         self.wrote(key, PERSISTENTVOLUMES, answer)
 
     async def _is_gone(self, ref: Object) -> bool:
+        if not (ref.get("name") and ref.get("namespace")):
+            return True
         try:
             fresh = await self.client.get(PERSISTENTVOLUMECLAIMS, ref["name"], ref["namespace"])
         except errors.NotFound:

@@ -73,6 +73,12 @@ async def test_a_claim_whose_volume_is_gone_is_lost() -> None:
         assert cluster.get(PERSISTENTVOLUMECLAIMS, "c")["status"]["phase"] == "Lost"
 
 
+async def test_a_volume_that_is_reserved_for_half_a_claim_is_released() -> None:
+    half = volume("v", "1Gi", claimRef={"uid": "u"}, persistentVolumeReclaimPolicy="Retain")
+    async with running(PersistentVolumeController, objects=(half,)) as cluster:
+        assert cluster.get(PERSISTENTVOLUMES, "v", None)["status"]["phase"] == "Released"
+
+
 async def test_a_claim_in_use_is_protected_until_its_pod_ends() -> None:
     pod = {"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "p", "namespace": "ns"},
            "spec": {"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]}}  # fmt: skip
