@@ -1,37 +1,47 @@
-"""The server of HTTP connections: aiohttp's, with a short cut for reads (`wherry.apiserver.quick`)."""
+"""The server of HTTP connections: aiohttp's, with short cuts for requests that come whole (ADR 10)."""
 
 import asyncio
+import logging
 import re
 from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from wherry.apiserver.arrived import Arrived, parse
 from wherry.apiserver.attributes import UserInfo
 from wherry.apiserver.authn import x509
 from wherry.apiserver.authn.token import with_authenticated
-from wherry.apiserver.http import Frontend, certificate_of
+from wherry.apiserver.http import STREAMED, Frontend, certificate_of
 from wherry.apiserver.quick import Quick
+
+log = logging.getLogger(__name__)
+
+_MAX_HELD = 1 << 16
+_MAX_PACKETS = 16
 
 _LENGTH = re.compile(rb"\ncontent-length:[\t ]*([0-9]+)[\t ]*\r", re.IGNORECASE)
 _OPEN_ENDED = re.compile(rb"\n(?:transfer-encoding|upgrade|content-length)[\t ]*:", re.IGNORECASE)
 
 
 class Connection(RequestHandler):
-    """One connection. What `Quick` answers never reaches aiohttp's parser; all else does.
+    """One connection. What comes whole never reaches aiohttp's parser: reads are answered at once (`Quick`), other
+    requests by a task each, one after the other (`Arrived`); all else is aiohttp's.
 
-    The short cut is open only between requests: nothing is being answered, and the bytes that the parser was fed
-    ended with a request. Once that cannot be told (a head in two packets, a body without a length), it stays closed.
+    The short cuts are open only between requests: nothing is being answered, and the bytes that the parser was fed
+    ended with a request. Once that cannot be told (a head in two packets, a body without a length), they stay closed.
     """
 
-    __slots__ = ("_owed", "_peer", "_quick", "_traceable")
+    __slots__ = ("_held", "_owed", "_peer", "_running", "_shortcuts", "_traceable")
 
-    def __init__(self, server: "Server", quick: Quick, **options: Any) -> None:
+    def __init__(self, server: "Server", shortcuts: "Shortcuts", **options: Any) -> None:
         super().__init__(server, loop=asyncio.get_running_loop(), **options)
-        self._quick = quick
+        self._shortcuts = shortcuts
         self._peer: UserInfo | None = None
         self._traceable = True
         self._owed = 0
+        self._running: asyncio.Task[None] | None = None
+        self._held: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Note who the client is, by its certificate."""
@@ -41,18 +51,70 @@ class Connection(RequestHandler):
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
-        """Answer a read at once, or hand on."""
+        """Answer at once, begin to answer, or hand on."""
+        if self._running is not None:
+            self._hold(data)
+            return
         if self._traceable and data:  # aiohttp itself calls this with nothing, to go on with what it holds
             waiter = self._waiter
             if not self._owed and waiter is not None and not waiter.done() and not self._paused and not self._close:
-                answer = self._quick.answer(data, self._peer)
+                answer = self._shortcuts.quick.answer(data, self._peer)
                 if answer is not None:
                     cast(asyncio.Transport, self.transport).write(answer)
-                    self._keepalive = True
-                    self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+                    self._answered()
+                    return
+                arrived = self._shortcuts.take(data)
+                if arrived is not None:
+                    arrived.transport, arrived.writer = self.transport, self
+                    self._running = self._loop.create_task(self._answer(arrived))
                     return
             self._trace(data)
         super().data_received(data)
+
+    async def drain(self) -> None:
+        """Wait until the connection takes more."""
+        if self._paused:
+            await self._drain_helper()
+
+    async def shutdown(self, timeout: float | None = 15.0) -> None:
+        """Let what runs end, then close."""
+        if self._running is not None:
+            await asyncio.wait([self._running], timeout=timeout)
+        await super().shutdown(timeout)
+
+    async def _answer(self, arrived: Arrived) -> None:
+        request = cast(web.BaseRequest, arrived)
+        try:
+            response = await self._shortcuts.frontend.handle(request)
+            await response.prepare(request)
+        except ConnectionError as error:
+            log.debug("a client left before its answer: %s", error)
+        except Exception:
+            log.exception("%s %s failed", arrived.method, arrived.raw_path)
+            self.force_close()
+        finally:
+            self._running = None
+        self._answered()
+        if self._held and self.transport is not None:
+            data = b"".join(self._held)
+            self._held.clear()
+            self.transport.resume_reading()
+            self.data_received(data)
+
+    def _answered(self) -> None:
+        self._keepalive = True
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+
+    def _process_keepalive(self) -> None:
+        if self._running is not None:
+            self._answered()  # the time without a request has not begun yet
+        super()._process_keepalive()
+
+    def _hold(self, data: bytes) -> None:
+        """Keep what comes before the answer to what came; a client that sends much waits."""
+        self._held.append(data)
+        if len(data) >= _MAX_HELD or len(self._held) >= _MAX_PACKETS:
+            cast(asyncio.Transport, self.transport).pause_reading()
 
     def _trace(self, data: bytes) -> None:
         """Reckon where the request ends that `data` begins or goes on with."""
@@ -70,12 +132,34 @@ class Connection(RequestHandler):
             self._traceable = False
 
 
+class Shortcuts:
+    """The ways past aiohttp, shared by all connections."""
+
+    def __init__(self, frontend: Frontend) -> None:
+        self.frontend = frontend
+        self.quick = Quick(frontend)
+
+    def take(self, data: bytes) -> Arrived | None:
+        """Return the request that `data` is, None when it must go the ordinary way: what streams, or is another
+        server's."""
+        arrived = parse(data)
+        if arrived is None:
+            return None
+        path, _, query = arrived.raw_path.partition("?")
+        if "%" in path or "watch=" in query:
+            return None
+        info, aggregator = self.frontend.parser.parse(path), self.frontend.aggregator
+        if info.resource is None or info.watch or info.subresource in STREAMED:
+            return None
+        return None if aggregator is not None and aggregator.find(path) is not None else arrived
+
+
 class Server(web.Server):
     """Makes a `Connection` of every connection; `options` are those of aiohttp's ``RequestHandler``."""
 
     def __init__(self, frontend: Frontend, **options: Any) -> None:
         super().__init__(frontend.handle, **options)
-        self._quick = Quick(frontend)
+        self._shortcuts = Shortcuts(frontend)
 
     def __call__(self) -> Connection:
-        return Connection(self, self._quick, **self._kwargs)
+        return Connection(self, self._shortcuts, **self._kwargs)

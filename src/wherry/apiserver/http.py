@@ -31,6 +31,7 @@ from wherry.apiserver import dispatch, negotiate
 from wherry.apiserver.aggregation.aggregator import Aggregator
 from wherry.apiserver.aggregation.remote import Remote, Unavailable
 from wherry.apiserver.api import Api
+from wherry.apiserver.arrived import Arrived
 from wherry.apiserver.attributes import Attributes, Authenticator, Authorizer, UserInfo
 from wherry.apiserver.audit.log import AuditLog
 from wherry.apiserver.audit.policy import COMPLETE, NONE, RECEIVED
@@ -56,7 +57,7 @@ _PATIENCE = 15.0
 """Seconds that a request waits for a seat: a quarter of the time that upstream gives to a request."""
 
 _COUNTED_USERS = frozenset({"admin", "kubelet", "kube-controller-manager", "kube-scheduler", "kube-proxy"})
-_STREAMED = frozenset({"log", "exec", "attach", "portforward", "proxy"})
+STREAMED = frozenset({"log", "exec", "attach", "portforward", "proxy"})
 _JSON = "application/json"
 
 
@@ -239,7 +240,7 @@ class Frontend:
         if info.watch and info.name:
             _narrow_to_name(request)
         handler = None
-        if info.subresource not in _STREAMED:
+        if info.subresource not in STREAMED:
             handler = dispatch.find(self.api, request)
         accept = http.headers.get(hdrs.ACCEPT, "")
         form = negotiate.PLAIN
@@ -351,6 +352,8 @@ def _shown_body(body: bytes) -> Any:
 
 async def read_body(http: web.BaseRequest) -> bytes:
     """Return the body. Raises RequestEntityTooLarge above `MAX_BODY`, Timeout when it does not come in a minute."""
+    if isinstance(http, Arrived):
+        return http.body
     if not http.can_read_body:
         return b""
     parts, total = [], 0

@@ -1,4 +1,4 @@
-"""The short cut for reads: the same answers as by the ordinary way, and nothing that goes past a check."""
+"""The short cuts for requests that come whole: answers as by the ordinary way, and nothing goes past a check."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -44,6 +44,14 @@ class Wire:
 def request(path: str = PATH, token: str = "secret", *more: str) -> bytes:
     lines = [f"GET {path} HTTP/1.1", "Host: wherry", f"Authorization: Bearer {token}", *more, "", ""]
     return "\r\n".join(lines).encode()
+
+
+def written(path: str, body: bytes) -> bytes:
+    lines = (
+        f"POST {path} HTTP/1.1", "Host: wherry", "Authorization: Bearer secret",
+        "Content-Type: application/json", f"Content-Length: {len(body)}", "", "",
+    )  # fmt: skip
+    return "\r\n".join(lines).encode() + body
 
 
 @pytest.fixture
@@ -118,11 +126,7 @@ async def test_a_change_of_roles_or_of_the_object_shows_at_once(wire: Wire, http
 
 async def test_a_read_between_the_parts_of_another_request_is_part_of_that(wire: Wire) -> None:
     body = request()
-    head = (
-        "POST /api/v1/namespaces/default/configmaps HTTP/1.1\r\nHost: wherry\r\nAuthorization: Bearer secret\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    ).encode()
-    wire.send(head)
+    wire.send(written("/api/v1/namespaces/default/configmaps", body).removesuffix(body))
     await asyncio.sleep(0)
     wire.send(body)  # no JSON, and no request of its own
     assert (await wire.answer())[0] == 400
@@ -146,9 +150,34 @@ async def test_a_connection_takes_reads_and_writes_in_turn(wire: Wire) -> None:
         assert (await wire.get())[0] == 200
         assert wire.taken == turn + 1
         body = b'{"metadata":{"name":"made-%d"}}' % turn
-        head = (
-            "POST /api/v1/namespaces/default/configmaps HTTP/1.1\r\nHost: wherry\r\nAuthorization: Bearer secret\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        ).encode()
-        wire.send(head + body)
+        wire.send(written("/api/v1/namespaces/default/configmaps", body))
         assert (await wire.answer())[0] == 201
+
+
+async def test_what_comes_before_an_answer_waits_for_it(wire: Wire) -> None:
+    collection = "/api/v1/namespaces/default/configmaps"
+    for turn in range(40):  # more than is held: the connection stops reading meanwhile
+        wire.send(written(collection, b'{"metadata":{"name":"in-turn-%d"}}' % turn))
+        wire.send(request(f"{collection}/in-turn-{turn}"))
+        await asyncio.sleep(0)
+    assert [(await wire.answer())[0] for _ in range(80)] == [201, 200] * 40
+
+
+async def test_a_long_list_comes_whole_by_the_short_way(wire: Wire, http: Http) -> None:
+    collection = "/api/v1/namespaces/default/configmaps"
+    for number in range(8):
+        body = {"metadata": {"name": f"large-{number}"}, "data": {"k": "x" * 100_000}}
+        await http("POST", collection, body)
+    code, _, body = await wire.get(collection)
+    assert code == 200
+    assert body.count(b"large-") == 8
+
+
+async def test_the_server_ends_what_it_answers_before_it_stops(server: ApiServer, wire: Wire) -> None:
+    wire.send(written("/api/v1/namespaces/default/configmaps", b'{"metadata":{"name":"last"}}'))
+    await asyncio.sleep(0)
+    stopping = asyncio.create_task(server.__aexit__(None, None, None))
+    try:
+        assert (await wire.answer())[0] == 201
+    finally:
+        await stopping
