@@ -157,11 +157,11 @@ class Registry:
         convert = self.conversions.get(resource) if resource is not None else None
         if convert is None or resource is None:
             return found
-        if memo.forms is None:
-            memo.forms = {}
-        form = memo.forms.get(resource)
+        form = memo.forms.get(resource) if memo.forms is not None else None
         if form is None:
-            form = memo.forms[resource] = convert.from_stored(found)
+            form = convert.from_stored(found)
+            if convert.fetch is None:  # what only a webhook can make is not to be taken for it (`ready`)
+                memo.forms = {**(memo.forms or {}), resource: form}
         return form
 
     def _decoded(self, record: Record) -> tuple[Memo, Object]:

@@ -1,6 +1,7 @@
 """A real API server over a memory store, without TLS, and an HTTP session of an administrator."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -34,7 +35,11 @@ def caller(session: ClientSession, server: ApiServer) -> Http:
         sent = {"Authorization": "Bearer secret"} | {k.replace("_", "-"): v for k, v in headers.items()}
         url = f"http://127.0.0.1:{server.port}{path}"
         async with session.request(method, url, json=body, headers=sent) as answer:
-            content = await answer.json(content_type=None) if "json" in answer.content_type else await answer.text()
+            content: Any = await answer.text()
+            if "watch=1" in path:
+                content = [json.loads(line) for line in content.splitlines()]
+            elif "json" in answer.content_type:
+                content = json.loads(content)
             return answer.status, content
 
     return call

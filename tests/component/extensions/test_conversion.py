@@ -1,5 +1,6 @@
 """Versions that a webhook converts, over HTTPS with the definition's own authority."""
 
+import asyncio
 import base64
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,16 +21,21 @@ MERGE = "application/merge-patch+json"
 
 
 class Webhook:
-    """Converts boats: v1 has ``spec.length``, v2 ``spec.size.length``. `broken` makes it lie."""
+    """Converts boats: v1 has ``spec.length``, v2 ``spec.size.length``. `broken` makes it lie, `slow` wait."""
 
     def __init__(self) -> None:
         self.calls = 0
         self.broken = ""
+        self.asked = asyncio.Event()
+        self.slow: asyncio.Event | None = None
         self.config: dict[str, Any] = {}
 
     async def handle(self, request: web.Request) -> web.Response:
         review = await request.json()
         self.calls += 1
+        self.asked.set()
+        if self.slow is not None:
+            await self.slow.wait()
         wanted = review["request"]["desiredAPIVersion"]
         converted = [self._convert(obj, wanted) for obj in review["request"]["objects"]]
         response = {
@@ -126,6 +132,24 @@ async def test_a_list_is_converted_in_one_call(http: Http, tmp_path: Path):
         assert webhook.calls == 1
         await http("GET", V2)
         assert webhook.calls == 1
+
+
+async def test_what_is_written_while_a_watch_converts_is_converted_too(http: Http, tmp_path: Path):
+    async with converting(tmp_path) as webhook, asyncio.TaskGroup() as group:
+        await http("POST", CRDS, definition(webhook.config))
+        _, listed = await http("GET", V2)
+        since = listed["metadata"]["resourceVersion"]
+        watch = group.create_task(http("GET", f"{V2}?watch=1&timeoutSeconds=1&resourceVersion={since}"))
+        webhook.slow = asyncio.Event()
+        await http("POST", V1, boat("v1", "a", length=1))
+        await webhook.asked.wait()
+        for name in "bc":
+            await http("POST", V1, boat("v1", name, length=1))
+        webhook.slow.set()
+        _, events = await watch
+        assert [event["object"]["spec"] for event in events] == [{"size": {"length": 1}}] * 3
+        _, listed = await http("GET", f"{V2}?labelSelector=!no")
+        assert [boat["spec"] for boat in listed["items"]] == [{"size": {"length": 1}}] * 3
 
 
 async def test_a_webhook_that_fails_or_lies_is_an_error(http: Http, tmp_path: Path):

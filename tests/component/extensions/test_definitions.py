@@ -1,7 +1,6 @@
 """Definitions and what they define, through the whole server."""
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -200,6 +199,6 @@ async def test_watches_deliver_objects_in_the_version_that_was_asked_for(http: H
     two["spec"]["versions"].append({**two["spec"]["versions"][0], "name": "v2", "storage": False})
     await http("POST", CRDS, two)
     await http("POST", BOATS, boat(length=7))
-    _, text = await http("GET", "/apis/yard.example.com/v2/boats?watch=1&timeoutSeconds=1")
-    event = text if isinstance(text, dict) else json.loads(text.splitlines()[0])
+    _, events = await http("GET", "/apis/yard.example.com/v2/boats?watch=1&timeoutSeconds=1")
+    event = events[0]
     assert event["type"] == "ADDED" and event["object"]["apiVersion"] == "yard.example.com/v2"

@@ -100,10 +100,12 @@ async def _live(
             if not await waiting.wait(until):
                 continue
         await waiting.gather()
+        # Counted before they are converted: what comes meanwhile is not.
+        due = min(len(waiting.events), _BATCH)
         if api.registry.is_fetched(request.resource):
-            await _ready(api, request, waiting.events)
+            await _ready(api, request, waiting.events, due)
         changes: list[Change] = []
-        while waiting.events and len(changes) < _BATCH:
+        for _ in range(due):
             event = waiting.events.popleft()
             seen = event.record.revision
             change = _change(api, request, chosen, event)
@@ -160,9 +162,9 @@ def _settle(future: "asyncio.Future[bool] | None", result: bool) -> None:
         future.set_result(result)
 
 
-async def _ready(api: Api, request: Request, events: Iterable[Event]) -> None:
-    """Have the next events converted, where a webhook does that."""
-    batch = list(islice(events, _BATCH))
+async def _ready(api: Api, request: Request, events: Iterable[Event], count: int) -> None:
+    """Have the next `count` events converted, where a webhook does that."""
+    batch = list(islice(events, count))
     records = [event.record for event in batch] + [event.previous for event in batch if event.previous is not None]
     await api.registry.ready(records, request.resource)
 
