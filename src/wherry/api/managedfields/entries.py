@@ -98,6 +98,8 @@ def _encode(entry: Entry) -> Object:
 
 def cap_updates(entries: Entries) -> Entries:
     """Put the oldest Update entries of a version into one bucket when there are more than ten."""
+    if len(entries) <= MAX_UPDATE_MANAGERS:
+        return entries
     updates = sorted((entry for entry in entries.values() if not entry.is_apply), key=lambda entry: entry.time or "")
     excess = len(updates) - MAX_UPDATE_MANAGERS
     if excess <= 0:

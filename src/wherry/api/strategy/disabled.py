@@ -3,7 +3,7 @@
 An update keeps them where the object has them already, as one has that an older or differently configured server wrote.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 from wherry.api import meta
@@ -34,34 +34,40 @@ _MEMBERS: dict[tuple[str, str], tuple[str, ...]] = {
     ("resource.k8s.io", "resourceslices"): (*_ATTRIBUTES, "spec.devices[].nodeAllocatableResourceMappings"),
     ("storage.k8s.io", "csidrivers"): ("spec.preventPodSchedulingIfMissing",),
 }
-_PATHS = {kind: tuple(tuple(path.split(".")) for path in paths) for kind, paths in _MEMBERS.items()}
+_Step = tuple[str, str]
+"""The name of a member and how to go on below it: ``[]``, ``{}`` or nothing."""
+
+
+def _step(text: str) -> _Step:
+    return (text[:-2], text[-2:]) if text.endswith(("[]", "{}")) else (text, "")
+
+
+_PATHS = {kind: tuple([_step(step) for step in path.split(".")] for path in paths) for kind, paths in _MEMBERS.items()}
 
 
 def drop_disabled(kind: tuple[str, str], obj: Obj, old: Obj | None = None) -> None:
     """Remove from `obj`, in place, the members of a (group, plural) that are off and that `old` does not have."""
     for steps in _PATHS.get(kind, ()):
-        if next(_holders(obj, steps), None) is None or (old is not None and next(_holders(old, steps), None)):
+        if not _holders(obj, steps) or (old is not None and _holders(old, steps)):
             continue
         # The object may share this part with others.
-        root = steps[0].rstrip("[]{}")
+        root = steps[0][0]
         obj[root] = meta.copy(obj[root])
         for holder in _holders(obj, steps):
-            del holder[steps[-1]]
+            del holder[steps[-1][0]]
 
 
-def _holders(value: Any, steps: tuple[str, ...]) -> Iterator[Obj]:
-    """Yield the objects that have the last step as a member."""
-    if not isinstance(value, dict):
-        return
-    step, rest = steps[0], steps[1:]
-    if not rest:
-        if value.get(step) is not None:
-            yield value
-    elif step.endswith("[]"):
-        for element in value.get(step[:-2]) or ():
-            yield from _holders(element, rest)
-    elif step.endswith("{}"):
-        for element in (value.get(step[:-2]) or {}).values():
-            yield from _holders(element, rest)
-    else:
-        yield from _holders(value.get(step), rest)
+def _holders(obj: Obj, steps: Sequence[_Step]) -> list[Obj]:
+    """Return the objects that have the last step as a member."""
+    found: list[Any] = [obj]
+    for name, how in steps[:-1]:
+        below: list[Any] = []
+        for value in found:
+            child = value.get(name) if isinstance(value, dict) else None
+            if child:
+                below += child if how == "[]" else child.values() if how else (child,)
+        if not below:
+            return below
+        found = below
+    last = steps[-1][0]
+    return [value for value in found if isinstance(value, dict) and value.get(last) is not None]
