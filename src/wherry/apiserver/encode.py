@@ -130,6 +130,8 @@ _PREFIXES = {
     for kind in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR")
 }
 
+_LENGTH = 4  # bytes before an event in a stream of protobuf
+
 
 class WatchEncoder:
     """Encodes the events of one watch in its form."""
@@ -166,6 +168,12 @@ class WatchEncoder:
             before.joined = None  # one batch is kept, not all that the store remembers events of
         first.joined = (resource, last, len(changes), data)
         return data
+
+    def messages(self, changes: Sequence[Change]) -> list[bytes]:
+        """Return the events one by one, without the lengths that frame them in a stream of bytes."""
+        if self._protobuf:
+            return [self._frame(change)[_LENGTH:] for change in changes]
+        return [self._line(change) for change in changes]
 
     def _frame(self, change: Change) -> bytes:
         resource = self._resource

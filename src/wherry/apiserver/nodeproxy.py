@@ -82,6 +82,7 @@ class NodeProxy:
             url,
             check=lambda status, text: log_error(request.name, status, text),
             unreachable=lambda why: unreachable_kubelet(why, f'Get "{url}": {why}'),
+            reads=True,
         )
 
     async def _stream(self, http: web.BaseRequest, request: Request, pod: Object) -> web.StreamResponse:

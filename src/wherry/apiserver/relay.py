@@ -24,6 +24,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from wherry.api.errors import InternalError, ServiceUnavailable, StatusError
+from wherry.apiserver import messages
 from wherry.apiserver.links import LinkRewriter, relocated
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ _CONNECT = ClientTimeout(total=None, connect=30.0)
 
 def _is_own(header: str) -> bool:
     """Tell whether a header is for this server alone, or one that only this server may set."""
-    return header in _HOP or header.startswith("x-remote-")
+    return header in _HOP or header.startswith(("x-remote-", "sec-websocket-"))
 
 
 Check = Callable[[int, str], StatusError]
@@ -123,14 +124,18 @@ class Relay:
         prefix: str = "",
         check: Check | None = None,
         unreachable: Callable[[str], StatusError] = unreachable_service,
+        reads: bool = False,
     ) -> web.StreamResponse:
         """Relay `http` to `url` in whatever way it asks for; links in answers are to go on working below `prefix`.
 
-        `check` makes an error of an answer that is none (its status and text). Raises what `unreachable` makes of the
-        reason when nobody is there.
+        `check` makes an error of an answer that is none (its status and text). With `reads` the other side answers
+        with a plain stream, also where the client asks for a WebSocket. Raises what `unreachable` makes of the reason
+        when nobody is there.
         """
         upgrade = http.headers.get(hdrs.UPGRADE, "").lower()
         try:
+            if reads:
+                return await self._stream(http, url, headers or {}, prefix, check)
             if upgrade == "websocket":
                 return await self._websocket(http, url)
             if upgrade:
@@ -149,6 +154,8 @@ class Relay:
             if check is not None and not 200 <= answer.status <= 206:
                 text = await answer.content.read(_ERROR_TEXT)
                 raise check(answer.status, text.decode(errors="replace"))
+            if messages.is_websocket(http):
+                return await messages.send_bytes(http, answer.content.iter_any())
             response = web.StreamResponse(status=answer.status)
             hosts = frozenset({url.raw_authority, http.host})
             links = LinkRewriter(prefix, hosts) if prefix and answer.content_type == "text/html" else None

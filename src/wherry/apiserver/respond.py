@@ -3,14 +3,14 @@
 import asyncio
 import gzip
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
 from wherry.api.errors import StatusError
-from wherry.apiserver import negotiate
+from wherry.apiserver import messages, negotiate
 from wherry.apiserver.audit.policy import STARTED
 from wherry.apiserver.encode import Encoder, WatchEncoder
 from wherry.apiserver.exchange import Exchange
@@ -67,6 +67,13 @@ class Responder:
 
     async def _stream(self, x: Exchange, request: Request, answer: Watched, form: Form) -> web.StreamResponse:
         encoder = WatchEncoder(self._registry, answer.resource, form, request.params.get("includeObject", ""))
+        if messages.is_websocket(x.http):
+            try:
+                return await messages.send_events(
+                    x.http, _encoded(encoder, answer), text=encoder.media == negotiate.JSON
+                )
+            finally:
+                await answer.events.aclose()  # type: ignore[attr-defined]
         response = web.StreamResponse(headers=CIMultiDict(x.answer_headers(encoder.media)))
         response.enable_chunked_encoding()
         kind = (answer.resource.group, answer.resource.version, answer.resource.kind)
@@ -115,3 +122,10 @@ class Responder:
             x.record.response_status = {"metadata": {}, "code": plain.code}
         headers = (dict(x.answer_headers(plain.media)) | plain.headers).items()
         return WholeResponse(plain.code, headers, plain.body)
+
+
+async def _encoded(encoder: WatchEncoder, answer: Watched) -> AsyncIterator[Sequence[bytes]]:
+    async for changes in answer.events:
+        if encoder.nothing:
+            return
+        yield encoder.messages(changes)

@@ -36,6 +36,10 @@ class Http:
             content = await answer.json(content_type=None) if "json" in answer.content_type else await answer.text()
             return answer.status, content
 
+    def websocket(self, path: str) -> Any:
+        """Return the context manager of a WebSocket, over a connection that is open already."""
+        return self._session.ws_connect(self._base + path, headers={"Authorization": "Bearer secret"})
+
 
 @pytest.fixture
 async def server() -> AsyncIterator[ApiServer]:
