@@ -123,6 +123,8 @@ def decode(request: Request, type_schema: TypeSchema, *, api_version: str, kind:
     if error is not None:
         raise BadRequest(f'{kind} in version "{version}" cannot be handled as a {kind}: {error}')
     problems = duplicates + [f'unknown field "{path}"' for path in unknown]
+    if duplicates and unknown and request.given is None and not isinstance(type_schema, CustomSchema):
+        problems = _in_order(request, problems)
     if problems and mode == "Strict":
         raise BadRequest(
             f'{kind} in version "{version}" cannot be handled as a {kind}: strict decoding error: {", ".join(problems)}'
@@ -131,6 +133,11 @@ def decode(request: Request, type_schema: TypeSchema, *, api_version: str, kind:
         request.warnings.extend(problems)
     conformed.setdefault("metadata", {})
     return conformed if conformed is not obj else meta.copy(obj)
+
+
+def _in_order(request: Request, problems: list[str]) -> list[str]:
+    """Return the problems of a built-in kind's body as Go meets them; YAML is first read for double members alone."""
+    return problems if "yaml" in media_type(request.content_type) else schema.in_order(request.body, problems)
 
 
 def _refuse_type(given_version: str, given_kind: str, version: str, kind: str) -> None:

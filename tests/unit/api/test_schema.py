@@ -71,6 +71,13 @@ def test_duplicate_members_are_found_and_the_last_wins() -> None:
     assert problems == ['duplicate field "metadata.name"', 'duplicate field "data.x"']
 
 
+def test_unknown_and_double_members_are_told_in_the_order_of_the_body() -> None:
+    raw = b'{"spec":{"odd":1,"odd":2,"replicas":1,"replicas":2,"list":[{"name":"a","strange":1}]}}'
+    double = ['duplicate field "spec.odd"', 'duplicate field "spec.replicas"']
+    unknown = ['unknown field "spec.list[0].strange"', 'unknown field "spec.odd"']
+    assert schema.in_order(raw, double + unknown) == [unknown[1], *double, unknown[0]]
+
+
 def test_text_that_looks_like_a_member_is_no_duplicate() -> None:
     obj, problems = schema.decode_body(rb'{"a":"\"a\":1,\"a\":2"}', "application/json")
     assert problems == [] and obj == {"a": '"a":1,"a":2'}

@@ -119,6 +119,31 @@ def _count(value: Any) -> int:
     return total
 
 
+def in_order(raw: bytes, problems: list[str]) -> list[str]:
+    """Return what a strict decoder says of a body in JSON in the order in which it meets it.
+
+    `problems` are of unknown and double members; of a double member that is unknown Go says the first when it meets it
+    for the first time.
+    """
+    met: dict[str, None] = {}
+    _meet(json.loads(raw, object_pairs_hook=_Pairs), "", met)
+    places = {text: at for at, text in enumerate(met)}
+    return sorted(problems, key=lambda text: places.get(text, len(places)))
+
+
+def _meet(value: Any, path: str, met: dict[str, None]) -> None:
+    if isinstance(value, _Pairs):
+        seen = set()
+        for name, item in value:
+            inner = f"{path}.{name}" if path else name
+            met[f'duplicate field "{inner}"' if name in seen else f'unknown field "{inner}"'] = None
+            seen.add(name)
+            _meet(item, inner, met)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _meet(item, f"{path}[{index}]", met)
+
+
 class _Pairs(list[tuple[str, Any]]):
     """The members of one object, double ones included."""
 

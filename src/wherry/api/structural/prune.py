@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from wherry.api.structural import paths
+from wherry.api.structural.metadata import conform_metadata
 from wherry.api.structural.paths import Path
 
 Schema = dict[str, Any]
@@ -23,11 +24,23 @@ def pruner(schema: Schema, *, root: bool = False) -> Pruner | None:
     other = pruner(additional) if isinstance(additional, dict) else None
     if isinstance(additional, dict):
         keep = True
-    if root or schema.get("x-kubernetes-embedded-resource"):
+    if root:
         members = {**members, **dict.fromkeys(_TYPE_META)}
+    elif schema.get("x-kubernetes-embedded-resource"):
+        members = {**members, **dict.fromkeys(_TYPE_META), "metadata": _prune_metadata}
     if keep and other is None and not any(members.values()):
         return None
     return _of_object(members, keep, other)
+
+
+def _prune_metadata(value: Any, path: Path, unknown: list[str] | None) -> Any:
+    """Prune the metadata of an embedded object, which whatever the schema says is that of every object."""
+    conformed, strange, error = conform_metadata(value)
+    if error is not None:
+        return value
+    if unknown is not None:
+        unknown += [f"{paths.show(path)}{name.removeprefix('metadata')}" for name in strange]
+    return value if conformed == value else conformed
 
 
 def _of_items(schema: Schema) -> Pruner | None:

@@ -1,14 +1,11 @@
 """The type schema of a custom resource: how its objects are decoded and who owns which of their fields."""
 
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 from wherry.api.meta import Object
-from wherry.api.schema import Conformed, Type, TypeSchema, from_openapi, load
-from wherry.api.schema.compile import Builder, builder
-from wherry.api.schema.inspect import inspect
-from wherry.api.schema.types import Anomaly
+from wherry.api.schema import Conformed, TypeSchema, from_openapi
+from wherry.api.structural.metadata import conform_metadata
 from wherry.api.structural.prune import Pruner, pruner
 
 
@@ -29,7 +26,9 @@ class CustomSchema(TypeSchema):
                 return Conformed({}, unknown, error)
             out = {**out, "metadata": conformed}
         if self._prune is not None:
-            out = self._prune(out, None, unknown)
+            dropped: list[str] = []
+            out = self._prune(out, None, dropped)
+            unknown = [*unknown, *sorted(dropped)]
         return Conformed(dict(out), unknown, None)
 
 
@@ -59,28 +58,3 @@ def whole_numbers(value: Any) -> Any:
 
 
 _CONTAINERS = (dict, list, float)
-
-
-_GO_TYPES = {bool: "bool", int: "int64", float: "float64", list: "[]interface {}"}
-
-
-def conform_metadata(metadata: Any) -> tuple[Object, list[str], str | None]:
-    """Return metadata as upstream decodes it, the paths of unknown members, and what is wrong with it."""
-    kind, build = _metadata()
-    if not isinstance(metadata, dict):
-        found_type = _GO_TYPES.get(type(metadata), "string")
-        return {}, [], f"invalid metadata: expected object, got {found_type}"
-    try:
-        return build(metadata), [], None
-    except Anomaly:
-        found = inspect(kind, metadata)
-        unknown = [f"metadata.{path}" for path in found.unknown]
-        if found.error is not None:
-            return {}, unknown, found.error
-        return build(found.pruned), unknown, None
-
-
-@cache
-def _metadata() -> tuple[Type, Builder]:
-    kind = load().type_of("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta")
-    return kind, builder(kind)

@@ -50,7 +50,7 @@ def test_pruning_drops_what_the_schema_does_not_name_and_shares_the_rest():
             "free": {"any": 1, "in": {"gone": 1}},
             "map": {"a": {"x": 1, "y": 2}},
             "list": [{"x": 1}, {"y": 2}],
-            "res": {"kind": "Pod", "spec": {}},
+            "res": {"kind": "Pod", "spec": {}, "metadata": {"name": "p", "odd": 1}},
             "unknown": 1,
         },
     }
@@ -64,10 +64,11 @@ def test_pruning_drops_what_the_schema_does_not_name_and_shares_the_rest():
             "free": {"any": 1, "in": {}},
             "map": {"a": {"x": 1}},
             "list": [{"x": 1}, {}],
-            "res": {"kind": "Pod", "spec": {}},
+            "res": {"kind": "Pod", "spec": {}, "metadata": {"name": "p"}},
         },
     }
-    assert unknown == ["other", "spec.free.in.gone", "spec.map.a.y", "spec.list[1].y", "spec.unknown"]
+    places = ["other", "spec.free.in.gone", "spec.map.a.y", "spec.list[1].y", "spec.res.metadata.odd", "spec.unknown"]
+    assert unknown == places
     assert obj == before
     assert prune(pruned, None, []) is pruned
 
