@@ -17,7 +17,8 @@ class Conversion(NamedTuple):
     """How a served resource relates to the one that stores its objects.
 
     The functions do not change what they are given and return it when there is nothing to do. `fetch` and `send` stand
-    for them where a webhook converts: `from_stored` of many objects, and `to_stored`.
+    for them where a webhook converts: `from_stored` of many objects, and `to_stored`. `sibling` finds another version
+    of a custom resource by its apiVersion, also one that is not served; its `from_stored` and `fetch` take any version.
     """
 
     stored: Resource
@@ -25,6 +26,7 @@ class Conversion(NamedTuple):
     from_stored: Callable[[Object], Object]
     fetch: Callable[[Sequence[Object]], Awaitable[list[Object]]] | None = None
     send: Callable[[Object], Awaitable[Object]] | None = None
+    sibling: Callable[[str], "tuple[Resource, Conversion] | None"] | None = None
 
 
 _EVENT_NEW_TO_CORE = {

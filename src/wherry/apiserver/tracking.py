@@ -5,29 +5,36 @@ from typing import Any
 from wherry.api import managedfields
 from wherry.apiserver.api import Api
 from wherry.apiserver.request import Request
+from wherry.apiserver.versions import KindVersions, settled
 from wherry.util import clock
 
 Object = dict[str, Any]
 
 
-def update(api: Api, request: Request, old: Object | None, new: Object, *, now: str = "") -> None:
+async def update(api: Api, request: Request, old: Object | None, new: Object, *, now: str = "") -> None:
     """Record in `new` which fields this request set; for every write but server-side apply.
 
-    `now` is the present time where the caller has it already.
+    `now` is the present time where the caller has it already. Raises StatusError when a conversion webhook fails.
     """
     resource = request.resource
     if resource.custom is not None and managedfields.typed_errors(api.schema(resource).root, new):
         return  # the values are not of the types of the schema: validation refuses them
-    entries = managedfields.track_update(
-        old,
-        new,
-        manager=request.manager,
-        operation_time=now or clock.timestamp(),
-        api_version=resource.api_version,
-        subresource=request.subresource,
-        type_schema=api.schema(resource),
-        reset=managedfields.reset_fields(resource, request.subresource),
-    )
+    moment = now or clock.timestamp()
+
+    def tracked(versions: KindVersions) -> list[Object]:
+        return managedfields.track_update(
+            old,
+            new,
+            manager=request.manager,
+            operation_time=moment,
+            api_version=resource.api_version,
+            subresource=request.subresource,
+            type_schema=api.schema(resource),
+            reset=managedfields.reset_fields(resource, request.subresource),
+            versions=versions,
+        )
+
+    entries = await settled(api, resource, len(request.body), tracked)
     if entries:
         new["metadata"]["managedFields"] = entries
     else:

@@ -10,12 +10,22 @@
                    subresource="", type_schema=pods)   # raises Conflict with FieldManagerConflict causes
 
 `old` is None for a create. Nothing given is changed. `operation_time` is put on the entry of `manager` when its set
-of fields changed. `reset` names the fields that this endpoint ignores (``reset_fields``).
+of fields changed. `reset` names the fields that this endpoint ignores (``reset_fields``). Where a kind has several
+versions, `versions` converts: each manager's fields are told in the version in which it wrote.
 """
 
 from wherry.api.managedfields.apply import apply
 from wherry.api.managedfields.reset import reset_fields
 from wherry.api.managedfields.track import same_but_managed_fields, track_update
 from wherry.api.managedfields.validate import typed_errors
+from wherry.api.managedfields.versions import Unconverted, Versions
 
-__all__ = ["apply", "reset_fields", "same_but_managed_fields", "track_update", "typed_errors"]
+__all__ = [
+    "Unconverted",
+    "Versions",
+    "apply",
+    "reset_fields",
+    "same_but_managed_fields",
+    "track_update",
+    "typed_errors",
+]

@@ -19,6 +19,7 @@ from wherry.api.managedfields.fieldset import (
 from wherry.api.managedfields.merge import merge, remove, with_named_members
 from wherry.api.managedfields.track import release
 from wherry.api.managedfields.validate import join_errors, typed_errors
+from wherry.api.managedfields.versions import Changes, OneVersion, Versions, by_version, known
 from wherry.api.managedfields.walk import Root, root_of
 from wherry.api.meta import Object
 from wherry.api.schema.types import TypeSchema
@@ -40,12 +41,14 @@ def apply(
     type_schema: TypeSchema,
     reset: Node | None = None,
     told_version: str = "",
+    versions: Versions | None = None,
 ) -> Object:
     """Return a new object: `live` with what `manager` wants, without what it wanted before and nobody else does.
 
     `live` is None when the object does not exist. `config` is the body as it was sent, not conformed. `reset` is the
     set of fields that this endpoint does not write. `told_version` is the version that conflicts name instead of the
-    managers' own: that of a Scale, through which their fields are seen. The result still has to be conformed, defaulted
+    managers' own: that of a Scale, through which their fields are seen. `versions` are those in which managers may have
+    written, None for this one alone; entries of others go. The result still has to be conformed, defaulted
     and validated; its ``managedFields`` are final. When nothing changes the result equals `live` but for added
     ownership.
 
@@ -55,19 +58,22 @@ def apply(
     _check(config, api_version, type_schema)
     base = _base(live, config, type_schema)
     walkers = root_of(type_schema)
-    entries = _entries_before(live, base, walkers, type_schema, api_version)
+    versions = versions or OneVersion(type_schema)
+    entries = known(_entries_before(live, base, walkers, type_schema, api_version), versions)
     wanted = walkers.to_set(config)
     wanted = recursive_difference(wanted, reset) if reset else wanted
     own = Entry(manager, "Apply", api_version, subresource, wanted)
     last = entries.get(own.key)
-    merged = _merged(base, config, own, last, entries, type_schema)
-    changed, removed = walkers.compare(base, merged)
-    if reset:
-        changed, removed = recursive_difference(changed, reset), recursive_difference(removed, reset)
     others = {key: entry for key, entry in entries.items() if key != own.key}
+    merged: Object = merge(type_schema.root, base, config)
+    if last is not None and last.fields:
+        # What the configuration names outside of its set (the name, the type) is no less wanted.
+        full = own.with_fields(walkers.full_set(config))
+        merged = _pruned(merged, last, {**others, own.key: full}, versions)
+    changes = Changes(base, merged, versions=versions, schema=type_schema, reset=reset)
     if not force:
-        _refuse_conflicts(_allowed(others, changed, manager, base, walkers, type_schema), told_version)
-    after = release(others, changed, removed)
+        _refuse_conflicts(_allowed(others, changes, manager, base, walkers, type_schema), told_version)
+    after = release(others, changes)
     if wanted:
         moment = operation_time if live is None or merged != base else (last.time if last else None)
         after[own.key] = replace(own, time=moment)
@@ -118,26 +124,33 @@ def _entries_before(
     return entries
 
 
-def _merged(
-    base: Object, config: Object, own: Entry, last: Entry | None, entries: Entries, type_schema: TypeSchema
-) -> Object:
-    """Merge, then prune what the manager's last configuration had, unless somebody still wants it."""
-    kind = type_schema.root
-    merged: Object = merge(kind, base, config)
-    if last is None or not last.fields:
-        return merged
-    walkers = root_of(type_schema)
-    last_fields = with_named_members(kind, last.fields)
-    pruned = _removed(kind, merged, last_fields)
-    owned: Node = walkers.full_set(config)
-    for key, entry in entries.items():
-        if key != own.key:
-            owned = union(owned, entry.fields)
-    everything = with_named_members(kind, walkers.full_set(merged))
-    kept = with_named_members(kind, walkers.full_set(pruned))
-    pruned = _removed(kind, merged, difference(everything, union(kept, with_named_members(kind, owned))))
-    kept = with_named_members(kind, walkers.full_set(pruned))
-    return _removed(kind, merged, intersection(difference(everything, kept), last_fields))
+def _pruned(merged: Object, last: Entry, entries: Entries, versions: Versions) -> Object:
+    """Return `merged` without what the manager's last configuration had, unless somebody (`entries`) still wants it.
+
+    The last configuration is taken away in the version in which it was applied; what others own is put back in theirs.
+    """
+    given, then = merged["apiVersion"], last.api_version
+    held = versions.convert(merged, then)
+    schema = versions.schema(then)
+    assert schema is not None
+    pruned = _removed(schema.root, held, with_named_members(schema.root, last.fields))
+    owned = by_version(entries)
+    for version in sorted(owned, key=lambda version: version != then):
+        held, pruned = versions.convert(held, version), versions.convert(pruned, version)
+        pruned = _with_owned(held, pruned, owned[version], versions.schema(version) or schema)
+    held, pruned = versions.convert(held, then), versions.convert(pruned, then)
+    kept, everything = _members(pruned, schema), _members(held, schema)
+    return versions.convert(_removed(schema.root, held, intersection(difference(everything, kept), last.fields)), given)
+
+
+def _with_owned(held: Object, pruned: Object, owned: Node, schema: TypeSchema) -> Object:
+    """Return `held` without what `pruned` lacks and nobody owns."""
+    kept = union(_members(pruned, schema), with_named_members(schema.root, owned))
+    return _removed(schema.root, held, difference(_members(held, schema), kept))
+
+
+def _members(obj: Object, schema: TypeSchema) -> Node:
+    return with_named_members(schema.root, root_of(schema).full_set(obj))
 
 
 def _removed(kind: Any, merged: Object, fields: Node) -> Object:
@@ -153,10 +166,14 @@ Conflicts = list[tuple[Entry, Node]]
 
 
 def _allowed(
-    others: Entries, changed: Node, manager: str, base: Object, walkers: Root, type_schema: TypeSchema
+    others: Entries, changes: Changes, manager: str, base: Object, walkers: Root, type_schema: TypeSchema
 ) -> Conflicts:
     """Return what others own of what changes; kubectl may take what its last-applied annotation shows to be its own."""
-    conflicts = [(entry, taken) for entry in others.values() if (taken := intersection(entry.fields, changed))]
+    conflicts = [
+        (entry, taken)
+        for entry in others.values()
+        if (taken := intersection(entry.fields, changes.of(entry.api_version)[0]))
+    ]
     if not conflicts or manager != _KUBECTL:
         return conflicts
     allowed = _last_applied(base, walkers, type_schema)

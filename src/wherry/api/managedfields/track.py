@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from wherry.api.managedfields.entries import Entries, Entry, cap_updates, decode, encode, without_times
-from wherry.api.managedfields.fieldset import Node, difference, intersection, recursive_difference, union
-from wherry.api.managedfields.walk import root_of
+from wherry.api.managedfields.fieldset import Node, difference, intersection, union
+from wherry.api.managedfields.versions import Changes, OneVersion, Versions, known
 from wherry.api.meta import Object
 from wherry.api.schema.types import TypeSchema
 
@@ -19,22 +19,22 @@ def track_update(
     subresource: str,
     type_schema: TypeSchema,
     reset: Node | None = None,
+    versions: Versions | None = None,
 ) -> list[Object]:
     """Return the ``managedFields`` of `new` after an update by `manager`; empty when nothing is tracked.
 
-    `old` is the live object, None for a create. `reset` is the set of fields that this endpoint does not write. An
-    object that lost its entries (or was given ``[{}]``) is tracked again from the next apply on.
+    `old` is the live object, None for a create. `reset` is the set of fields that this endpoint does not write.
+    `versions` are those in which managers may have written, None for this one alone; entries of others go. An object
+    that lost its entries (or was given ``[{}]``) is tracked again from the next apply on.
     """
     live = old or type_schema.zero()
     entries = _given(live, new, bool(subresource))
     if not entries and old is not None and old["metadata"].get("uid"):
         return []
-    changed, removed = root_of(type_schema).compare(live, new)
-    if reset:
-        changed, removed = recursive_difference(changed, reset), recursive_difference(removed, reset)
-    taken = dict(entries)
-    if changed or removed:
-        taken = release(entries, changed, removed)
+    versions = versions or OneVersion(type_schema)
+    changes = Changes(live, new, versions=versions, schema=type_schema, reset=reset)
+    changed = changes.changed
+    taken = release(known(entries, versions), changes)
     if changed:
         own = Entry(manager, "Update", api_version, subresource, changed, operation_time)
         before = taken.get(own.key)
@@ -42,11 +42,12 @@ def track_update(
     return encode(cap_updates(taken))
 
 
-def release(entries: Entries, changed: Node, removed: Node) -> Entries:
+def release(entries: Entries, changes: Changes) -> Entries:
     """Return the entries without what somebody else changed or removed; empty ones go."""
     out = {}
     for key, entry in entries.items():
         fields = entry.fields
+        changed, removed = changes.of(entry.api_version)
         if changed:
             taken = intersection(fields, changed)
             fields = difference(fields, taken) if taken else fields

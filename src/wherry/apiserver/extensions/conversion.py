@@ -1,7 +1,7 @@
 """From one version of a custom resource to another: by renaming, or by the webhook of the definition."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from wherry.api.errors import StatusError
@@ -18,11 +18,18 @@ _TIMEOUT = 30.0
 
 
 class Converter:
-    """The conversions of one definition. `kinds` are all its versions."""
+    """The conversions of one definition. `kinds` are all its versions, `resources` what they are (to be) served as."""
 
-    def __init__(self, definition: Object, kinds: Mapping[str, CustomKind], client: WebhookClient) -> None:
+    def __init__(
+        self,
+        definition: Object,
+        kinds: Mapping[str, CustomKind],
+        resources: Iterable[Resource],
+        client: WebhookClient,
+    ) -> None:
         conversion = definition["spec"].get("conversion") or {}
         self._kinds = kinds
+        self._resources = {resource.api_version: resource for resource in resources}
         self._client = client
         self._webhook: Mapping[str, Any] | None = None
         if conversion.get("strategy") == "Webhook":
@@ -43,9 +50,13 @@ class Converter:
         async def send(obj: Object) -> Object:
             return (await self._converted([obj], stored.version))[0]
 
+        def sibling(api_version: str) -> tuple[Resource, Conversion] | None:
+            found = self._resources.get(api_version)
+            return None if found is None else (found, self.between(found, stored))
+
         if self._webhook is None:
-            return Conversion(stored, to_stored, from_stored)
-        return Conversion(stored, to_stored, from_stored, fetch, send)
+            return Conversion(stored, to_stored, from_stored, sibling=sibling)
+        return Conversion(stored, to_stored, from_stored, fetch, send, sibling)
 
     def _read(self, obj: Object) -> Object:
         """Return a stored object as its own version reads it: defaulted and pruned."""

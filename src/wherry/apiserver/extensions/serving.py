@@ -44,10 +44,10 @@ class Serving:
         if before is not None and before.shape == shape:
             return
         kinds = {version["name"]: CustomKind(definition, version) for version in spec["versions"]}
-        converter = Converter(definition, kinds, self._client)
         all_versions = {
             version["name"]: _resource(spec, kinds[version["name"]], terminating) for version in spec["versions"]
         }
+        converter = Converter(definition, kinds, all_versions.values(), self._client)
         stored = next(all_versions[version["name"]] for version in spec["versions"] if version.get("storage"))
         resources = [all_versions[version["name"]] for version in spec["versions"] if version.get("served")]
         self._drop(before, keep={resource.version for resource in resources})

@@ -60,7 +60,7 @@ async def create(api: Api, request: Request, obj: Object, *, dry: bool = False, 
     drop_duplicate_owners(request, metadata)
     if not applied:
         metadata.pop("managedFields", None)
-        tracking.update(api, request, None, obj, now=metadata["creationTimestamp"])
+        await tracking.update(api, request, None, obj, now=metadata["creationTimestamp"])
     asked = operation(request, CREATE, obj=obj, dry_run=dry)
     await api.admission.admit(asked)
     obj = asked.obj or obj

@@ -16,6 +16,7 @@ from wherry.apiserver.handlers import create, update
 from wherry.apiserver.handlers.writing import change
 from wherry.apiserver.query import boolean, dry_run, field_manager_errors
 from wherry.apiserver.request import Made, Request, Stored
+from wherry.apiserver.versions import KindVersions, settled
 from wherry.util import clock
 
 Object = dict[str, Any]
@@ -43,11 +44,12 @@ async def handle(api: Api, request: Request) -> Stored | Made:
             api, request, _patched(api, request.resource, kind, old, content), mode=mode, duplicates=duplicates
         )
         _finish(request, new)
-        tracking.update(api, request, old, new)
         return new
 
     async def make(old: Object) -> Object:
-        return await heavy.run(len(request.body), lambda: patched(old))
+        new = await heavy.run(len(request.body), lambda: patched(old))
+        await tracking.update(api, request, old, new)
+        return new
 
     return await change(api, request, make, dry=dry)
 
@@ -135,7 +137,7 @@ async def _apply(api: Api, request: Request, config: Object, *, dry: bool, refus
     if not isinstance(config, dict):
         raise BadRequest("error decoding YAML: apply configuration must be an object")
 
-    def merged(live: Object | None) -> Object:
+    def merged(live: Object | None, versions: KindVersions) -> Object:
         applied = managedfields.apply(
             live,
             config,
@@ -146,6 +148,7 @@ async def _apply(api: Api, request: Request, config: Object, *, dry: bool, refus
             subresource=request.subresource,
             type_schema=api.schema(resource),
             reset=managedfields.reset_fields(resource, request.subresource),
+            versions=versions,
         )
         if refused:
             raise BadRequest(f"error strict decoding YAML: error converting YAML to JSON: {refused[0]}")
@@ -156,12 +159,12 @@ async def _apply(api: Api, request: Request, config: Object, *, dry: bool, refus
         defaults.default(resource, new)
         return new
 
-    async def make(old: Object) -> Object:
-        return await heavy.run(len(request.body), lambda: merged(old))
+    async def make(live: Object | None) -> Object:
+        return await settled(api, resource, len(request.body), lambda versions: merged(live, versions))
 
     try:
         return await change(api, request, make, dry=dry)
     except NotFound:
         if request.subresource or api.registry.record(resource, request.namespace, request.name) is not None:
             raise
-    return await create.create(api, request, merged(None), dry=dry, applied=True)
+    return await create.create(api, request, await make(None), dry=dry, applied=True)

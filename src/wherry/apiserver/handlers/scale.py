@@ -17,6 +17,7 @@ from wherry.apiserver.request import Made, Request, Stored
 from wherry.apiserver.scales import ScalePaths
 from wherry.apiserver.selectors import selector_text
 from wherry.apiserver.table import SCALES
+from wherry.apiserver.versions import KindVersions, settled
 from wherry.util import clock
 
 Object = dict[str, Any]
@@ -42,10 +43,15 @@ async def handle(api: Api, request: Request) -> Made:
 
     async def make(old: Object) -> Object:
         if kind == patch.APPLY and not updates:
-            return _applied(api, request, old, given, paths)
+            return await settled(
+                api,
+                request.resource,
+                len(request.body),
+                lambda versions: _applied(api, request, old, given, paths, versions=versions),
+            )
         scale = given if updates else _patched(api, request, kind, _scale(request, old, paths))
         new = _scaled(request, old, scale, paths)
-        tracking.update(api, request, old, new)
+        await tracking.update(api, request, old, new)
         return new
 
     written = await change(api, request, make, dry=dry)
@@ -53,7 +59,9 @@ async def handle(api: Api, request: Request) -> Made:
     return Made(_scale(request, obj, paths), SCALES)
 
 
-def _applied(api: Api, request: Request, old: Object, config: Any, paths: ScalePaths) -> Object:
+def _applied(
+    api: Api, request: Request, old: Object, config: Any, paths: ScalePaths, *, versions: KindVersions
+) -> Object:
     """Apply a Scale: to the parent it is the one field that holds the replicas."""
     if not isinstance(config, dict) or not request.params.get("fieldManager"):
         raise Invalid.of("PatchOptions", "", [required("fieldManager", "is required for apply patch")], "meta.k8s.io")
@@ -73,6 +81,7 @@ def _applied(api: Api, request: Request, old: Object, config: Any, paths: ScaleP
         subresource="scale",
         type_schema=api.schema(resource),
         told_version="autoscaling/v1",
+        versions=versions,
     )
     return meta.copy(applied)
 

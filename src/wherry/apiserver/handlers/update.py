@@ -40,7 +40,7 @@ async def handle(api: Api, request: Request) -> Stored | Made:
 
     async def make(old: Object) -> Object:
         new = meta.copy(obj)
-        tracking.update(api, request, old, new)
+        await tracking.update(api, request, old, new)
         return new
 
     return await change(api, request, make, dry=dry)
