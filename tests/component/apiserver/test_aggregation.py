@@ -141,6 +141,19 @@ async def test_a_service_that_does_not_answer_is_unavailable(http: Http, other: 
     await other.settled()
 
 
+async def test_a_status_that_somebody_else_wrote_is_made_right_at_once(http: Http, other: Other) -> None:
+    await aggregate(http, other)
+    await condition(http, "True")
+    conditions = [{"type": "Mine", "status": "False", "reason": "R", "message": ""}]
+    path = f"/apis/apiregistration.k8s.io/v1/apiservices/v1.{GROUP}/status"
+    merge = "application/merge-patch+json"
+    code, _ = await http("PATCH", path, {"status": {"conditions": conditions}}, Content_Type=merge)
+    assert code == 200
+    assert (await condition(http, "True"))["type"] == "Available"
+    assert (await condition(http, "False"))["type"] == "Mine"
+    await other.settled()
+
+
 async def test_a_group_version_is_gone_with_its_apiservice(http: Http, other: Other) -> None:
     await aggregate(http, other)
     await condition(http, "True")

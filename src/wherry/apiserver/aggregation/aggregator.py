@@ -76,6 +76,8 @@ class Aggregator:
             del self._remotes[name]
         elif known is not None and known.spec == obj["spec"]:
             known.available = meta.is_true(obj, "Available")
+            if (meta.condition(obj, "Available") or {}).get("status") != known.told:
+                self._wake.set()  # somebody else wrote the status
             return
         else:
             self._remotes[name] = Remote(self._registry, obj, self._certificate)
@@ -129,6 +131,7 @@ class Aggregator:
         if obj is None:
             return
         before = meta.condition(obj, "Available") or {}
+        remote.told = condition["status"]
         if all(before.get(member) == value for member, value in condition.items()):
             return
         status = dict(obj.get("status") or {})

@@ -56,7 +56,10 @@ _ITSELF = UserInfo("system:kube-aggregator", ("system:masters",))
 
 
 class Remote:
-    """The server behind one APIService. `resources` are its resources as discovery lists them, None while unknown."""
+    """The server behind one APIService. `resources` are its resources as discovery lists them, None while unknown.
+
+    `available` is what the APIService says, `told` the status of that condition that was last found out here.
+    """
 
     def __init__(self, reader: Reader, obj: Object, certificate: tuple[Path, Path] | None) -> None:
         spec = obj["spec"]
@@ -64,6 +67,7 @@ class Remote:
         self.spec = spec
         self.group, self.version = spec["group"], spec["version"]
         self.available = meta.is_true(obj, "Available")
+        self.told = ""
         self.resources: list[Object] | None = None
         self.v2: Object = {}
         self.v3_url = ""
