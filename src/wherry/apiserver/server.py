@@ -196,7 +196,7 @@ class ApiServer:
         )
         await site.start()
         self.port = self._runner.addresses[0][1]
-        self.keeper = Keeper(await self._bootstrap(client))
+        self.keeper = Keeper(await self._bootstrap(client), partial(objects.version, self.registry))
         await self.keeper.__aenter__()
         await self.aggregator.__aenter__()
         await self.compactor.__aenter__()

@@ -4,6 +4,7 @@ API's own Service too."""
 import logging
 from collections.abc import Awaitable, Callable
 from types import TracebackType
+from typing import Any
 
 from wherry.api.errors import StatusError
 from wherry.util import clock
@@ -16,10 +17,14 @@ STEP = 10.0
 
 
 class Keeper:
-    """``async with Keeper(mend)``: calls `mend` every ten seconds; what cannot be written is tried again."""
+    """``async with Keeper(mend, version)``: calls `mend` every ten seconds where `version` has changed since.
 
-    def __init__(self, mend: Callable[[], Awaitable[None]]) -> None:
+    What cannot be written is tried again.
+    """
+
+    def __init__(self, mend: Callable[[], Awaitable[None]], version: Callable[[], Any]) -> None:
         self.mend = mend
+        self._version = version
         self._scope = Scope()
 
     async def __aenter__(self) -> "Keeper":
@@ -33,9 +38,14 @@ class Keeper:
         await self._scope.__aexit__(kind, error, traceback)
 
     async def _run(self) -> None:
+        mended = None
         while True:
             await clock.sleep(STEP)
+            version = self._version()
+            if version == mended:
+                continue
             try:
                 await self.mend()
+                mended = version
             except StatusError as failure:
                 log.warning("cannot restore what every cluster has: %s", failure)

@@ -6,6 +6,7 @@ import ipaddress
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources as package_data
 from typing import Any
 
@@ -16,6 +17,7 @@ from wherry.api.resources import (
     ENDPOINTS,
     ENDPOINTSLICES,
     SERVICECIDRS,
+    SERVICES,
     TABLE,
     Resource,
 )
@@ -29,8 +31,9 @@ _AT_START = "PriorityClass"
 """The kind that upstream makes when it starts, and does not look after."""
 
 
+@cache
 def shipped() -> list[Object]:
-    """Return the objects that are the same in every cluster, namespaces first."""
+    """Return the objects that are the same in every cluster, namespaces first. Shared; never change them."""
     text = (package_data.files("wherry.apiserver") / "data" / "bootstrap.json").read_text()
     return json.loads(text)
 
@@ -50,6 +53,18 @@ async def create(reader: Reader, client: Client, facts: Facts) -> None:
     """Create what is missing and correct where the API server is. What exists stays as its users changed it."""
     await _create_all(reader, client, [obj for obj in shipped() if obj["kind"] == _AT_START])
     await restore(reader, client, facts)
+
+
+def version(reader: Reader) -> tuple[int, ...]:
+    """Return what changes whenever something does that `restore` looks at."""
+    return tuple(reader.version(resource) for resource in _kept())
+
+
+@cache
+def _kept() -> list[Resource]:
+    found = {TABLE.for_object(obj["apiVersion"], obj["kind"]): None for obj in shipped() if obj["kind"] != _AT_START}
+    more = (SERVICECIDRS, SERVICES, CONFIGMAPS, ENDPOINTS, ENDPOINTSLICES)
+    return [resource for resource in (*found, *more) if resource is not None]
 
 
 async def restore(reader: Reader, client: Client, facts: Facts) -> None:
@@ -124,7 +139,7 @@ async def _keep_data(reader: Reader, client: Client, wanted: Object) -> None:
     existing = reader.get(CONFIGMAPS, wanted["metadata"]["namespace"], wanted["metadata"]["name"])
     if existing is None:
         await _create(client, CONFIGMAPS, wanted)
-    elif existing.get("data") != wanted["data"]:
+    elif (existing.get("data") or {}) != wanted["data"]:
         await client.update(CONFIGMAPS, {**existing, "data": wanted["data"]})
 
 
