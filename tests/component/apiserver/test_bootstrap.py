@@ -26,7 +26,7 @@ async def test_the_api_s_own_service_is_made_again_with_its_address(http: Http, 
         assert after["metadata"]["uid"] != before[path]["metadata"]["uid"]
 
 
-def test_what_is_missing_is_looked_for_for_ever() -> None:
+def test_what_is_missing_is_looked_for_until_it_is_there_and_again_after_each_change() -> None:
     calls: list[float] = []
 
     async def mend() -> None:
@@ -35,8 +35,12 @@ def test_what_is_missing_is_looked_for_for_ever() -> None:
             raise ServiceUnavailable("not now")
 
     async def scenario() -> None:
-        async with Keeper(mend):
-            await clock.sleep(3.5 * STEP)
+        version = 0
+        async with Keeper(mend, lambda: version):
+            await clock.sleep(5.5 * STEP)
+            assert len(calls) == 2
+            version = 1
+            await clock.sleep(2 * STEP)
+            assert len(calls) == 3
 
     virtualtime.run(scenario())
-    assert len(calls) == 3
