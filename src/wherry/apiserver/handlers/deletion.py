@@ -146,10 +146,34 @@ async def _delete(
                 await hook.after(api.registry.obj(record), old)
         if not now or resource is NAMESPACES:
             return Outcome(record, api.registry.obj(record, resource), False)
+        if not dry:
+            return await _finish(api, request, record)
     if dry:
         return Outcome(None, old, True)
     gone = await remove(api, request, record)
     return Outcome(gone, api.registry.obj(gone, resource), True)
+
+
+async def _finish(api: Api, request: Request, marked: Record) -> Outcome:
+    """Delete an object that is marked to go at once.
+
+    Others see the mark: a kubelet that deletes the pod first has done what was asked, one that writes the status holds
+    up nothing.
+    """
+    registry, resource = api.registry, request.resource
+    key, uid = registry.key(resource, request.namespace, request.name), meta.uid(registry.obj(marked))
+    record = marked
+    while True:
+        try:
+            gone = await remove(api, request, record)
+            return Outcome(gone, registry.obj(gone, resource), True)
+        except Mismatch:
+            latest = registry.store.latest(key)
+        if latest is None or meta.uid(registry.obj(latest)) != uid:
+            return Outcome(record, registry.obj(record, resource), True)
+        record = latest
+        if registry.obj(record)["metadata"].get("finalizers"):
+            return Outcome(record, registry.obj(record, resource), False)
 
 
 def _marked(resource: Resource, old: Object, options: DeleteOptions) -> Object | None:
@@ -190,7 +214,7 @@ def _grace(metadata: Object, pod: Object, options: DeleteOptions) -> bool | None
     """Set the grace period of a pod. True: set (0 to go at once); False: goes without; None: already under way."""
     if metadata.get("deletionTimestamp"):
         current = metadata.get("deletionGracePeriodSeconds")
-        if current is None:
+        if not current:  # also 0: whoever marked it so did not come to delete it
             return False
         if options.grace is None or options.grace >= current:
             return None
