@@ -5,10 +5,11 @@ from typing import Any
 
 from wherry.api import meta, protobuf, schema
 from wherry.api.errors import BadRequest, Invalid, UnsupportedMediaType
-from wherry.api.field import FieldError, invalid, not_supported, too_long
+from wherry.api.field import not_supported
 from wherry.api.resources import TABLE, Resource, Subresource
 from wherry.api.schema import DecodeError, TypeSchema
 from wherry.api.structural.schema import CustomSchema
+from wherry.api.validation.metadata import field_manager
 from wherry.apiserver.extensions.decode import check_type
 from wherry.apiserver.request import Request
 
@@ -60,24 +61,12 @@ def media_type(content_type: str) -> str:
 def field_validation(params: Mapping[str, str], options: str) -> str:
     """Return Ignore, Warn or Strict. `options` is the kind for the message. Raises Invalid."""
     value = params.get("fieldValidation") or "Warn"
-    errors = manager_errors(params.get("fieldManager") or "")
+    errors = field_manager(params.get("fieldManager") or "", "fieldManager")
     if value not in ("Ignore", "Warn", "Strict"):
         errors.append(not_supported("fieldValidation", value, ("", "Ignore", "Strict", "Warn")))
     if errors:
         raise Invalid.of(options, "", errors, "meta.k8s.io")
     return value
-
-
-def manager_errors(manager: str) -> list[FieldError]:
-    """Return what is wrong with the name of a field manager."""
-    errors = [too_long("fieldManager", _MANAGER_BYTES)] if len(manager.encode()) > _MANAGER_BYTES else []
-    for at, char in enumerate(manager):
-        if not char.isprintable():
-            place = len(manager[:at].encode())
-            errors.append(
-                invalid("fieldManager", manager, f"invalid character U+{ord(char):04X} (at position {place})")
-            )
-    return errors
 
 
 def parse(request: Request, kind: str) -> tuple[Object, list[str]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from wherry.api.errors import MethodNotAllowed, NotFound
+from wherry.api.errors import BadRequest, MethodNotAllowed, NotFound
 from wherry.apiserver.api import Api
 from wherry.apiserver.handlers import create, delete, deletecollection, get, patch, update, watch
 from wherry.apiserver.handlers import list as listing
@@ -28,22 +28,46 @@ _READS = frozenset({"list", "watch"})
 
 
 def find(api: Api, request: Request) -> Handler:
-    """Return the handler of a request. Raises MethodNotAllowed, NotFound."""
+    """Return the handler of a request. Raises BadRequest, MethodNotAllowed, NotFound."""
     resource, sub = request.resource, request.subresource
+    if resource.custom is not None:
+        return _find_custom(api, request)
     served = resource.subresources[sub].verbs if sub else resource.verbs
     if request.name and not sub and not resource.verbs & _NAMED:
         raise NotFound.path()
-    if resource.namespaced and not request.namespace and request.verb not in _READS and resource.custom is None:
+    if resource.namespaced and not request.namespace and request.verb not in _READS:
         # Across namespaces there is one route, which reads collections.
         if request.name or "list" not in resource.verbs:
             raise NotFound.path()
         raise MethodNotAllowed(details={})
     misplaced = not sub and (request.verb in _NAMED) is not bool(request.name)
-    if request.verb == "create" and resource.custom is not None and not sub and request.verb not in served:
-        details = {"group": resource.group, "kind": resource.plural}
-        raise MethodNotAllowed("create not allowed while custom resource definition is terminating", details)
     if request.verb not in served or misplaced:
         raise MethodNotAllowed(details={})
+    return _handler(api, request)
+
+
+def _find_custom(api: Api, request: Request) -> Handler:
+    """Custom kinds have one handler and no routes: it words what it does not do in its own way."""
+    resource, sub, verb = request.resource, request.subresource, request.verb
+    if sub and sub not in resource.subresources:
+        raise NotFound.of(resource.plural, request.name, resource.group)
+    if verb not in (resource.subresources[sub].verbs if sub else resource.verbs):
+        kind = f"{resource.plural}.{resource.group}"
+        terminating = verb == "create" and not sub
+        detail = "not allowed while custom resource definition is terminating"
+        raise MethodNotAllowed(
+            f"{verb} {detail}" if terminating else f'{verb} is not supported on resources of kind "{kind}"',
+            {"group": resource.group, "kind": resource.plural},
+        )
+    if verb in _NAMED and not request.name:
+        raise BadRequest("name must be provided")
+    if verb == "create":
+        request.name = ""
+    return _handler(api, request)
+
+
+def _handler(api: Api, request: Request) -> Handler:
+    resource, sub = request.resource, request.subresource
     own = api.extensions.get((resource.group, resource.plural, sub)) or SUBRESOURCES.get(
         (resource.group, resource.plural, sub)
     )

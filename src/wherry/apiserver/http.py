@@ -224,6 +224,8 @@ class Frontend:
             if info.group in BUILTIN_GROUPS:
                 raise NotFound.path()
             return self._respond.plain(x, _NOT_FOUND)
+        if resource.custom is not None and resource.namespaced and not info.namespace and verb not in _ACROSS:
+            return self._respond.plain(x, _NOT_FOUND)
         request = Request(
             verb,
             resource,
@@ -240,7 +242,7 @@ class Frontend:
         if info.watch and info.name:
             _narrow_to_name(request)
         handler = None
-        if info.subresource not in STREAMED:
+        if info.subresource not in STREAMED or resource.custom is not None:
             handler = dispatch.find(self.api, request)
         accept = http.headers.get(hdrs.ACCEPT, "")
         form = negotiate.PLAIN
@@ -278,6 +280,7 @@ class Frontend:
             task.cancel()
 
 
+_ACROSS = frozenset({"list", "watch"})
 _NOT_FOUND = Plain(b"404 page not found\n", TEXT, 404, {"X-Content-Type-Options": "nosniff"})
 _UNAVAILABLE = Plain(b"service unavailable\n", TEXT, 503, {"X-Content-Type-Options": "nosniff"})
 _TOO_MANY = Plain(

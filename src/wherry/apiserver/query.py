@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from urllib.parse import unquote_plus
 
 from wherry.api.errors import BadRequest, Invalid
-from wherry.api.field import FieldError, forbidden, invalid, not_supported, too_long
+from wherry.api.field import FieldError, forbidden, not_supported
+from wherry.api.validation.metadata import field_manager
 
 _MAX_INT64 = 2**63 - 1
 _MAX_UINT64 = 2**64 - 1
@@ -155,20 +156,9 @@ def dry_run(params: Mapping[str, str], kind: str) -> bool:
     return value == "All"
 
 
-def field_manager_errors(params: Mapping[str, str]) -> list[FieldError]:
-    """Return what is wrong with ``fieldManager``: it is short and printable."""
-    manager = params.get("fieldManager", "")
-    errors = [too_long("fieldManager", 128)] if len(manager.encode()) > 128 else []
-    for position, char in enumerate(manager):
-        if not char.isprintable():
-            text = f"invalid character U+{ord(char):04X} (at position {position})"
-            errors.append(invalid("fieldManager", manager, text))
-    return errors
-
-
 def write_options(params: Mapping[str, str], kind: str) -> bool:
     """Check the options of a create or update and tell whether it is a dry run. Raises Invalid."""
-    errors = field_manager_errors(params) if "fieldManager" in params else []
+    errors = field_manager(params.get("fieldManager") or "", "fieldManager")
     if errors:
         raise Invalid.of(kind, "", errors, "meta.k8s.io")
     return dry_run(params, kind)

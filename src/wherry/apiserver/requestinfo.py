@@ -17,7 +17,8 @@ of a path that is no resource the first part of it as the subresource."""
 
 @dataclass(frozen=True, slots=True)
 class PathInfo:
-    """A path taken apart. `resource` is None when nothing is served there (`plural` still says what was asked).
+    """A path taken apart. `resource` is None when nothing is served there (`plural` still says what was asked); a
+    custom kind answers for the subresources that it does not have, too.
 
     `prefix` is ``api`` or ``apis`` for resource paths and empty for others. `rest` is what follows a subresource
     (``proxy``). `watch` says that the deprecated ``/watch/`` form was used.
@@ -87,7 +88,7 @@ def _parse(path: str, table: ResourceTable) -> PathInfo:
         prefix, group, version, rest = "apis", parts[1], parts[2], parts[3:]
     else:
         return PathInfo(path, kind_key=("", "", "", f"/{root}" if root in _COUNTED else "", ""))
-    malformed = "" in rest
+    malformed = "" in rest or path.startswith("//")
     watch = rest[0] == "watch" and len(rest) > 1
     if watch:
         rest = rest[1:]
@@ -101,16 +102,17 @@ def _parse(path: str, table: ResourceTable) -> PathInfo:
     subresource = rest[2] if len(rest) > 2 else ""
     tail = "/".join(rest[3:])
     resource = None if malformed and subresource != "proxy" else table.find(group, version, plural)
+    unknown = resource is not None and bool(subresource) and subresource not in resource.subresources
     if resource is not None and (
         (scoped and not resource.namespaced)
         or (name and resource.namespaced and not scoped)
-        or (subresource and subresource not in resource.subresources)
+        or (unknown and resource.custom is None)
         or (tail and subresource != "proxy")
     ):
         resource = None
     scope = "resource" if name else "namespace" if namespace else "cluster"
     # Names that nobody serves are the client's invention and no labels.
-    key = (group, version, plural, subresource, scope) if resource is not None else ("", "", "", "", "")
+    key = (group, version, plural, subresource, scope) if resource is not None and not unknown else ("", "", "", "", "")
     return PathInfo(
         path, prefix, group, version, namespace, plural, name, subresource, tail, watch, malformed, resource, key
     )

@@ -113,6 +113,36 @@ async def test_status_and_scale_are_endpoints_of_their_own(http: Http):
     assert made["spec"]["replicas"] == 3 and made["metadata"]["generation"] == 2
 
 
+async def test_a_custom_kind_says_itself_what_it_does_not_do(http: Http):
+    await http("POST", CRDS, definition(subresources={"status": {}}))
+    await http("POST", BOATS, boat(length=7))
+    never = 'is not supported on resources of kind "boats.yard.example.com"'
+    asked = {
+        ("GET", f"{BOATS}/anna/scale"): (404, 'boats.yard.example.com "anna" not found'),
+        ("DELETE", f"{BOATS}/anna/status"): (
+            405,
+            'delete is not supported on resources of kind "boats.yard.example.com"',
+        ),
+        ("PUT", BOATS): (400, "name must be provided"),
+    }
+    for (method, path), told in asked.items():
+        code, status = await http(method, path, boat())
+        assert (code, status["message"]) == told
+    assert (await http("POST", f"{BOATS}/other", boat("berta", length=8)))[0] == 201
+    assert (await http("POST", BOATS.replace("namespaces/default/", ""), boat("carla")))[0] == 404
+
+
+async def test_a_served_definition_takes_no_certificates_that_cannot_be_read(http: Http):
+    await http("POST", CRDS, definition())
+    client = {"url": "https://x.example.com", "caBundle": "Cg=="}
+    webhook = {"strategy": "Webhook", "webhook": {"clientConfig": client, "conversionReviewVersions": ["v1"]}}
+    patch = {"spec": {"conversion": webhook}}
+    code, status = await http("PATCH", f"{CRDS}/boats.yard.example.com", patch, Content_Type=MERGE)
+    assert code == 422 and [c["field"] for c in status["details"]["causes"]] == [
+        "spec.conversion.webhookClientConfig.caBundle"
+    ]
+
+
 async def test_columns_and_selectable_fields_are_those_of_the_definition(http: Http):
     columns = [{"name": "Length", "type": "integer", "jsonPath": ".spec.length"}]
     await http(

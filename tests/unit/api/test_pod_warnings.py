@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from wherry.api.warnings.podparts import overlapping_paths, port_warnings
+from wherry.api.warnings.pods import for_given, for_template
 
 AT = "spec.containers[1].ports[0]"
 FIRST = "spec.containers[0].ports[0]"
@@ -46,3 +47,28 @@ def test_files_of_one_volume() -> None:
         'volume "v" (Projected) has no sources provided',
         'volume "v" (Projected): overlapping paths: "t/x" (ServiceAccountToken) with "t" (ConfigMap "c")',
     ]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "pod", "container", "told"),
+    [
+        ("unconfined", None, None, True),
+        ("unconfined", "Unconfined", None, False),
+        ("unconfined", "RuntimeDefault", None, True),
+        ("unconfined", None, "Unconfined", False),
+        ("nonsense", None, None, True),
+        (None, "Unconfined", None, False),
+    ],
+)
+def test_annotations_of_apparmor_that_no_field_says(
+    annotation: str | None, pod: str | None, container: str | None, told: bool
+) -> None:
+    def context(kind: str | None) -> dict[str, Any]:
+        return {"securityContext": {"appArmorProfile": {"type": kind}}} if kind else {}
+
+    key = "container.apparmor.security.beta.kubernetes.io/c"
+    metadata = {"annotations": {key: annotation}} if annotation else {}
+    template = {"metadata": metadata, "spec": {**context(pod), "containers": [{"name": "c", **context(container)}]}}
+    text = f'metadata.annotations[{key}]: deprecated since v1.30; use the "appArmorProfile" field instead'
+    assert for_given(template) == [text] * told
+    assert [w for w in for_template(template, "t") if "v1.30" in w] == [f"t.{text}"] * told

@@ -18,6 +18,7 @@ from wherry.api.resources import (
     TABLE,
     Resource,
 )
+from wherry.api.validation import metadata
 from wherry.api.validation.cron import schedule_error
 from wherry.api.validation.jobs import count_indexes
 
@@ -310,3 +311,16 @@ def test_indexes_of_a_job(text: str, count: int, error: str) -> None:
 
 def test_every_rule_is_of_a_known_resource() -> None:
     assert set(validation._TABLE) <= {(r.group, r.plural) for r in TABLE}
+
+
+def test_owners_of_odd_versions_and_long_managers_are_refused() -> None:
+    owner = {"apiVersion": "a/b/c", "kind": "K", "name": "n", "uid": "u"}
+    assert [str(e) for e in metadata.owner_references([owner], "o")] == [
+        'o.apiVersion: Invalid value: "a/b/c": version must not be empty'
+    ]
+    entries = [{"manager": "m" * 129}, {"manager": "\a", "subresource": "s" * 257}, {"manager": "m"}]
+    assert [str(e) for e in metadata.managed_fields(entries, "f")] == [
+        "f[0].manager: Too long: may not be more than 128 bytes",
+        'f[1].manager: Invalid value: "\\u0007": invalid character U+0007 (at position 0)',
+        "f[1].subresource: Too long: may not be more than 256 bytes",
+    ]

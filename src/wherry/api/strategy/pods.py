@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from wherry.api import apparmor
 from wherry.api.quantity import Quantity
 from wherry.api.strategy.rules import Strategy, spec_changed
 
@@ -92,48 +93,29 @@ def _narrow(selector: Obj, labels: dict[str, str], keys: Any, operator: str) -> 
         selector["matchExpressions"] = [*(selector.get("matchExpressions") or ()), *added]
 
 
-_APPARMOR = "container.apparmor.security.beta.kubernetes.io/"
-
-
 def _sync_apparmor(pod: Obj) -> None:
     """A profile given by the old annotation becomes the field, a profile given by the field the annotation."""
     spec, meta = pod["spec"], pod["metadata"]
     annotations = meta.get("annotations") or {}
-    pod_profile = (spec.get("securityContext") or {}).get("appArmorProfile")
+    pod_profile = apparmor.own_profile(spec)
     if (spec.get("os") or {}).get("name") == "windows":
         return
-    for members in ("initContainers", "containers", "ephemeralContainers"):
+    for members in apparmor.GROUPS:
         for container in spec.get(members) or ():
-            key = _APPARMOR + container.get("name", "")
-            own = (container.get("securityContext") or {}).get("appArmorProfile")
+            key = apparmor.PREFIX + container.get("name", "")
+            own = apparmor.own_profile(container)
             written = annotations.get(key)
             if own is None and written is not None:
-                profile = _profile_of(written)
+                profile = apparmor.profile_of(written)
                 if profile is not None and profile != pod_profile:
                     context = container.get("securityContext")
                     container["securityContext"] = {**(context or {}), "appArmorProfile": profile}
             elif written is None and (own or pod_profile):
-                value = _annotation_of(own or pod_profile or {})
+                value = apparmor.annotation_of(own or pod_profile or {})
                 if value:
                     annotations = {**annotations, key: value}
     if annotations:
         meta["annotations"] = annotations
-
-
-def _profile_of(annotation: str) -> Obj | None:
-    if annotation == "unconfined":
-        return {"type": "Unconfined"}
-    if annotation == "runtime/default":
-        return {"type": "RuntimeDefault"}
-    if annotation.startswith("localhost/") and annotation != "localhost/":
-        return {"type": "Localhost", "localhostProfile": annotation.removeprefix("localhost/")}
-    return None
-
-
-def _annotation_of(profile: Obj) -> str:
-    if profile.get("type") == "Localhost" and profile.get("localhostProfile"):
-        return f"localhost/{profile['localhostProfile']}"
-    return {"Unconfined": "unconfined", "RuntimeDefault": "runtime/default"}.get(profile.get("type", ""), "")
 
 
 def _update(pod: Obj, old: Obj) -> None:

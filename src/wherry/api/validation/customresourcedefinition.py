@@ -15,7 +15,7 @@ from wherry.api.structural.fieldpath import field_at
 from wherry.api.structural.openapi import OpenApiErrors
 from wherry.api.structural.structure import structure_errors
 from wherry.api.validation import checks, metadata
-from wherry.api.validation.references import webhook_client
+from wherry.api.validation.references import ca_bundle, webhook_client
 from wherry.api.validation.rules import Rules
 
 Obj = dict[str, Any]
@@ -71,9 +71,20 @@ def _update(obj: Obj, old: Obj) -> Errors:
     if established:
         errors += _immutable("spec.scope", spec.get("scope"), before.get("scope"))
         errors += _immutable("spec.names.kind", names.get("kind"), names_before.get("kind"))
+        errors += _trust(spec.get("conversion") or {}, before.get("conversion") or {})
     errors += _immutable("spec.group", spec.get("group"), before.get("group"))
     errors += _immutable("spec.names.plural", names.get("plural"), names_before.get("plural"))
     return errors + _status(obj) + _approval(obj, old) + _preserving(obj, old)
+
+
+def _trust(conversion: Obj, before: Obj) -> Errors:
+    """What is served needs certificates that can be read, unless they could not be read before."""
+
+    def unreadable(given: Obj) -> Errors:
+        bundle = ((given.get("webhook") or {}).get("clientConfig") or {}).get("caBundle")
+        return ca_bundle(bundle, "spec.conversion.webhookClientConfig.caBundle") if bundle else []
+
+    return unreadable(conversion) if conversion.get("strategy") == "Webhook" and not unreadable(before) else []
 
 
 def _immutable(path: str, value: Any, before: Any) -> Errors:
@@ -110,7 +121,7 @@ def _spec(given: Obj, before: Obj | None) -> Errors:
     if "validation" not in spec:
         for i, version in enumerate(versions):
             if "openAPIV3Schema" not in (version.get("schema") or {}):
-                errors.append(field.required(f"spec.versions[{i}].schema.openAPIV3Schema"))
+                errors.append(field.required(f"spec.versions[{i}].schema.openAPIV3Schema", "schemas are required"))
     for i, version in enumerate(versions):
         path = f"spec.versions[{i}]"
         name = version.get("name") or ""
@@ -287,8 +298,8 @@ def _subresources(subresources: Obj, path: str) -> Errors:
 
 def _selectable(fields: list[Obj], schema: Obj | None, path: str, *, top: bool) -> Errors:
     if schema is None:
-        detail = "may only be set when `version.schema.openAPIV3Schema` is not included"
-        return [field.invalid(path, "", "may only be set when validations.schema is included" if top else detail)]
+        when = "validations.schema is included" if top else "version.schema.openAPIV3Schema is not included"
+        return [field.invalid(path, "", f"selectableFields may only be set when {when}")]
     errors: Errors = []
     seen: set[str] = set()
     for i, entry in enumerate(fields):

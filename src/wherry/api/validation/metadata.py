@@ -14,6 +14,7 @@ Meta = dict[str, Any]
 NameRule = Callable[[str, bool], Iterable[str]]
 
 ANNOTATIONS_LIMIT = 256 * 1024
+_MAX_MANAGER, _MAX_SUBRESOURCE = 128, 256
 STANDARD_FINALIZERS = frozenset({"kubernetes", "orphan", "foregroundDeletion"})
 
 
@@ -121,7 +122,7 @@ def owner_references(found: list[dict[str, Any]], path: str) -> list[FieldError]
     for ref in found:
         api_version, kind = ref.get("apiVersion") or "", ref.get("kind") or ""
         group, _, version = api_version.rpartition("/")
-        if not version:
+        if not version or "/" in group:
             errors.append(field.invalid(f"{path}.apiVersion", api_version, "version must not be empty"))
         empty = [m for m in ("kind", "name", "uid") if not ref.get(m)]
         errors += [field.invalid(f"{path}.{m}", "", "must not be empty") for m in empty]
@@ -174,6 +175,31 @@ def validate_update(meta: Meta, old: Meta, path: str = "metadata") -> list[Field
         errors += annotations(meta["annotations"], f"{path}.annotations")
     if meta.get("ownerReferences"):
         errors += owner_references(meta["ownerReferences"], f"{path}.ownerReferences")
+    return errors + managed_fields(meta.get("managedFields") or (), f"{path}.managedFields")
+
+
+def managed_fields(found: Iterable[Mapping[str, Any]], path: str) -> list[FieldError]:
+    """Check what entries that could be decoded may still have wrong: the names in them."""
+    errors: list[FieldError] = []
+    for i, entry in enumerate(found):
+        manager, subresource = entry.get("manager") or "", entry.get("subresource") or ""
+        if len(manager) > _MAX_MANAGER or not manager.isprintable():
+            errors += field_manager(manager, f"{path}[{i}].manager")
+        if len(subresource) > _MAX_SUBRESOURCE:
+            errors.append(field.too_long(f"{path}[{i}].subresource", _MAX_SUBRESOURCE))
+    return errors
+
+
+def field_manager(name: str, path: str) -> list[FieldError]:
+    """Check the name of a field manager."""
+    errors: list[FieldError] = []
+    if len(name.encode()) > _MAX_MANAGER:
+        errors.append(field.too_long(path, _MAX_MANAGER))
+    place = 0
+    for char in name:
+        if not char.isprintable():
+            errors.append(field.invalid(path, name, f"invalid character U+{ord(char):04X} (at position {place})"))
+        place += len(char.encode())
     return errors
 
 

@@ -1,5 +1,6 @@
 """Rules for what refers to something else: kinds, names that fit a path, domain-prefixed names, webhooks' services."""
 
+import base64
 import re
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -68,6 +69,13 @@ def webhook_client(config: Obj, path: str) -> Errors:
     return webhook_service(service or {}, f"{path}.service")
 
 
+def ca_bundle(bundle: str, path: str) -> Errors:
+    """Check the certificates (PEM, in base64) by which a webhook is known."""
+    if b"-----BEGIN CERTIFICATE-----" in base64.b64decode(bundle):
+        return []
+    return [field.invalid(path, bundle, "unable to load root certificates: unable to parse bytes as PEM block")]
+
+
 def webhook_url(url: str, path: str) -> Errors:
     """Check the URL of a webhook."""
     try:
@@ -116,9 +124,9 @@ def webhook_service(service: Obj, path: str) -> Errors:
     # Upstream hands name and namespace over in the order that the callee does not expect.
     errors: Errors = []
     if not service.get("namespace"):
-        errors.append(field.required(f"{path}.name"))
+        errors.append(field.required(f"{path}.name", "service name is required"))
     if not service.get("name"):
-        errors.append(field.required(f"{path}.namespace"))
+        errors.append(field.required(f"{path}.namespace", "service namespace is required"))
     port = service.get("port", 0)
     wrong = checks.port_number(port)
     if wrong:

@@ -1,7 +1,8 @@
 """What Kubernetes warns about in objects that it accepts (``Warning`` headers).
 
 One module per group holds a table ``WARNINGS`` of (group, plural) to a function of the object and its older version
-(None on create); a new module is found by being here.
+(None on create), and ``GIVEN`` of those about new objects before their kinds prepare them; a new module is found by
+being here.
 """
 
 from collections.abc import Callable
@@ -12,16 +13,11 @@ from typing import Any
 from wherry.api.resources import Resource
 
 Warner = Callable[[dict[str, Any], dict[str, Any] | None], list[str]]
-
-
-def _collect() -> dict[tuple[str, str], Warner]:
-    table: dict[tuple[str, str], Warner] = {}
-    for module in iter_modules(__path__):
-        table.update(getattr(import_module(f"{__name__}.{module.name}"), "WARNINGS", {}))
-    return table
-
-
-_TABLE = _collect()
+_GIVEN: dict[tuple[str, str], Callable[[dict[str, Any]], list[str]]] = {}
+_TABLE: dict[tuple[str, str], Warner] = {}
+for _module in (import_module(f"{__name__}.{found.name}") for found in iter_modules(__path__)):
+    _TABLE.update(getattr(_module, "WARNINGS", {}))
+    _GIVEN.update(getattr(_module, "GIVEN", {}))
 
 
 _DEPRECATED = {
@@ -44,3 +40,9 @@ def for_object(resource: Resource, obj: dict[str, Any], old: dict[str, Any] | No
         return resource.custom.warnings(obj, old)
     warn = _TABLE.get((resource.group, resource.plural))
     return warn(obj, old) if warn is not None else []
+
+
+def for_given(resource: Resource, obj: dict[str, Any]) -> list[str]:
+    """Return the warnings about a new object as the client gave it, before its kind prepares it."""
+    warn = _GIVEN.get((resource.group, resource.plural))
+    return warn(obj) if warn is not None else []

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from wherry.api import apparmor
 from wherry.api.quantity import Quantity
 from wherry.api.validation import checks
 from wherry.api.validation.pod import content_of
@@ -29,7 +30,6 @@ _VOLUMES = {
 }
 _SECCOMP_POD = "seccomp.security.alpha.kubernetes.io/pod"
 _SECCOMP = "container.seccomp.security.alpha.kubernetes.io/"
-_APPARMOR = "container.apparmor.security.beta.kubernetes.io/"
 _ANNOTATIONS = {
     "scheduler.alpha.kubernetes.io/critical-pod": 'non-functional in v1.16+; use the "priorityClassName" field instead',
     "security.alpha.kubernetes.io/sysctls": 'non-functional in v1.11+; use the "sysctls" field instead',
@@ -62,7 +62,8 @@ def for_template(template: Obj | None, path: str) -> list[str]:
     if not template:
         return []
     spec, meta = template.get("spec") or {}, template.get("metadata") or {}
-    return _warnings(spec, meta, f"{path}.spec", f"{path}.metadata")
+    found = _warnings(spec, meta, f"{path}.spec", f"{path}.metadata")
+    return found + _apparmor(spec, meta.get("annotations") or {}, f"{path}.metadata.annotations")
 
 
 def _warnings(spec: Obj, meta: Obj, path: str, meta_path: str) -> list[str]:
@@ -161,20 +162,33 @@ def _annotation(key: str, spec: Obj, path: str) -> list[str]:
         if all((c.get("securityContext") or {}).get("seccompProfile") is not None for c in held):
             return []
         return [f'{at}: non-functional in v1.27+; use the "seccompProfile" field instead']
-    if key.startswith(_APPARMOR):
-        name = key.removeprefix(_APPARMOR)
-        for group in (*_GROUPS, "ephemeralContainers"):
-            for container in spec.get(group) or ():
-                profile = (container.get("securityContext") or {}).get("appArmorProfile")
-                if container.get("name") == name and profile is None:
-                    return [f'{at}: deprecated since v1.30; use the "appArmorProfile" field instead']
-        return []
     return []
 
 
+def _apparmor(spec: Obj, annotations: Obj, path: str) -> list[str]:
+    """Annotations that say something which neither the container's field nor the pod's says."""
+    out: list[str] = []
+    whole = apparmor.own_profile(spec)
+    for container in (c for group in apparmor.GROUPS for c in spec.get(group) or ()):
+        key = apparmor.PREFIX + container.get("name", "")
+        if key not in annotations or apparmor.own_profile(container) is not None:
+            continue
+        profile = apparmor.profile_of(annotations[key])
+        if profile is None or profile != whole:
+            out.append(f'{path}[{key}]: deprecated since v1.30; use the "appArmorProfile" field instead')
+    return out
+
+
+def for_given(pod: Obj) -> list[str]:
+    """Return the warnings about a new Pod that cannot be told once its annotations became fields."""
+    annotations = pod["metadata"].get("annotations")
+    if not annotations or (pod["spec"].get("os") or {}).get("name") == "windows":
+        return []
+    return _apparmor(pod["spec"], annotations, "metadata.annotations")
+
+
 def _named(spec: Obj, name: str) -> list[Obj]:
-    groups = (*_GROUPS, "ephemeralContainers")
-    return [c for group in groups for c in spec.get(group) or () if c.get("name") == name]
+    return [c for group in apparmor.GROUPS for c in spec.get(group) or () if c.get("name") == name]
 
 
 def _volumes(volumes: Any, path: str) -> list[str]:
@@ -285,6 +299,7 @@ def _templates(*path: str, named: bool = True) -> Any:
     return warn
 
 
+GIVEN = {("", "pods"): for_given}
 WARNINGS = {
     ("", "pods"): for_pod,
     ("", "podtemplates"): _templates("template", named=False),

@@ -125,6 +125,7 @@ async def _store_generated(api: Api, request: Request, obj: Object, asked: Opera
 async def _store(api: Api, request: Request, obj: Object, asked: Operation) -> Stored | Made:
     """`asked` is what the mutating plugins were asked about."""
     resource, dry = request.resource, asked.dry_run
+    request.warnings.extend(warnings.for_given(resource, obj))
     strategy.prepare_create(resource, obj)
     hook = api.hooks.of(resource)
     undo = hook.before(request, obj, None, dry) if hook is not None and hook.before is not None else None
@@ -135,6 +136,8 @@ async def _store(api: Api, request: Request, obj: Object, asked: Operation) -> S
         asked.obj, asked.name = obj, request.name
         await api.admission.validate(asked)
         strategy.of(resource).stored(obj)
+        if not dry:
+            _drop_version(obj["metadata"])
         name = obj["metadata"]["name"]
         key = api.registry.key(resource, request.namespace, name)
         existing = api.registry.store.latest(key)
@@ -142,10 +145,6 @@ async def _store(api: Api, request: Request, obj: Object, asked: Operation) -> S
             # Who is told that it exists must find it: what is in the way may still be on its way to the disk.
             await api.registry.store.wait_revision(existing.revision, _COMMIT_PATIENCE)
             raise exists(api, resource, name, existing)
-        if obj["metadata"].pop("resourceVersion", ""):
-            error = StatusError("resourceVersion should not be set on objects to be created")
-            error.status_reason = ""
-            raise error
         if dry:
             if undo is not None:
                 undo()
@@ -164,6 +163,15 @@ async def _store(api: Api, request: Request, obj: Object, asked: Operation) -> S
     if hook is not None and hook.after is not None:
         await hook.after(stored_object(api, record), None)
     return Stored(record, resource, 201)
+
+
+def _drop_version(metadata: Object) -> None:
+    """A version that is none is passed over, as upstream's storage does; what is not stored is not asked for any."""
+    version = metadata.pop("resourceVersion", None) or ""
+    if version.strip("0").isdecimal():
+        error = StatusError("resourceVersion should not be set on objects to be created")
+        error.status_reason = ""
+        raise error
 
 
 def exists(api: Api, resource: Resource, name: str, record: Record | None) -> AlreadyExists:

@@ -8,13 +8,14 @@ from wherry.api.errors import BadRequest, Invalid, NotFound, UnsupportedMediaTyp
 from wherry.api.field import forbidden, invalid, required
 from wherry.api.resources import Resource
 from wherry.api.schema import DecodeError
+from wherry.api.validation.metadata import field_manager
 from wherry.apiserver import heavy, tracking
 from wherry.apiserver.api import Api
 from wherry.apiserver.decode import SCHEME, field_validation
 from wherry.apiserver.extensions.decode import refuse_type
 from wherry.apiserver.handlers import create, update
 from wherry.apiserver.handlers.writing import change
-from wherry.apiserver.query import boolean, dry_run, field_manager_errors
+from wherry.apiserver.query import boolean, dry_run
 from wherry.apiserver.request import Made, Request, Stored
 from wherry.apiserver.versions import KindVersions, settled
 from wherry.util import clock
@@ -80,7 +81,7 @@ def body_of(request: Request, kind: str) -> tuple[Any, list[str]]:
 
 
 def _check_options(request: Request, kind: str) -> None:
-    errors = field_manager_errors(request.params)
+    errors = field_manager(request.params.get("fieldManager") or "", "fieldManager")
     if kind != APPLY and "force" in request.params:
         errors.append(forbidden("force", "may not be specified for non-apply patch"))
     if kind == APPLY and not request.params.get("fieldManager"):
