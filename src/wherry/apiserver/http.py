@@ -36,7 +36,7 @@ from wherry.apiserver.attributes import Attributes, Authenticator, Authorizer, U
 from wherry.apiserver.audit.log import AuditLog
 from wherry.apiserver.audit.policy import COMPLETE, NONE, RECEIVED
 from wherry.apiserver.audit.record import Record
-from wherry.apiserver.authn import impersonation, x509
+from wherry.apiserver.authn import impersonation, websocket, x509
 from wherry.apiserver.authz.messages import forbidden
 from wherry.apiserver.exchange import Exchange
 from wherry.apiserver.flowcontrol.control import Flow, FlowControl, is_long, list_seats
@@ -202,7 +202,8 @@ class Frontend:
         transport = request.transport
         certificate = certificate_of(transport) if transport is not None else None
         try:
-            user = await self.authenticator.authenticate(request.headers.get(hdrs.AUTHORIZATION), certificate)
+            authorization = request.headers.get(hdrs.AUTHORIZATION) or websocket.authorization(request.headers)
+            user = await self.authenticator.authenticate(authorization, certificate)
         except Unauthorized:
             self.metrics.authentications["error"] += 1
             raise

@@ -5,8 +5,9 @@ import base64
 import logging
 from collections.abc import AsyncIterator, Sequence
 
-from aiohttp import ClientError, hdrs, web
+from aiohttp import ClientError, web
 
+from wherry.apiserver.authn import websocket
 from wherry.util.tasks import Scope
 
 log = logging.getLogger(__name__)
@@ -15,18 +16,13 @@ _BASE64 = "base64.binary.k8s.io"
 _PROTOCOLS = ("binary.k8s.io", _BASE64)
 
 
-def is_websocket(http: web.BaseRequest) -> bool:
-    """Tell whether a request asks for a WebSocket."""
-    return http.headers.get(hdrs.UPGRADE, "").lower() == "websocket"
-
-
 async def send_bytes(http: web.BaseRequest, chunks: AsyncIterator[bytes]) -> web.StreamResponse:
     """Answer with `chunks`, as bytes or base64 as the client's subprotocol says (apiserver/pkg/util/wsstream, Reader).
 
     The first message is empty: the client learns that the stream stands. Ends early when the client closes. A client
     that knows only other subprotocols is refused.
     """
-    offered = _offered(http)
+    offered = websocket.subprotocols(http.headers)
     if offered and not any(p in _PROTOCOLS for p in offered):
         return web.Response(status=403)
 
@@ -48,7 +44,7 @@ async def send_events(
     Of subprotocols the client may offer one, whose name says nothing here (as for apiserver/pkg/endpoints/handlers
     WatchServer). Ends early when the client closes.
     """
-    offered = _offered(http)
+    offered = websocket.subprotocols(http.headers)
     if len(offered) > 1:
         return web.Response(status=403)
 
@@ -85,7 +81,3 @@ async def _copy(socket: web.WebSocketResponse, messages: AsyncIterator[bytes | s
 async def _ignore(socket: web.WebSocketResponse) -> None:
     async for _ in socket:
         pass
-
-
-def _offered(http: web.BaseRequest) -> list[str]:
-    return [p.strip() for p in http.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, "").split(",") if p.strip()]

@@ -25,6 +25,7 @@ from yarl import URL
 
 from wherry.api.errors import InternalError, ServiceUnavailable, StatusError
 from wherry.apiserver import messages
+from wherry.apiserver.authn import websocket
 from wherry.apiserver.links import LinkRewriter, relocated
 
 log = logging.getLogger(__name__)
@@ -132,11 +133,11 @@ class Relay:
         with a plain stream, also where the client asks for a WebSocket. Raises what `unreachable` makes of the reason
         when nobody is there.
         """
-        upgrade = http.headers.get(hdrs.UPGRADE, "").lower()
+        upgrade = http.headers.get(hdrs.UPGRADE)
         try:
             if reads:
                 return await self._stream(http, url, headers or {}, prefix, check)
-            if upgrade == "websocket":
+            if websocket.is_websocket(http.headers):
                 return await self._websocket(http, url)
             if upgrade:
                 return await self._raw(http, url)
@@ -154,7 +155,7 @@ class Relay:
             if check is not None and not 200 <= answer.status <= 206:
                 text = await answer.content.read(_ERROR_TEXT)
                 raise check(answer.status, text.decode(errors="replace"))
-            if messages.is_websocket(http):
+            if websocket.is_websocket(http.headers):
                 return await messages.send_bytes(http, answer.content.iter_any())
             response = web.StreamResponse(status=answer.status)
             hosts = frozenset({url.raw_authority, http.host})
@@ -171,7 +172,7 @@ class Relay:
             return response
 
     async def _websocket(self, http: web.BaseRequest, url: URL) -> web.StreamResponse:
-        protocols = [p.strip() for p in http.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, "").split(",") if p.strip()]
+        protocols = websocket.subprotocols(http.headers)
         try:
             far = await self.client().ws_connect(url, protocols=protocols, max_msg_size=0, autoping=True)
         except WSServerHandshakeError as error:

@@ -12,6 +12,7 @@ from multidict import CIMultiDict
 from wherry.api.errors import StatusError
 from wherry.apiserver import messages, negotiate
 from wherry.apiserver.audit.policy import STARTED
+from wherry.apiserver.authn import websocket
 from wherry.apiserver.encode import Encoder, WatchEncoder
 from wherry.apiserver.exchange import Exchange
 from wherry.apiserver.metrics import Metrics
@@ -67,7 +68,7 @@ class Responder:
 
     async def _stream(self, x: Exchange, request: Request, answer: Watched, form: Form) -> web.StreamResponse:
         encoder = WatchEncoder(self._registry, answer.resource, form, request.params.get("includeObject", ""))
-        if messages.is_websocket(x.http):
+        if websocket.is_websocket(x.http.headers):
             try:
                 return await messages.send_events(
                     x.http, _encoded(encoder, answer), text=encoder.media == negotiate.JSON
