@@ -132,7 +132,4 @@ def _reason(error: Exception) -> str:
 
 @lru_cache(maxsize=64)
 def _trust(bundle: str) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if bundle:
-        context = ssl.create_default_context(cadata=base64.b64decode(bundle).decode())
-    return context
+    return ssl.create_default_context(cadata=base64.b64decode(bundle).decode() if bundle else None)

@@ -67,7 +67,7 @@ class Started:
 
 
 def start(name: str, paths: Paths, arguments: list[str]) -> Started:
-    """Start ``python -m wherry.cluster.<name>`` in a session of its own, logging to the cluster's log folder."""
+    """Start ``python -m wherry.cluster.run NAME`` in a session of its own, logging to the cluster's log folder."""
     paths.run.mkdir(parents=True, exist_ok=True)
     paths.logs.mkdir(parents=True, exist_ok=True)
     log = paths.log_file(name)
@@ -75,7 +75,7 @@ def start(name: str, paths: Paths, arguments: list[str]) -> Started:
     reader, writer = os.pipe()
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", f"wherry.cluster.{name}", *arguments],
+            [sys.executable, "-m", "wherry.cluster.run", name, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

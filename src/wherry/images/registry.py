@@ -210,7 +210,10 @@ def _tls(endpoint: Endpoint) -> ssl.SSLContext | bool:
 @asynccontextmanager
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
     """Give the HTTP session of one pull; the proxies of the environment are used."""
-    async with aiohttp.ClientSession(timeout=_TIMEOUT, trust_env=True, auto_decompress=False) as opened:
+    connector = aiohttp.TCPConnector(ssl=await asyncio.to_thread(ssl.create_default_context))
+    async with aiohttp.ClientSession(
+        connector=connector, timeout=_TIMEOUT, trust_env=True, auto_decompress=False
+    ) as opened:
         yield opened
 
 

@@ -93,7 +93,7 @@ class HttpCaller:
 
     def _pool(self) -> aiohttp.ClientSession:
         if self._session is None:
-            context = ssl.create_default_context()
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
             connector = aiohttp.TCPConnector(limit=0, ssl=context, force_close=True)
