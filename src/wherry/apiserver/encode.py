@@ -12,7 +12,6 @@ from wherry.api.resources import Resource
 from wherry.apiserver import negotiate, table
 from wherry.apiserver.decode import JSON, MEDIA_TYPES, PROTOBUF, YAML
 from wherry.apiserver.negotiate import Form
-from wherry.apiserver.query import boolean
 from wherry.apiserver.registry import Registry
 from wherry.apiserver.request import Change, Listed, Made, Stored
 
@@ -32,7 +31,7 @@ class Encoder:
 
     def encode(self, answer: Stored | Made | Listed, form: Form, params: Mapping[str, str]) -> bytes:
         """Return the body of an answer. Raises NotAcceptable, BadRequest."""
-        if form.plain_json and "pretty" not in params:
+        if form.plain_json:
             if isinstance(answer, Stored):
                 return self._registry.value(answer.record, answer.resource)
             if isinstance(answer, Listed):
@@ -40,11 +39,11 @@ class Encoder:
             return orjson.dumps(answer.obj)
         if form.media == PROTOBUF and not form.kind and not isinstance(answer, Made):
             return self._protobuf(answer)
-        return self._write(self._object(answer, form, params.get("includeObject", "")), form, params)
+        return self._write(self._object(answer, form, params.get("includeObject", "")), form)
 
     def parts(self, answer: Stored | Made | Listed, form: Form, params: Mapping[str, str]) -> tuple[bytes, ...]:
         """Return the same in parts: a long list is not copied to put its head before it."""
-        if isinstance(answer, Listed) and form.plain_json and "pretty" not in params:
+        if isinstance(answer, Listed) and form.plain_json:
             return self._list(answer)
         return (self.encode(answer, form, params),)
 
@@ -74,7 +73,7 @@ class Encoder:
         obj = registry.obj(answer.record, answer.resource) if isinstance(answer, Stored) else answer.obj
         return table.transform(form, answer.resource, obj, include) if form.kind else obj
 
-    def _write(self, obj: Object, form: Form, params: Mapping[str, str]) -> bytes:
+    def _write(self, obj: Object, form: Form) -> bytes:
         if form.media == YAML:
             return yaml.dump(obj, Dumper=_DUMPER, sort_keys=True, default_flow_style=False, allow_unicode=True).encode()
         if form.media == PROTOBUF:
@@ -82,7 +81,7 @@ class Encoder:
             if encoded is not None:
                 return encoded
             raise NotAcceptable(f"only the following media types are accepted: {MEDIA_TYPES}")
-        return orjson.dumps(obj, option=orjson.OPT_INDENT_2) + b"\n" if boolean(params, "pretty") else orjson.dumps(obj)
+        return orjson.dumps(obj, option=orjson.OPT_INDENT_2) if form.pretty else orjson.dumps(obj)
 
     def _list(self, answer: Listed) -> tuple[bytes, bytes]:
         registry, resource = self._registry, answer.resource

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -19,6 +20,7 @@ from aiohttp import hdrs, web
 from wherry.api.errors import (
     BadRequest,
     InternalError,
+    MethodNotAllowed,
     NotFound,
     RequestEntityTooLarge,
     StatusError,
@@ -38,11 +40,12 @@ from wherry.apiserver.audit.policy import COMPLETE, NONE, RECEIVED
 from wherry.apiserver.audit.record import Record
 from wherry.apiserver.authn import impersonation, websocket, x509
 from wherry.apiserver.authz.messages import forbidden
+from wherry.apiserver.deadline import deadline
 from wherry.apiserver.exchange import Exchange
 from wherry.apiserver.flowcontrol.control import Flow, FlowControl, is_long, list_seats
 from wherry.apiserver.flowcontrol.level import Rejected
 from wherry.apiserver.metrics import Metrics
-from wherry.apiserver.paths import TEXT, Paths, Plain
+from wherry.apiserver.paths import NOT_FOUND, TEXT, Paths, Plain
 from wherry.apiserver.query import boolean, parse_query
 from wherry.apiserver.request import Request
 from wherry.apiserver.requestinfo import PathInfo, PathParser, verb_of
@@ -97,7 +100,7 @@ class Frontend:
         x = Exchange(request, path, self.parser.parse(path), parse_query(query) if query else {})
         started = clock.monotonic()
         try:
-            response = await self._answer(x)
+            response = await (self._in_time(x) if "timeout" in x.params else self._answer(x))
         except Rejected as error:
             log.debug("%s %s: %s", request.method, path, error)
             response = self._respond.plain(x, _TOO_MANY)
@@ -116,13 +119,26 @@ class Frontend:
             self._note(x.record.event(COMPLETE))
         return response
 
+    async def _in_time(self, x: Exchange) -> web.StreamResponse:
+        """Answer a request whose client said how long it waits. Raises BadRequest, Timeout."""
+        if is_long(_verb(x), x.info.subresource):
+            return await self._answer(x)
+        limit = deadline(x.params)
+        try:
+            async with asyncio.timeout(limit) as scope:
+                return await self._answer(x)
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            text = "request did not complete within requested timeout - context deadline exceeded"
+            raise Timeout(f"Timeout: {text}", {}) from None
+
     async def _answer(self, x: Exchange) -> web.StreamResponse:
         """Find out who asks for what, and answer with the seats that the request's flow has."""
         http, info = x.http, x.info
         user = await self._authenticate(http)
         if info.is_resource:
-            watch = "watch" in x.params and boolean(x.params, "watch")
-            x.verb = verb_of(http.method, info, watch=watch) or x.verb
+            x.verb = _verb(x)
         attributes = _attributes(user, x.verb, info, x.params)
         if self.audit is not None:
             self._begin_record(x, attributes, self.audit)
@@ -222,11 +238,13 @@ class Frontend:
         http, info, verb = x.http, x.info, x.verb
         resource = info.resource
         if resource is None:
-            if info.group in BUILTIN_GROUPS:
+            if info.group in BUILTIN_GROUPS and not info.path.startswith("//"):
                 raise NotFound.path()
-            return self._respond.plain(x, _NOT_FOUND)
+            return self._respond.plain(x, NOT_FOUND)
+        if http.method == hdrs.METH_HEAD and resource.custom is None and info.subresource != "proxy":
+            raise MethodNotAllowed(details={})  # upstream routes built-in resources by their methods, and has no such
         if resource.custom is not None and resource.namespaced and not info.namespace and verb not in _ACROSS:
-            return self._respond.plain(x, _NOT_FOUND)
+            return self._respond.plain(x, NOT_FOUND)
         request = Request(
             verb,
             resource,
@@ -249,6 +267,8 @@ class Frontend:
         form = negotiate.PLAIN
         if not _is_plain(accept):
             form = negotiate.negotiate(accept, protobuf=resource in _WITH_PROTOBUF)
+        if negotiate.is_pretty(x.params, request.user_agent):
+            form = replace(form, pretty=True)
         if is_long(verb, info.subresource):
             with self._ended_at_stop(verb, info):
                 if handler is None:
@@ -282,7 +302,6 @@ class Frontend:
 
 
 _ACROSS = frozenset({"list", "watch"})
-_NOT_FOUND = Plain(b"404 page not found\n", TEXT, 404, {"X-Content-Type-Options": "nosniff"})
 _UNAVAILABLE = Plain(b"service unavailable\n", TEXT, 503, {"X-Content-Type-Options": "nosniff"})
 _TOO_MANY = Plain(
     b"Too many requests, please try again later.\n",
@@ -330,6 +349,11 @@ def _selected_name(field_selector: str) -> str:
 
 _WITH_PROTOBUF = frozenset(TABLE)
 """Built-in resources; custom ones have no protobuf form."""
+
+
+def _verb(x: Exchange) -> str:
+    watch = "watch" in x.params and boolean(x.params, "watch")
+    return verb_of(x.http.method, x.info, watch=watch) or x.verb if x.info.is_resource else x.verb
 
 
 def _is_plain(accept: str) -> bool:

@@ -10,16 +10,18 @@ from wherry.apiserver.decode import JSON, MEDIA_TYPES, PROTOBUF, YAML
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How to answer: the media type and, for a transformed answer, the kind it is to be shown as."""
+    """How to answer: the media type and, for a transformed answer, the kind it is to be shown as. `pretty`: indented,
+    which JSON alone can be."""
 
     media: str
     kind: str = ""
     group: str = ""
     version: str = ""
+    pretty: bool = False
 
     @property
     def plain_json(self) -> bool:
-        return not self.kind and self.media == JSON
+        return not self.kind and self.media == JSON and not self.pretty
 
 
 PLAIN = Form(JSON)
@@ -82,6 +84,21 @@ def _clauses(accept: str) -> list[tuple[str, dict[str, str]]]:
         if quality > 0:
             found.append((-quality, index, media.lower(), params))
     return [(media, params) for _, _, media, params in sorted(found, key=lambda entry: entry[:2])]
+
+
+def is_pretty(params: Mapping[str, str], user_agent: str) -> bool:
+    """Tell whether JSON is to be indented: as the query says, else for the tools and browsers of people."""
+    said = params.get("pretty")
+    return said in _TRUE if said else user_agent.startswith(_PEOPLE)
+
+
+_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
+_PEOPLE = ("curl", "Wget", "Mozilla/5.0")
+
+
+def takes_gzip(accept_encoding: str) -> bool:
+    """Tell whether an ``Accept-Encoding`` header names gzip; weights are not understood, as upstream has it."""
+    return "gzip" in accept_encoding and any(token.strip() == "gzip" for token in accept_encoding.split(","))
 
 
 def error_form(accept: str) -> Form:

@@ -7,9 +7,11 @@ from typing import Any
 import orjson
 
 from wherry.api.errors import MethodNotAllowed, NotFound
+from wherry.api.resources import BUILTIN_GROUPS
 from wherry.apiserver.discovery import Discovery
 from wherry.apiserver.health import Health
 from wherry.apiserver.metrics import Metrics
+from wherry.apiserver.negotiate import is_pretty
 
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
@@ -42,6 +44,9 @@ class Plain:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+NOT_FOUND = Plain(b"404 page not found\n", TEXT, 404, {"X-Content-Type-Options": "nosniff"})
+"""What nobody serves at all; beside what is served the answer is a Status."""
+
 Provider = Callable[[str, Mapping[str, str], Mapping[str, str]], Awaitable[Plain]]
 
 
@@ -57,15 +62,17 @@ class Paths:
         self.providers: dict[str, Provider] = {}
 
     async def answer(self, method: str, path: str, params: Mapping[str, str], headers: Mapping[str, str]) -> Plain:
-        """Answer a path. Raises NotFound."""
+        """Answer a path. Raises NotFound, MethodNotAllowed."""
         root = path.split("/", 2)[1] if path.startswith("/") else ""
         if root in ("livez", "readyz", "healthz"):
             code, text = self._health.answer(path, params)
             return Plain(text.encode(), TEXT, code, {"X-Content-Type-Options": "nosniff"})
         if method not in ("GET", "HEAD"):
-            raise MethodNotAllowed(details={}) if root in ("api", "apis", "version") else NotFound.path()
+            if root in ("api", "apis", "version"):
+                raise MethodNotAllowed(details={})
+            return NOT_FOUND
         if root in ("api", "apis"):
-            return await self._discover(path, headers)
+            return await self._discover(path, params, headers)
         if path in ("/", "/index.html"):
             return Plain(orjson.dumps({"paths": self.known()}, option=orjson.OPT_INDENT_2))
         if path in ("/version", "/version/"):
@@ -78,18 +85,24 @@ class Paths:
         for prefix, provider in self.providers.items():
             if path.startswith(prefix):
                 return await provider(path, params, headers)
-        raise NotFound.path()
+        return NOT_FOUND
 
-    async def _discover(self, path: str, headers: Mapping[str, str]) -> Plain:
+    async def _discover(self, path: str, params: Mapping[str, str], headers: Mapping[str, str]) -> Plain:
         document = self._discovery.document(path, headers.get("Accept", ""))
         if document is None:
+            root, _, group = path.strip("/").partition("/")
+            if root == "apis" and group.partition("/")[0] not in BUILTIN_GROUPS:
+                return NOT_FOUND
             raise NotFound.path()
         if headers.get("If-None-Match") == document.etag and document.etag:
             return Plain(b"", document.media, 304, {"ETag": document.etag})
         extra = {"ETag": document.etag} if document.etag else {}
         if document.varies:
             extra["Vary"] = "Accept"
-        return Plain(document.body, document.media, headers=extra)
+        body = document.body
+        if document.media.startswith(JSON) and is_pretty(params, headers.get("User-Agent", "")):
+            body = orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2)
+        return Plain(body, document.media, headers=extra)
 
     def known(self) -> list[str]:
         """Return every path that is served, for ``/``."""

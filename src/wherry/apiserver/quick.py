@@ -26,11 +26,12 @@ _GET = re.compile(rb"GET (/[!-$&->@-~]*) HTTP/1\.1\r\n(?:[!#$%&'*+.^_`|~0-9A-Za-
 """A whole request without a body: a path without a query or escapes, then header lines of printable ASCII."""
 
 _TELLING = re.compile(
-    rb"\n(authorization|accept|audit-id|connection|content-length|expect|transfer-encoding|upgrade|impersonate-[^:]*)"
-    rb":[\t ]*([^\r]*?)[\t ]*\r",
+    rb"\n(authorization|accept|audit-id|connection|content-length|expect|transfer-encoding|upgrade|impersonate-[^:]*"
+    rb"|user-agent(?=:[\t ]*(?-i:curl|Wget|Mozilla/5\.0))):[\t ]*([^\r]*?)[\t ]*\r",
     re.IGNORECASE,
 )
-"""The headers that matter here. Of them only the first two are understood."""
+"""The headers that matter here. Of them only the first two are understood; the last is of those who get indented
+JSON."""
 
 _SMALL = 1 << 16
 _MAX_PATHS = 20_000

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -48,7 +49,7 @@ class Responder:
             await self._registry.ready(records, answer.resource)
         parts = self._encoder.parts(answer, form, request.params)
         headers = x.answer_headers(form.media)
-        if sum(map(len, parts)) >= _GZIP_FROM and "gzip" in x.http.headers.get(hdrs.ACCEPT_ENCODING, ""):
+        if sum(map(len, parts)) >= _GZIP_FROM and negotiate.takes_gzip(x.http.headers.get(hdrs.ACCEPT_ENCODING, "")):
             parts = (await asyncio.to_thread(gzip.compress, b"".join(parts), 1),)
             headers += [("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")]
         if x.record is not None:
@@ -105,6 +106,8 @@ class Responder:
     def failure(self, x: Exchange, error: StatusError) -> WholeResponse:
         """Return the response to an error: its Status, in the form that was asked for where that is possible."""
         form = negotiate.error_form(x.http.headers.get(hdrs.ACCEPT, ""))
+        if negotiate.is_pretty(x.params, x.http.headers.get(hdrs.USER_AGENT, "")):
+            form = replace(form, pretty=True)
         status = status_of(error)
         if x.record is not None:
             shown = {k: v for k, v in status.obj.items() if k not in ("kind", "apiVersion")}

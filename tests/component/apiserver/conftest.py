@@ -28,11 +28,13 @@ class Http:
         self._session = session
         self._base = base
         self.headers: Any = None
+        self.body = b""
 
     async def __call__(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
         sent = {"Authorization": "Bearer secret"} | {k.replace("_", "-"): v for k, v in headers.items()}
         async with self._session.request(method, self._base + path, json=body, headers=sent) as answer:
             self.headers = answer.headers
+            self.body = await answer.read()
             content = await answer.json(content_type=None) if "json" in answer.content_type else await answer.text()
             return answer.status, content
 
