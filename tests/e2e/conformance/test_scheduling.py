@@ -76,9 +76,9 @@ def test_host_ports_conflict_with_all_addresses(world: World, node: str) -> None
 
 @pytest.mark.parametrize("critical", [False, True])
 def test_lower_priorities_make_way(world: World, node: str, classes: Any, critical: bool) -> None:
-    world.pod("low", container=_uses(4), priorityClassName=classes(1))
-    world.pod("middle", container=_uses(6), priorityClassName=classes(2))
-    for name in ("low", "middle"):
+    # One after the other: while pods of an earlier test still leave, the second would take the first one's place.
+    for name, units, priority in (("low", 4, 1), ("middle", 6, 2)):
+        world.pod(name, container=_uses(units), priorityClassName=classes(priority))
         world.ready(name)
     if critical:
         home = World(world.api, world.cluster, "kube-system")

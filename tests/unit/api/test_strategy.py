@@ -1,5 +1,7 @@
 """Creation and updates reset what clients cannot set, and count generations."""
 
+from typing import Any
+
 import pytest
 
 from wherry.api import defaults, meta, strategy
@@ -17,8 +19,8 @@ from wherry.api.resources import (
 from wherry.api.strategy.pods import qos_class
 
 
-def created(resource: Resource, **members: object) -> dict:
-    obj = {"metadata": {"name": "x", "namespace": "n", "uid": "u"}, **members}
+def created(resource: Resource, **members: object) -> dict[str, Any]:
+    obj: dict[str, Any] = {"metadata": {"name": "x", "namespace": "n", "uid": "u"}, **members}
     defaults.default(resource, obj)
     strategy.prepare_create(resource, obj)
     return obj
@@ -66,6 +68,19 @@ def test_an_update_keeps_the_status_and_a_status_update_keeps_the_rest() -> None
     assert "labels" not in new["metadata"]
 
 
+@pytest.mark.parametrize(("plural", "kept"), [("servicecidrs", False), ("ingresses", False), ("flowschemas", True)])
+def test_a_status_update_changes_metadata_of_some_kinds(plural: str, kept: bool) -> None:
+    resource = next(resource for resource in TABLE if resource.plural == plural)
+    old: dict[str, Any] = {"metadata": {"name": "x", "uid": "u"}, "spec": {"a": 1}, "status": {}}
+    new: dict[str, Any] = {
+        "metadata": {**old["metadata"], "annotations": {"a": "b"}},
+        "spec": {"a": 2},
+        "status": {"conditions": []},
+    }
+    strategy.prepare_update(resource, new, old, "status")
+    assert new["spec"] == old["spec"] and ("annotations" not in new["metadata"]) is kept
+
+
 def test_deletion_cannot_be_undone_by_an_update() -> None:
     old = created(CONFIGMAPS)
     old["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 0}
@@ -99,7 +114,7 @@ def test_a_service_keeps_what_was_allocated_and_drops_it_with_its_type() -> None
     port = {"port": 80, "protocol": "TCP", "targetPort": 80}
     allocated = {"clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"], "type": "NodePort"}
     old = {"metadata": {"name": "s"}, "spec": {**allocated, "ports": [{**port, "nodePort": 30000}]}, "status": {}}
-    new = {"metadata": {"name": "s"}, "spec": {"type": "NodePort", "ports": [dict(port)]}}
+    new: dict[str, Any] = {"metadata": {"name": "s"}, "spec": {"type": "NodePort", "ports": [dict(port)]}}
     strategy.prepare_update(SERVICES, new, old)
     assert new["spec"]["clusterIP"] == "10.0.0.1"
     assert new["spec"]["ports"][0]["nodePort"] == 30000

@@ -103,7 +103,7 @@ STRATEGIES = {
     ("networking.k8s.io", "ingresses"): Strategy(create=_status(loadBalancer={}), generation=spec_changed),
     ("networking.k8s.io", "ingressclasses"): Strategy(generation=spec_changed),
     ("networking.k8s.io", "networkpolicies"): Strategy(generation=spec_changed),
-    ("networking.k8s.io", "servicecidrs"): Strategy(create=_status(), status_keeps_metadata=ALL_METADATA),
+    ("networking.k8s.io", "servicecidrs"): Strategy(create=_status()),
     ("node.k8s.io", "runtimeclasses"): Strategy(unconditional_update=False),
     ("policy", "poddisruptionbudgets"): Strategy(
         create=_status(disruptionsAllowed=0, currentHealthy=0, desiredHealthy=0, expectedPods=0),
