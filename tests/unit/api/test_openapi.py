@@ -55,6 +55,21 @@ def test_custom_resources_come_and_go() -> None:
     assert documents.v3("apis/example.com/v1") is None
 
 
+def test_a_change_while_the_document_is_made_is_in_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    documents = Documents(schema.load(), [], git_version="v1.36.2")
+    documents.set_custom(THING, {"type": "object"})
+    make = documents._make_v2
+
+    def slowly() -> dict[str, object]:
+        made = make()
+        documents.remove_custom(THING)
+        return made
+
+    monkeypatch.setattr(documents, "_make_v2", slowly)
+    assert "com.example.v1.Thing" in orjson.loads(documents.v2())["definitions"]
+    assert "com.example.v1.Thing" not in orjson.loads(documents.v2())["definitions"]
+
+
 def members(data: bytes, number: int) -> list[bytes]:
     """The length-delimited fields of a number."""
     return [

@@ -25,15 +25,19 @@ _SINGLE = {
 
 
 class Documents:
-    """The documents of one server. Not thread-safe."""
+    """The documents of one server. Not thread-safe, but that `v2` and `v2_protobuf` may run beside the rest.
+
+    What is told while these make their document is in the next one: each is kept with what was told before it.
+    """
 
     def __init__(self, schema: Schema, table: ResourceTable | Iterable[Resource], *, git_version: str) -> None:
         self._schema = schema
         self._table = [*table]
         self._version = git_version
         self._custom: dict[Resource, Json] = {}
-        self._v2: bytes | None = None
-        self._v2_protobuf: bytes | None = None
+        self._told = 0
+        self._v2: tuple[int, bytes] | None = None
+        self._v2_protobuf: tuple[int, bytes] | None = None
         self._v3: dict[str, bytes] = {}
         self._index: bytes | None = None
         self._others_v2: list[tuple[str, Json]] = []
@@ -53,10 +57,12 @@ class Documents:
         """Merge what other servers serve: v2 documents, each with the path it counts for, and addresses of v3 ones."""
         if (v2, v3) != (self._others_v2, self._others_v3):
             self._others_v2, self._others_v3 = v2, v3
-            self._v2 = self._v2_protobuf = self._index = None
+            self._told += 1
+            self._index = None
 
     def _forget(self, resource: Resource) -> None:
-        self._v2 = self._v2_protobuf = self._index = None
+        self._told += 1
+        self._index = None
         self._v3.pop(_root(resource), None)
         self._v3.pop(f"apis/{resource.group}", None)
 
@@ -84,15 +90,17 @@ class Documents:
 
     def v2(self) -> bytes:
         """Return ``/openapi/v2``."""
-        if self._v2 is None:
-            self._v2 = orjson.dumps(self._make_v2())
-        return self._v2
+        kept, told = self._v2, self._told
+        if kept is None or kept[0] != told:
+            kept = self._v2 = (told, orjson.dumps(self._make_v2()))
+        return kept[1]
 
     def v2_protobuf(self) -> bytes:
         """Return ``/openapi/v2`` in gnostic's protobuf."""
-        if self._v2_protobuf is None:
-            self._v2_protobuf = protobuf.encode(self._make_v2())
-        return self._v2_protobuf
+        kept, told = self._v2_protobuf, self._told
+        if kept is None or kept[0] != told:
+            kept = self._v2_protobuf = (told, protobuf.encode(self._make_v2()))
+        return kept[1]
 
     def _resources(self) -> list[Resource]:
         return [*self._table, *list(self._custom)]
@@ -144,9 +152,10 @@ class Documents:
         paths: Json = {}
         definitions: Json = {}
         wanted = {*_SHARED, *_GROUPS, _INFO}
-        for resource in self._resources():
-            names = self._names_of(resource)
-            custom = self._custom.get(resource)
+        customs = self._custom.copy()
+        for resource in (*self._table, *customs):
+            custom = customs.get(resource)
+            names = custom_names(resource) if custom is not None else self._names_of(resource)
             paths |= PathBuilder(resource, names, version=2, custom=custom is not None).build()
             if custom is not None:
                 definitions |= custom_schemas(resource, names, custom, version=2)
