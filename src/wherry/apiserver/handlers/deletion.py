@@ -92,7 +92,11 @@ async def delete(
         if record is None:
             raise NotFound.of(resource.plural, request.name, resource.group)
         old = api.registry.obj(record)
-        check_preconditions(resource, old, options, record)
+        try:
+            check_preconditions(resource, old, options, record)
+        except Conflict:
+            await durable(api, record)
+            raise
         await api.registry.ready([record], resource)
         if check is not None:
             await check(api.registry.obj(record, resource))

@@ -57,11 +57,15 @@ async def change(
         await api.registry.ready([record], resource)
         old = api.registry.obj(record, resource)
         request.warnings[:] = told
-        new = await make(old)
         try:
+            new = await make(old)
             return await _write_change(api, request, record, old, new, dry=dry, admitted=admitted)
         except Mismatch:
             continue
+        except Conflict:
+            # Who is told of a conflict reads again, and must find what was in the way.
+            await durable(api, record)
+            raise
 
 
 async def _write_change(
