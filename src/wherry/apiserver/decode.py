@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from wherry.api import meta, protobuf, schema
-from wherry.api.errors import BadRequest, Invalid, UnsupportedMediaType
-from wherry.api.field import not_supported
+from wherry.api.errors import BadRequest, UnsupportedMediaType
 from wherry.api.resources import TABLE, Resource, Subresource
 from wherry.api.schema import DecodeError, TypeSchema
 from wherry.api.structural.schema import CustomSchema
-from wherry.api.validation.metadata import field_manager
 from wherry.apiserver.extensions.decode import check_type
+from wherry.apiserver.query import write_options
 from wherry.apiserver.request import Request
 
 Object = dict[str, Any]
@@ -58,15 +57,19 @@ def media_type(content_type: str) -> str:
     )
 
 
-def field_validation(params: Mapping[str, str], options: str) -> str:
-    """Return Ignore, Warn or Strict. `options` is the kind for the message. Raises Invalid."""
-    value = params.get("fieldValidation") or "Warn"
-    errors = field_manager(params.get("fieldManager") or "", "fieldManager")
-    if value not in ("Ignore", "Warn", "Strict"):
-        errors.append(not_supported("fieldValidation", value, ("", "Ignore", "Strict", "Warn")))
-    if errors:
-        raise Invalid.of(options, "", errors, "meta.k8s.io")
-    return value
+def field_validation(params: Mapping[str, str]) -> str:
+    """Return Ignore, Warn or Strict, which `query.write_options` has checked."""
+    return params.get("fieldValidation") or "Warn"
+
+
+def options_of(request: Request, kind: str) -> bool:
+    """Check the media type and the options of a create or update; tell whether it is a dry run.
+
+    `kind` is that of the options. Raises UnsupportedMediaType, Invalid.
+    """
+    if request.given is None:
+        media_type(request.content_type)
+    return write_options(request.params, kind)
 
 
 def parse(request: Request, kind: str) -> tuple[Object, list[str]]:
@@ -84,13 +87,13 @@ def parse(request: Request, kind: str) -> tuple[Object, list[str]]:
         raise BadRequest(f"{prefix}{text}") from None
 
 
-def decode(request: Request, type_schema: TypeSchema, *, api_version: str, kind: str, options: str) -> Object:
+def decode(request: Request, type_schema: TypeSchema, *, api_version: str, kind: str) -> Object:
     """Return a new object of the body in the form of its schema.
 
     Fields that are unknown or double are refused or warned about as ``fieldValidation`` says. Raises BadRequest,
-    Invalid, UnsupportedMediaType.
+    UnsupportedMediaType.
     """
-    mode = field_validation(request.params, options)
+    mode = field_validation(request.params)
     obj, duplicates = parse(request, kind)
     if isinstance(type_schema, CustomSchema):
         check_type(request, obj, api_version, kind)

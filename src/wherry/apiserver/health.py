@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from importlib import resources as package_data
 
+from wherry.apiserver.query import values
+
 Check = Callable[[], bool]
 
 
@@ -38,13 +40,13 @@ class Health:
 
     def answer(self, path: str, params: Mapping[str, str]) -> tuple[int, str]:
         """Return code and text for ``/livez`` … or one check below it."""
-        endpoint, _, name = path.strip("/").partition("/")
+        endpoint, below, name = path[1:].partition("/")
         names = self._names[endpoint]
-        if name:
+        if below:
             if name not in names:
                 return 404, "404 page not found\n"
             return (200, "ok") if self._passes(name) else (500, f"internal server error: {name} failed\n")
-        excluded = set(filter(None, params.get("exclude", "").split(",")))
+        excluded = set(values(params, "exclude"))
         lines, failed = [], []
         for check in names:
             if check in excluded:

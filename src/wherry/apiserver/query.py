@@ -1,6 +1,7 @@
 """Query parameters of requests, read as Kubernetes reads them (apimachinery ``conversion/queryparams``)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import unquote_plus
 
 from wherry.api.errors import BadRequest, Invalid
@@ -12,9 +13,26 @@ _MAX_UINT64 = 2**64 - 1
 _DIGITS = 20
 
 
-def parse_query(text: str) -> dict[str, str]:
-    """Return the first value of each parameter; a pair with a bad escape is left out, as Go's ``url.Query`` does."""
-    out: dict[str, str] = {}
+class Query(dict[str, str]):
+    """The first value of each parameter. `repeated` holds the others, where there are any: see `values`."""
+
+    __slots__ = ("repeated",)
+
+    def __init__(self) -> None:
+        self.repeated: dict[str, list[str]] | None = None
+
+
+def values(params: Mapping[str, str], name: str) -> list[str]:
+    """Return all values of a parameter."""
+    if name not in params:
+        return []
+    repeated = params.repeated if isinstance(params, Query) else None
+    return [params[name], *(repeated or {}).get(name, ())]
+
+
+def parse_query(text: str) -> Query:
+    """Return the parameters; a pair with a bad escape is left out, as Go's ``url.Query`` does."""
+    out = Query()
     if not text:
         return out
     for pair in text.split("&"):
@@ -23,7 +41,13 @@ def parse_query(text: str) -> dict[str, str]:
         key, _, value = pair.partition("=")
         if "%" in pair and not (_escapes_are_good(key) and _escapes_are_good(value)):
             continue
-        out.setdefault(unquote_plus(key), unquote_plus(value))
+        key, value = unquote_plus(key), unquote_plus(value)
+        if key not in out:
+            out[key] = value
+            continue
+        if out.repeated is None:
+            out.repeated = {}
+        out.repeated.setdefault(key, []).append(value)
     return out
 
 
@@ -56,7 +80,7 @@ def boolean(params: Mapping[str, str], name: str) -> bool:
 def integer(params: Mapping[str, str], name: str) -> int | None:
     """Read a 64-bit integer option, None when it is absent. Raises BadRequest in the words of Go's strconv."""
     value = params.get(name)
-    if value is None or value == "":
+    if value is None:
         return None
     digits = value[1:] if value[:1] in "+-" else value
     if not (digits.isascii() and digits.isdigit()):
@@ -148,17 +172,25 @@ def _unsupported_match(match: str, valid: tuple[str, ...]) -> FieldError:
     return FieldError(plain.reason, plain.field, f"{plain.text}: supported values: {shown}")
 
 
-def dry_run(params: Mapping[str, str], kind: str) -> bool:
-    """Tell whether ``dryRun=All`` is asked. `kind` (``CreateOptions`` …) is for the message. Raises Invalid."""
-    value = params.get("dryRun", "")
-    if value not in ("", "All"):
-        raise Invalid.of(kind, "", [not_supported("dryRun", [value], ("All",))], "meta.k8s.io")
-    return value == "All"
+def write_options(params: Mapping[str, str], kind: str, *, first: Sequence[FieldError] = ()) -> bool:
+    """Check the options of a write and tell whether it is a dry run (apimachinery ``apis/meta/v1/validation``).
 
-
-def write_options(params: Mapping[str, str], kind: str) -> bool:
-    """Check the options of a create or update and tell whether it is a dry run. Raises Invalid."""
-    errors = field_manager(params.get("fieldManager") or "", "fieldManager")
+    `kind` (``CreateOptions`` …) is for the message; `first` are errors of options that only this kind has. Raises
+    Invalid.
+    """
+    dry = values(params, "dryRun")
+    errors = [*first, *field_manager(params.get("fieldManager") or "", "fieldManager"), *dry_run_errors(dry)]
+    mode = params.get("fieldValidation")
+    if mode and mode not in _VALIDATION:
+        errors.append(not_supported("fieldValidation", mode, _VALIDATION))
     if errors:
         raise Invalid.of(kind, "", errors, "meta.k8s.io")
-    return dry_run(params, kind)
+    return bool(dry)
+
+
+def dry_run_errors(asked: Sequence[Any]) -> list[FieldError]:
+    """Return what is wrong with the values of ``dryRun``: there is one that means something."""
+    return [] if all(value == "All" for value in asked) else [not_supported("dryRun", list(asked), ("All",))]
+
+
+_VALIDATION = ("", "Ignore", "Strict", "Warn")

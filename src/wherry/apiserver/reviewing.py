@@ -5,8 +5,7 @@ from collections.abc import Awaitable, Callable
 from wherry.api.resources import TABLE
 from wherry.apiserver.admission.plugin import CREATE
 from wherry.apiserver.api import Api, operation
-from wherry.apiserver.decode import decode
-from wherry.apiserver.query import dry_run
+from wherry.apiserver.decode import decode, options_of
 from wherry.apiserver.request import Answer, Made, Request
 from wherry.apiserver.reviews import REVIEWS, Handler, ReviewContext
 
@@ -20,7 +19,7 @@ def register(api: Api, context: ReviewContext) -> None:
 
 def _handler(context: ReviewContext, review: Handler) -> Callable[[Api, Request], Awaitable[Answer]]:
     async def handle(api: Api, request: Request) -> Answer:
-        dry = dry_run(request.params, "CreateOptions")
+        dry = options_of(request, "CreateOptions")
         resource = request.resource
         if request.subresource:
             served = resource.subresources[request.subresource]
@@ -30,7 +29,7 @@ def _handler(context: ReviewContext, review: Handler) -> Callable[[Api, Request]
                 request.given = {}
         else:
             api_version, kind, schema = resource.api_version, resource.kind, api.schema(resource)
-        obj = decode(request, schema, api_version=api_version, kind=kind, options="CreateOptions")
+        obj = decode(request, schema, api_version=api_version, kind=kind)
         asked = operation(request, CREATE, obj=obj, dry_run=dry)
         await api.admission.admit(asked)
         obj = asked.obj or obj

@@ -82,3 +82,57 @@ async def test_large_answers_are_compressed_for_those_who_name_gzip(http: Http, 
     assert (http.headers.get("Content-Encoding") == "gzip") is zipped
     await http("GET", "/version", Accept_Encoding=accepted)
     assert "Content-Encoding" not in http.headers
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "options"),
+    [
+        ("POST", CONFIGMAPS, THING, "CreateOptions"),
+        ("PUT", f"{CONFIGMAPS}/c", THING, "UpdateOptions"),
+        ("PATCH", f"{CONFIGMAPS}/c", {}, "PatchOptions"),
+        ("DELETE", f"{CONFIGMAPS}/c", None, "DeleteOptions"),
+        ("DELETE", CONFIGMAPS, None, "DeleteOptions"),
+        ("POST", "/api/v1/namespaces/default/pods/p/eviction", {}, "CreateOptions"),
+        ("POST", "/api/v1/namespaces/default/pods/p/binding", {}, "CreateOptions"),
+        ("PUT", "/apis/apps/v1/namespaces/default/deployments/d/scale", {}, "UpdateOptions"),
+        ("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", {}, "CreateOptions"),
+    ],
+)
+async def test_a_dry_run_of_other_values_is_refused_by_every_write(
+    http: Http, method: str, path: str, body: object, options: str
+) -> None:
+    media = "application/merge-patch+json" if method == "PATCH" else "application/json"
+    for query, shown in (("x", '["x"]'), ("All&dryRun=x", '["All","x"]'), ("", '[""]')):
+        code, status = await http(method, f"{path}?dryRun={query}", body, Content_Type=media)
+        expected = f'{options}.meta.k8s.io "" is invalid: dryRun: Unsupported value: {shown}: supported values: "All"'
+        assert (code, status["message"]) == (422, expected)
+
+
+async def test_options_that_are_wrong_are_told_together(http: Http) -> None:
+    query = "?fieldManager=a%00&dryRun=x&fieldValidation=y&force=1"
+    merge = "application/merge-patch+json"
+    _, status = await http("PATCH", f"{CONFIGMAPS}/c{query}", {}, Content_Type=merge)
+    fields = [cause["field"] for cause in status["details"]["causes"]]
+    assert fields == ["force", "fieldManager", "dryRun", "fieldValidation"]
+    _, status = await http("DELETE", f"{CONFIGMAPS}/c?dryRun=x&propagationPolicy=")
+    assert [cause["field"] for cause in status["details"]["causes"]] == ["propagationPolicy", "dryRun"]
+
+
+async def test_the_media_type_is_looked_at_before_the_options(http: Http) -> None:
+    assert (await http("POST", f"{CONFIGMAPS}?dryRun=x", THING, Content_Type="text/plain"))[0] == 415
+    assert (await http("PATCH", f"{CONFIGMAPS}/c?dryRun=x", {}, Content_Type="Application/Merge-Patch+JSON"))[0] == 415
+    assert (await http("POST", CONFIGMAPS, THING, Content_Type="Application/JSON; charset=utf-8"))[0] == 201
+
+
+@pytest.mark.parametrize("name", ["limit", "timeoutSeconds"])
+async def test_an_empty_number_is_no_number(http: Http, name: str) -> None:
+    code, status = await http("GET", f"{CONFIGMAPS}?{name}=")
+    assert (code, status["message"]) == (400, 'strconv.ParseInt: parsing "": invalid syntax')
+
+
+async def test_checks_are_left_out_one_by_one(http: Http) -> None:
+    _, text = await http("GET", "/livez?verbose&exclude=etcd&exclude=log&exclude=nope&exclude=a,b")
+    lines = text.splitlines()
+    assert "[+]etcd excluded: ok" in lines and "[+]log excluded: ok" in lines and "[+]ping ok" in lines
+    assert lines[-2] == 'warn: some health checks cannot be excluded: no matches for "a,b","nope"'
+    assert (await http("GET", "/livez/"))[0] == 404

@@ -8,9 +8,8 @@ from wherry.api.field import FieldError, not_supported, required
 from wherry.api.resources import PODS
 from wherry.apiserver.admission.plugin import CREATE
 from wherry.apiserver.api import Api, operation
-from wherry.apiserver.decode import decode
+from wherry.apiserver.decode import decode, options_of
 from wherry.apiserver.handlers.writing import change
-from wherry.apiserver.query import dry_run
 from wherry.apiserver.request import Made, Request
 from wherry.util import clock
 
@@ -19,9 +18,9 @@ Object = dict[str, Any]
 
 async def handle(api: Api, request: Request) -> Made:
     """Give a pod its node. Raises Conflict when it has one."""
-    dry = dry_run(request.params, "CreateOptions")
+    dry = options_of(request, "CreateOptions")
     schema = api.schemas.of_subresource(PODS.subresources["binding"])
-    wanted = decode(request, schema, api_version="v1", kind="Binding", options="CreateOptions")
+    wanted = decode(request, schema, api_version="v1", kind="Binding")
     name = wanted["metadata"].get("name") or ""
     if request.name and name != request.name:
         raise BadRequest("name in URL does not match name in Binding object")

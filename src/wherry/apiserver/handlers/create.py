@@ -11,9 +11,8 @@ from wherry.api.resources import Resource
 from wherry.apiserver import heavy, names, tracking
 from wherry.apiserver.admission.plugin import CREATE, Operation
 from wherry.apiserver.api import Api, operation
-from wherry.apiserver.decode import decode
+from wherry.apiserver.decode import decode, options_of
 from wherry.apiserver.handlers.writing import refuse_invalid, stored_object
-from wherry.apiserver.query import write_options
 from wherry.apiserver.registry import stored_form
 from wherry.apiserver.request import Made, Request, Stored
 from wherry.store.protocol import Mismatch, Record
@@ -28,12 +27,10 @@ _COMMIT_PATIENCE = 5.0
 async def handle(api: Api, request: Request) -> Stored | Made:
     """Create the object of the body and answer with it."""
     resource = request.resource
-    dry = write_options(request.params, "CreateOptions")
+    dry = options_of(request, "CreateOptions")
 
     def read() -> Object:
-        obj = decode(
-            request, api.schema(resource), api_version=resource.api_version, kind=resource.kind, options="CreateOptions"
-        )
+        obj = decode(request, api.schema(resource), api_version=resource.api_version, kind=resource.kind)
         defaults.default(resource, obj)
         return obj
 

@@ -12,7 +12,7 @@ from wherry.apiserver.admission.plugin import DELETE
 from wherry.apiserver.api import Api, operation
 from wherry.apiserver.decode import PROTOBUF, media_type
 from wherry.apiserver.handlers.deletion import DeleteOptions, Outcome, answers_with_object, delete
-from wherry.apiserver.query import boolean, dry_run, integer
+from wherry.apiserver.query import boolean, dry_run_errors, integer, values
 from wherry.apiserver.request import Made, Request, Stored
 
 Object = dict[str, Any]
@@ -82,16 +82,15 @@ def read_options(request: Request) -> tuple[DeleteOptions, bool]:
         params = request.params
         orphan = boolean(params, "orphanDependents") if "orphanDependents" in params else None
         options = DeleteOptions(
-            integer(params, "gracePeriodSeconds"), None, None, orphan, params.get("propagationPolicy") or None
+            integer(params, "gracePeriodSeconds"), None, None, orphan, params.get("propagationPolicy")
         )
-        dry = dry_run(params, "DeleteOptions")
-        return _checked(options), dry
-    dry = _dry_run_of(body)
-    return options_of(body), dry
+        dry = values(params, "dryRun")
+        return _checked(options, dry), bool(dry)
+    return options_of(body), bool(body.get("dryRun"))
 
 
 def options_of(body: Object) -> DeleteOptions:
-    """Return what DeleteOptions say, but for the dry run. Raises Invalid."""
+    """Return what DeleteOptions say, checked. Raises Invalid."""
     conditions = body.get("preconditions") or {}
     options = DeleteOptions(
         body.get("gracePeriodSeconds"),
@@ -100,21 +99,14 @@ def options_of(body: Object) -> DeleteOptions:
         body.get("orphanDependents"),
         body.get("propagationPolicy"),
     )
-    return _checked(options)
+    return _checked(options, body.get("dryRun") or [])
 
 
-def _checked(options: DeleteOptions) -> DeleteOptions:
-    _validate(options)
+def _checked(options: DeleteOptions, dry: list[Any]) -> DeleteOptions:
+    _validate(options, dry)
     if options.grace is not None and options.grace < 0:
         options.grace = 1
     return options
-
-
-def _dry_run_of(body: Object) -> bool:
-    values = body.get("dryRun") or []
-    if any(value != "All" for value in values):
-        raise Invalid.of("DeleteOptions", "", [not_supported("dryRun", values, ("All",))], "meta.k8s.io")
-    return bool(values)
 
 
 def _body(request: Request) -> Object | None:
@@ -140,7 +132,7 @@ def _body(request: Request) -> Object | None:
     return options
 
 
-def _validate(options: DeleteOptions) -> None:
+def _validate(options: DeleteOptions, dry: list[Any]) -> None:
     errors: list[FieldError] = []
     if options.policy is not None and options.orphan is not None:
         errors.append(
@@ -149,5 +141,6 @@ def _validate(options: DeleteOptions) -> None:
     if options.policy not in (None, "Foreground", "Background", "Orphan"):
         known = ("Foreground", "Background", "Orphan", "nil")
         errors.append(not_supported("propagationPolicy", options.policy, known, ordered=True))
+    errors += dry_run_errors(dry)
     if errors:
         raise Invalid.of("DeleteOptions", "", errors, "meta.k8s.io")

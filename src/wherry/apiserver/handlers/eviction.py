@@ -6,13 +6,12 @@ from wherry.api import meta
 from wherry.api.errors import BadRequest, Forbidden, InternalError, NotFound, TooManyRequests
 from wherry.api.resources import PODDISRUPTIONBUDGETS, PODS, Resource
 from wherry.api.selectors import labels
+from wherry.apiserver import decode
 from wherry.apiserver.admission.plugin import CREATE
 from wherry.apiserver.api import Api, operation
-from wherry.apiserver.decode import decode
 from wherry.apiserver.handlers.delete import options_of
 from wherry.apiserver.handlers.deletion import delete
 from wherry.apiserver.handlers.writing import change
-from wherry.apiserver.query import dry_run
 from wherry.apiserver.request import Made, Request
 from wherry.util import clock
 
@@ -25,11 +24,9 @@ _FINISHED = ("Succeeded", "Failed")
 
 async def handle(api: Api, request: Request) -> Made:
     """Evict a pod. Raises TooManyRequests when a budget forbids it now."""
-    dry = dry_run(request.params, "CreateOptions")
+    dry = decode.options_of(request, "CreateOptions")
     served = PODS.subresources["eviction"]
-    eviction = decode(
-        request, api.schemas.of_subresource(served), api_version="policy/v1", kind="Eviction", options="CreateOptions"
-    )
+    eviction = decode.decode(request, api.schemas.of_subresource(served), api_version="policy/v1", kind="Eviction")
     name = eviction["metadata"].get("name") or request.name
     if name != request.name:
         raise BadRequest("name in URL does not match name in Eviction object")

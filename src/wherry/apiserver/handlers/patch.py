@@ -8,14 +8,13 @@ from wherry.api.errors import BadRequest, Invalid, NotFound, UnsupportedMediaTyp
 from wherry.api.field import forbidden, invalid, required
 from wherry.api.resources import Resource
 from wherry.api.schema import DecodeError
-from wherry.api.validation.metadata import field_manager
 from wherry.apiserver import heavy, tracking
 from wherry.apiserver.api import Api
 from wherry.apiserver.decode import SCHEME, field_validation
 from wherry.apiserver.extensions.decode import refuse_type
 from wherry.apiserver.handlers import create, update
 from wherry.apiserver.handlers.writing import change
-from wherry.apiserver.query import boolean, dry_run
+from wherry.apiserver.query import boolean, write_options
 from wherry.apiserver.request import Made, Request, Stored
 from wherry.apiserver.versions import KindVersions, settled
 from wherry.util import clock
@@ -31,11 +30,8 @@ _UNREADABLE = {JSON: "error decoding patch: ", MERGE: "error decoding patch: ", 
 
 async def handle(api: Api, request: Request) -> Stored | Made:
     """Patch the stored object; server-side apply may create it."""
-    kind = request.content_type.partition(";")[0].strip().lower()
-    _check_type(request.resource, kind)
-    dry = dry_run(request.params, "PatchOptions")
-    mode = field_validation(request.params, "PatchOptions")
-    _check_options(request, kind)
+    kind = request.content_type.partition(";")[0].strip()
+    dry, mode = options_of(request, kind), field_validation(request.params)
     content, duplicates = await heavy.run(len(request.body), lambda: body_of(request, kind))
     if kind == APPLY:
         return await _apply(api, request, content, dry=dry, refused=duplicates if mode == "Strict" else [])
@@ -53,6 +49,20 @@ async def handle(api: Api, request: Request) -> Stored | Made:
         return new
 
     return await change(api, request, make, dry=dry)
+
+
+def options_of(request: Request, kind: str) -> bool:
+    """Check the media type `kind` and the options of a patch; tell whether it is a dry run.
+
+    Raises UnsupportedMediaType, Invalid.
+    """
+    _check_type(request.resource, kind)
+    errors = []
+    if kind != APPLY and "force" in request.params:
+        errors.append(forbidden("force", "may not be specified for non-apply patch"))
+    if kind == APPLY and not request.params.get("fieldManager"):
+        errors.append(required("fieldManager", "is required for apply patch"))
+    return write_options(request.params, "PatchOptions", first=errors)
 
 
 def _check_type(resource: Resource, kind: str) -> None:
@@ -78,16 +88,6 @@ def body_of(request: Request, kind: str) -> tuple[Any, list[str]]:
         return content, duplicates
     except DecodeError as error:
         raise BadRequest(f"{_UNREADABLE.get(kind, '')}{error}") from None
-
-
-def _check_options(request: Request, kind: str) -> None:
-    errors = field_manager(request.params.get("fieldManager") or "", "fieldManager")
-    if kind != APPLY and "force" in request.params:
-        errors.append(forbidden("force", "may not be specified for non-apply patch"))
-    if kind == APPLY and not request.params.get("fieldManager"):
-        errors.append(required("fieldManager", "is required for apply patch"))
-    if errors:
-        raise Invalid.of("PatchOptions", "", errors, "meta.k8s.io")
 
 
 def _patched(api: Api, resource: Resource, kind: str, old: Object, content: Any) -> Object:

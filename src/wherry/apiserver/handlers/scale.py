@@ -4,15 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from wherry.api import managedfields, meta
-from wherry.api.errors import BadRequest, InternalError, Invalid, UnsupportedMediaType
-from wherry.api.field import invalid, required
+from wherry.api.errors import BadRequest, InternalError, Invalid
+from wherry.api.field import invalid
 from wherry.api.resources import REPLICATIONCONTROLLERS
 from wherry.apiserver import tracking
 from wherry.apiserver.api import Api
-from wherry.apiserver.decode import decode
+from wherry.apiserver.decode import decode, options_of
 from wherry.apiserver.handlers import get, patch
 from wherry.apiserver.handlers.writing import change
-from wherry.apiserver.query import boolean, write_options
+from wherry.apiserver.query import boolean
 from wherry.apiserver.request import Made, Request, Stored
 from wherry.apiserver.scales import ScalePaths
 from wherry.apiserver.selectors import selector_text
@@ -32,13 +32,14 @@ async def handle(api: Api, request: Request) -> Made:
     if request.verb == "get":
         found = await get.handle(api, request)
         return Made(_scale(request, api.registry.obj(found.record, request.resource), paths), SCALES)
-    kind = request.content_type.partition(";")[0].strip().lower()
+    kind = request.content_type.partition(";")[0].strip()
     updates = request.verb == "update"
-    dry = write_options(request.params, "UpdateOptions" if updates else "PatchOptions")
     if updates:
+        dry = options_of(request, "UpdateOptions")
         schema = api.schemas.of_subresource(request.resource.subresources["scale"])
-        given = decode(request, schema, api_version="autoscaling/v1", kind="Scale", options="UpdateOptions")
-    elif kind == patch.APPLY:
+        given = decode(request, schema, api_version="autoscaling/v1", kind="Scale")
+    else:
+        dry = patch.options_of(request, kind)
         given, _ = patch.body_of(request, kind)
 
     async def make(old: Object) -> Object:
@@ -49,7 +50,7 @@ async def handle(api: Api, request: Request) -> Made:
                 len(request.body),
                 lambda versions: _applied(api, request, old, given, paths, versions=versions),
             )
-        scale = given if updates else _patched(api, request, kind, _scale(request, old, paths))
+        scale = given if updates else _patched(api, request, kind, _scale(request, old, paths), given)
         new = _scaled(request, old, scale, paths)
         await tracking.update(api, request, old, new)
         return new
@@ -63,8 +64,8 @@ def _applied(
     api: Api, request: Request, old: Object, config: Any, paths: ScalePaths, *, versions: KindVersions
 ) -> Object:
     """Apply a Scale: to the parent it is the one field that holds the replicas."""
-    if not isinstance(config, dict) or not request.params.get("fieldManager"):
-        raise Invalid.of("PatchOptions", "", [required("fieldManager", "is required for apply patch")], "meta.k8s.io")
+    if not isinstance(config, dict):
+        raise BadRequest("error decoding YAML: apply configuration must be an object")
     replicas = read(config, ("spec", "replicas"))
     wanted = replicas
     for member in reversed(paths.spec):
@@ -96,17 +97,14 @@ def _without_zero(obj: Object, paths: ScalePaths) -> Object:
     return out
 
 
-def _patched(api: Api, request: Request, kind: str, scale: Object) -> Object:
-    content, _ = patch.body_of(request, kind)
+def _patched(api: Api, request: Request, kind: str, scale: Object, content: Any) -> Object:
     schema = api.schemas.of_subresource(request.resource.subresources["scale"])
     if kind == patch.JSON:
         patched = patch.patches.apply_json(scale, content)
     elif kind == patch.MERGE:
         patched = patch.patches.apply_merge(scale, content)
-    elif kind == patch.STRATEGIC:
-        patched = patch.patches.apply_strategic(scale, content, schema)
     else:
-        raise UnsupportedMediaType("415: Unsupported Media Type", {})
+        patched = patch.patches.apply_strategic(scale, content, schema)
     new, _, error = schema.conform(patched)
     if error is not None:
         raise Invalid.of("", "", [invalid("patch", request.body.decode("utf-8", "replace"), str(error))])

@@ -6,10 +6,9 @@ from wherry.api import defaults, meta, strategy
 from wherry.api.errors import BadRequest
 from wherry.apiserver import heavy, tracking
 from wherry.apiserver.api import Api
-from wherry.apiserver.decode import decode
+from wherry.apiserver.decode import decode, options_of
 from wherry.apiserver.handlers import create
 from wherry.apiserver.handlers.writing import change, check_uid, upstream_key
-from wherry.apiserver.query import write_options
 from wherry.apiserver.request import Made, Request, Stored
 
 Object = dict[str, Any]
@@ -18,12 +17,10 @@ Object = dict[str, Any]
 async def handle(api: Api, request: Request) -> Stored | Made:
     """Replace the object (or what the subresource covers of it); create it where the kind allows that."""
     resource = request.resource
-    dry = write_options(request.params, "UpdateOptions")
+    dry = options_of(request, "UpdateOptions")
 
     def read() -> Object:
-        obj = decode(
-            request, api.schema(resource), api_version=resource.api_version, kind=resource.kind, options="UpdateOptions"
-        )
+        obj = decode(request, api.schema(resource), api_version=resource.api_version, kind=resource.kind)
         defaults.default(resource, obj)
         return obj
 
