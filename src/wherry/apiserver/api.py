@@ -4,10 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from wherry.api.resources import Resource
+from wherry.api.resources import PODS, Resource
 from wherry.apiserver.admission.chain import Chain
 from wherry.apiserver.admission.plugin import Operation
 from wherry.apiserver.decode import Schemas
+from wherry.apiserver.drafts import Drafts
 from wherry.apiserver.registry import Registry
 from wherry.apiserver.request import Request
 from wherry.apiserver.scales import ScalePaths
@@ -27,6 +28,10 @@ class Api:
     hooks: Hooks
     scales: dict[Resource, ScalePaths] = field(default_factory=dict)
     extensions: dict[tuple[str, str, str], Callable[..., Any]] = field(default_factory=dict)
+    drafts: Drafts = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.drafts = Drafts(self.schemas.of(PODS))
 
     def schema(self, resource: Resource) -> Any:
         """Return the type schema of a resource."""

@@ -1,12 +1,13 @@
 """From the bytes of a request to an object of the API: media types, parsing, fields nobody knows."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from wherry.api import meta, protobuf, schema
 from wherry.api.errors import BadRequest, UnsupportedMediaType
 from wherry.api.resources import TABLE, Resource, Subresource
 from wherry.api.schema import DecodeError, TypeSchema
+from wherry.api.schema.types import Conformed
 from wherry.api.structural.schema import CustomSchema
 from wherry.apiserver.extensions.decode import check_type
 from wherry.apiserver.query import write_options
@@ -87,8 +88,15 @@ def parse(request: Request, kind: str) -> tuple[Object, list[str]]:
         raise BadRequest(f"{prefix}{text}") from None
 
 
-def decode(request: Request, type_schema: TypeSchema, *, api_version: str, kind: str) -> Object:
-    """Return a new object of the body in the form of its schema.
+def decode(
+    request: Request,
+    type_schema: TypeSchema,
+    *,
+    api_version: str,
+    kind: str,
+    conform: Callable[[Object], Conformed] | None = None,
+) -> Object:
+    """Return a new object of the body in the form of its schema; `conform` does it in place of that.
 
     Fields that are unknown or double are refused or warned about as ``fieldValidation`` says. Raises BadRequest,
     UnsupportedMediaType.
@@ -111,7 +119,7 @@ def decode(request: Request, type_schema: TypeSchema, *, api_version: str, kind:
             )
         _refuse_type(given_version, given_kind, version, kind)
     obj = {**obj, "apiVersion": api_version, "kind": kind}
-    conformed, unknown, error = type_schema.conform(obj)
+    conformed, unknown, error = (conform or type_schema.conform)(obj)
     if error is not None:
         raise BadRequest(f'{kind} in version "{version}" cannot be handled as a {kind}: {error}')
     problems = duplicates + [f'unknown field "{path}"' for path in unknown]

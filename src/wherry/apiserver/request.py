@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wherry.api.errors import StatusError
+from wherry.api.managedfields.fieldset import Node
 from wherry.api.resources import Resource
 from wherry.apiserver.attributes import UserInfo
 from wherry.store.protocol import Record
@@ -18,7 +19,7 @@ class Request:
 
     `body` are the bytes of the wire, or with `given` the object itself (a request in process, not to be changed).
     `warnings` collects what is sent as ``Warning`` headers. A `paced` watch may hold back events for some milliseconds
-    so that more go together.
+    so that more go together. `fields` are those of a new object beside metadata that its maker owns, where known.
     """
 
     verb: str
@@ -34,6 +35,7 @@ class Request:
     user_agent: str = ""
     warnings: list[str] = field(default_factory=list)
     paced: bool = True
+    fields: Node | None = None
 
     @property
     def manager(self) -> str:

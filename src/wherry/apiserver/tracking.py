@@ -11,6 +11,28 @@ from wherry.util import clock
 Object = dict[str, Any]
 
 
+def create(api: Api, request: Request, obj: Object) -> None:
+    """Record in a new object, which has its creation time, that it is its maker's; ``managedFields`` it brings go."""
+    resource, schema, metadata = request.resource, api.schema(request.resource), obj["metadata"]
+    metadata.pop("managedFields", None)
+    if resource.custom is not None and managedfields.typed_errors(schema.root, obj):
+        return  # the values are not of the types of the schema: validation refuses them
+    if request.fields is not None:
+        fields = {**managedfields.given_fields({"metadata": metadata}, schema), **request.fields}
+    else:
+        reset = managedfields.reset_fields(resource, request.subresource)
+        fields = managedfields.given_fields(obj, schema, reset=reset)
+    entries = managedfields.track_create(
+        fields,
+        manager=request.manager,
+        operation_time=metadata["creationTimestamp"],
+        api_version=resource.api_version,
+        subresource=request.subresource,
+    )
+    if entries:
+        metadata["managedFields"] = entries
+
+
 async def update(api: Api, request: Request, old: Object | None, new: Object, *, now: str = "") -> None:
     """Record in `new` which fields this request set; for every write but server-side apply.
 

@@ -15,6 +15,7 @@ versions, `versions` converts: each manager's fields are told in the version in 
 """
 
 from wherry.api.managedfields.apply import apply
+from wherry.api.managedfields.create import given_fields, track_create
 from wherry.api.managedfields.reset import reset_fields
 from wherry.api.managedfields.track import same_but_managed_fields, track_update
 from wherry.api.managedfields.validate import typed_errors
@@ -24,8 +25,10 @@ __all__ = [
     "Unconverted",
     "Versions",
     "apply",
+    "given_fields",
     "reset_fields",
     "same_but_managed_fields",
+    "track_create",
     "track_update",
     "typed_errors",
 ]

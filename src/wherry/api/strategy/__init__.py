@@ -47,15 +47,21 @@ def prepare_create(resource: Resource, obj: dict[str, Any]) -> None:
     ``metadata.uid``, ``name`` and ``creationTimestamp`` must be set already (a Job's selector is made of its UID).
     """
     strategy = of(resource)
+    prepare_metadata(resource, obj)
+    if "status" in resource.subresources and not strategy.keeps_status:
+        obj.pop("status", None)
+    drop_disabled((resource.group, resource.plural), obj)
+    strategy.create(obj)
+
+
+def prepare_metadata(resource: Resource, obj: dict[str, Any]) -> None:
+    """Reset what a client cannot give to a new object in its metadata; a part of `prepare_create`."""
+    strategy = of(resource)
     meta = obj["metadata"]
     meta.pop("deletionTimestamp", None)
     meta.pop("deletionGracePeriodSeconds", None)
     if strategy.generation is not None and strategy.first_generation:
         meta["generation"] = 1
-    if "status" in resource.subresources and not strategy.keeps_status:
-        obj.pop("status", None)
-    drop_disabled((resource.group, resource.plural), obj)
-    strategy.create(obj)
 
 
 def prepare_update(resource: Resource, obj: dict[str, Any], old: dict[str, Any], subresource: str = "") -> None:

@@ -45,7 +45,14 @@ def validate_create(resource: Resource, obj: dict[str, Any]) -> list[FieldError]
     errors = _metadata(resource, obj, rules, rules.name)
     errors += rules.create(obj) + rules.create_only(obj)
     # What every resource must satisfy is only looked at when the kind's own rules are satisfied.
-    return errors or _metadata(resource, obj, rules, metadata.path_segment)
+    return errors or metadata.validate_names(obj["metadata"], metadata.path_segment)
+
+
+def validate_new_metadata(resource: Resource, obj: dict[str, Any]) -> list[FieldError]:
+    """Return what is wrong with the metadata of a new object; a part of `validate_create`."""
+    rules = _rules(resource)
+    errors = _metadata(resource, obj, rules, rules.name)
+    return errors or metadata.validate_names(obj["metadata"], metadata.path_segment)
 
 
 def validate_update(

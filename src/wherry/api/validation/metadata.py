@@ -6,7 +6,7 @@ The rules are those of apimachinery ``api/validation`` (ObjectMeta).
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from wherry.api import field
+from wherry.api import field, names
 from wherry.api.field import FieldError
 from wherry.api.validation import checks
 
@@ -25,7 +25,7 @@ def _unprefixed(name: str, prefix: bool) -> str:
 
 def subdomain(name: str, prefix: bool) -> Iterable[str]:
     """Check the name of most kinds."""
-    return checks.subdomain(_unprefixed(name, prefix))
+    return names.is_dns1123_subdomain(_unprefixed(name, prefix) if prefix else name)
 
 
 def label(name: str, prefix: bool) -> Iterable[str]:

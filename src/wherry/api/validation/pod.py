@@ -1,9 +1,6 @@
 """Pods: what may be created, and what little may be changed later."""
 
-import re
 from typing import Any
-
-import orjson
 
 from wherry.api import field, meta
 from wherry.api.field import FieldError
@@ -49,37 +46,7 @@ def _tokens_without_account(spec: Obj) -> Errors:
     return errors
 
 
-_KNOWN = 4096
-_SERVICE_ACCOUNT_VOLUME = re.compile(rb'"(kube-api-access-[a-z0-9]{5})"')
-_valid: dict[bytes, None] = {}
-
-
 def _create(pod: Obj) -> Errors:
-    """The pods of one workload are alike: what was found valid before is not looked at again."""
-    content = content_of(pod)
-    if content in _valid:
-        return []
-    errors = _check_new(pod)
-    if not errors and content:
-        if len(_valid) >= _KNOWN:
-            _valid.clear()
-        _valid[content] = None
-    return errors
-
-
-def content_of(pod: Obj) -> bytes:
-    """Return what the rules of a new pod look at beside names and labels, empty when they look at its name too.
-
-    The volume that admission adds for the service account's token is named anew in each pod: one name stands for all.
-    """
-    content = orjson.dumps((pod["spec"], pod["metadata"].get("annotations")))
-    if b'"ephemeral":' in content:
-        return b""
-    found = _SERVICE_ACCOUNT_VOLUME.search(content)
-    return content if found is None else content.replace(found[1], b"kube-api-access-*")
-
-
-def _check_new(pod: Obj) -> Errors:
     errors = _whole(pod)
     spec = pod["spec"]
     if spec.get("ephemeralContainers"):

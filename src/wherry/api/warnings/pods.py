@@ -3,9 +3,9 @@
 from typing import Any
 
 from wherry.api import apparmor
+from wherry.api.names import is_dns1123_label
 from wherry.api.quantity import Quantity
 from wherry.api.validation import checks
-from wherry.api.validation.pod import content_of
 from wherry.api.warnings.podparts import overlapping_paths, port_warnings
 
 Obj = dict[str, Any]
@@ -36,25 +36,13 @@ _ANNOTATIONS = {
     "security.alpha.kubernetes.io/unsafe-sysctls": 'non-functional in v1.11+; use the "sysctls" field instead',
 }
 _GROUPS = ("initContainers", "containers")
-_KNOWN = 4096
-_quiet: dict[bytes, None] = {}
-"""Contents of new pods that there was nothing to warn about: the pods of one workload are alike."""
 
 
 def for_pod(pod: Obj, old: Obj | None) -> list[str]:
     """Return the warnings about a new Pod; programs update pods, and do not read warnings."""
     if old is not None:
         return []
-    hostname = _hostname(pod["metadata"])
-    content = content_of(pod)
-    if content in _quiet:
-        return hostname
-    found = _warnings(pod["spec"], pod["metadata"], "spec", "metadata")
-    if content and not found:
-        if len(_quiet) >= _KNOWN:
-            _quiet.clear()
-        _quiet[content] = None
-    return hostname + found
+    return of_name(pod["metadata"]) + _warnings(pod["spec"], pod["metadata"], "spec", "metadata")
 
 
 def for_template(template: Obj | None, path: str) -> list[str]:
@@ -247,9 +235,9 @@ def _limits(spec: Obj, path: str) -> list[str]:
     ]  # fmt: skip
 
 
-def _hostname(meta: Obj) -> list[str]:
-    """The name of a pod is its hostname, so it had better be a label."""
-    wrong = checks.label(meta.get("name", ""))
+def of_name(meta: Obj) -> list[str]:
+    """Return the warnings about the name of a pod: it is its hostname, so it had better be a label."""
+    wrong = is_dns1123_label(meta.get("name", ""))
     if not wrong:
         return []
     detail = "this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended"

@@ -1,13 +1,14 @@
 """POST to a collection."""
 
+from functools import partial
 from typing import Any
 
 import orjson
 
-from wherry.api import defaults, meta, strategy, validation, warnings
+from wherry.api import defaults, meta, newpods, strategy, validation, warnings
 from wherry.api.errors import AlreadyExists, BadRequest, Invalid, StatusError
-from wherry.api.field import required
-from wherry.api.resources import Resource
+from wherry.api.field import FieldError, required
+from wherry.api.resources import PODS, Resource
 from wherry.apiserver import heavy, names, tracking
 from wherry.apiserver.admission.plugin import CREATE, Operation
 from wherry.apiserver.api import Api, operation
@@ -29,9 +30,13 @@ async def handle(api: Api, request: Request) -> Stored | Made:
     resource = request.resource
     dry = options_of(request, "CreateOptions")
 
+    conform = partial(api.drafts.conform, request) if resource is PODS else None
+
     def read() -> Object:
-        obj = decode(request, api.schema(resource), api_version=resource.api_version, kind=resource.kind)
-        defaults.default(resource, obj)
+        schema = api.schema(resource)
+        obj = decode(request, schema, api_version=resource.api_version, kind=resource.kind, conform=conform)
+        if conform is None:
+            defaults.default(resource, obj)
         return obj
 
     obj = await heavy.run(len(request.body), read)
@@ -48,7 +53,7 @@ async def create(api: Api, request: Request, obj: Object, *, dry: bool = False, 
     check_namespace(request, metadata)
     generated = bool(metadata.get("generateName")) and not metadata.get("name")
     fill(metadata)
-    if generated:
+    if generated and resource is not PODS:
         defaults.default(resource, obj)  # some defaults are made of the name
     request.name = metadata.get("name") or ""
     if not request.name and "generateName" not in metadata:
@@ -56,8 +61,7 @@ async def create(api: Api, request: Request, obj: Object, *, dry: bool = False, 
         raise Invalid.of(resource.kind, "", [error], resource.group)
     drop_duplicate_owners(request, metadata)
     if not applied:
-        metadata.pop("managedFields", None)
-        await tracking.update(api, request, None, obj, now=metadata["creationTimestamp"])
+        tracking.create(api, request, obj)
     asked = operation(request, CREATE, obj=obj, dry_run=dry)
     await api.admission.admit(asked)
     obj = asked.obj or obj
@@ -122,14 +126,19 @@ async def _store_generated(api: Api, request: Request, obj: Object, asked: Opera
 async def _store(api: Api, request: Request, obj: Object, asked: Operation) -> Stored | Made:
     """`asked` is what the mutating plugins were asked about."""
     resource, dry = request.resource, asked.dry_run
-    request.warnings.extend(warnings.for_given(resource, obj))
-    strategy.prepare_create(resource, obj)
+    size = len(request.body)
+    examined = await heavy.run(size, lambda: newpods.examine(obj)) if resource is PODS else None
+    if examined is None:
+        request.warnings.extend(warnings.for_given(resource, obj))
+        strategy.prepare_create(resource, obj)
     hook = api.hooks.of(resource)
     undo = hook.before(request, obj, None, dry) if hook is not None and hook.before is not None else None
     try:
-        errors = await heavy.run(len(request.body), lambda: validation.validate_create(resource, obj))
+        if examined is None:
+            examined = await heavy.run(size, lambda: _examine(resource, obj))
+        errors, found = examined
+        request.warnings.extend(found)
         refuse_invalid(api, resource, obj, errors)
-        request.warnings.extend(warnings.for_object(resource, obj))
         asked.obj, asked.name = obj, request.name
         await api.admission.validate(asked)
         strategy.of(resource).stored(obj)
@@ -169,6 +178,11 @@ def _drop_version(metadata: Object) -> None:
         error = StatusError("resourceVersion should not be set on objects to be created")
         error.status_reason = ""
         raise error
+
+
+def _examine(resource: Resource, obj: Object) -> tuple[list[FieldError], list[str]]:
+    errors = validation.validate_create(resource, obj)
+    return errors, [] if errors else warnings.for_object(resource, obj)
 
 
 def exists(api: Api, resource: Resource, name: str, record: Record | None) -> AlreadyExists:
