@@ -77,7 +77,7 @@ class Indexer:
         self._functions[name] = function
         self._indexes[name] = {}
         for key, obj in self._objects.items():
-            self._enter(name, key, obj)
+            self._enter(name, function, key, obj)
 
     def put(self, obj: Object) -> Object | None:
         """Add or replace an object and return the one that it replaced."""
@@ -89,8 +89,8 @@ class Indexer:
             self._leave_all(key, old)
         self._objects[key] = obj
         self._namespaces.setdefault(meta.namespace(obj), {})[key] = obj
-        for name in self._functions:
-            self._enter(name, key, obj)
+        for name, function in self._functions.items():
+            self._enter(name, function, key, obj)
         return old
 
     def remove(self, key: str) -> Object | None:
@@ -106,10 +106,10 @@ class Indexer:
         """Return the keys of all objects."""
         return [Key(key) for key in self._objects]
 
-    def _enter(self, name: str, key: str, obj: Object) -> None:
+    def _enter(self, name: str, function: IndexFunc, key: str, obj: Object) -> None:
         index = self._indexes[name]
         try:
-            for value in self._functions[name](obj):
+            for value in function(obj):
                 index.setdefault(value, {})[key] = obj
         except Exception:
             log.exception("index %s fails for %s", name, key)

@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from wherry.api import meta
@@ -18,13 +17,6 @@ log = logging.getLogger(__name__)
 
 OnChange = Callable[[Object], None]
 OnUpdate = Callable[[Object, Object], None]
-
-
-@dataclass(frozen=True, slots=True)
-class _Handler:
-    on_add: OnChange | None
-    on_update: OnUpdate | None
-    on_delete: OnChange | None
 
 
 class SharedInformer:
@@ -56,7 +48,9 @@ class SharedInformer:
     ) -> None:
         self.resource = resource
         self._indexer = Indexer()
-        self._handlers: list[_Handler] = []
+        self._on_add: list[OnChange] = []
+        self._on_update: list[OnUpdate] = []
+        self._on_delete: list[OnChange] = []
         self._synced = asyncio.Event()
         self._reached = 0
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
@@ -101,10 +95,15 @@ class SharedInformer:
         on_delete: OnChange | None = None,
     ) -> None:
         """Tell these functions of changes: ``on_add(obj)``, ``on_update(old, new)``, ``on_delete(last)``."""
-        self._handlers.append(_Handler(on_add, on_update, on_delete))
+        if on_add is not None:
+            self._on_add.append(on_add)
+        if on_update is not None:
+            self._on_update.append(on_update)
+        if on_delete is not None:
+            self._on_delete.append(on_delete)
         if on_add is not None:
             for obj in self._indexer:
-                _tell(on_add, obj)
+                _tell((on_add,), obj)
 
     async def run(self) -> None:
         """Follow the server until cancelled."""
@@ -117,14 +116,14 @@ class SharedInformer:
             if key not in present:
                 self._remove(key)
         for obj in objects:
-            self._put(obj)
+            self._put(meta.key_of(obj), obj)
         self._synced.set()
 
     def apply(self, event: str, obj: Object) -> None:
         """Take one change (the reflector's sink)."""
         key = meta.key_of(obj)
         if event != "DELETED":
-            self._put(obj)
+            self._put(key, obj)
         elif key in self._indexer:
             self._indexer.put(self._reduced(obj))
             self._remove(key)
@@ -139,8 +138,7 @@ class SharedInformer:
                 if not waiter.done():
                     waiter.set_result(None)
 
-    def _put(self, obj: Object) -> None:
-        key = meta.key_of(obj)
+    def _put(self, key: str, obj: Object) -> None:
         old = self._indexer.get(key)
         if old is not None and old["metadata"].get("resourceVersion") == obj["metadata"].get("resourceVersion"):
             return
@@ -149,17 +147,15 @@ class SharedInformer:
             old = None
         obj = self._reduced(obj)
         self._indexer.put(obj)
-        for handler in self._handlers:
-            if old is None:
-                _tell(handler.on_add, obj)
-            else:
-                _tell(handler.on_update, old, obj)
+        if old is None:
+            _tell(self._on_add, obj)
+        else:
+            _tell(self._on_update, old, obj)
 
     def _remove(self, key: str) -> None:
         old = self._indexer.remove(key)
         if old is not None:
-            for handler in self._handlers:
-                _tell(handler.on_delete, old)
+            _tell(self._on_delete, old)
 
     def _reduced(self, obj: Object) -> Object:
         if not self._metadata_only:
@@ -170,13 +166,12 @@ class SharedInformer:
         return {"kind": self.resource.kind, "apiVersion": self.resource.api_version, "metadata": metadata}
 
 
-def _tell(handler: Callable[..., None] | None, *args: Object) -> None:
-    if handler is None:
-        return
-    try:
-        handler(*args)
-    except Exception:
-        log.exception("an informer's handler failed for %s", meta.key_of(args[-1]))
+def _tell(handlers: Sequence[Callable[..., None]], *args: Object) -> None:
+    for handler in handlers:
+        try:
+            handler(*args)
+        except Exception:
+            log.exception("an informer's handler failed for %s", meta.key_of(args[-1]))
 
 
 class InformerFactory:
