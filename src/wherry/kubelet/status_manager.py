@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 
 SETTLE = 2.0
 """How long an uninteresting status (a pod that is about to run) waits for a better one, in seconds."""
+_GATHER = 0.1
+"""How long the news that a generation was seen waits for the next: who changes a pod again and again then seldom meets
+a write of its kubelet."""
 
 
 @dataclass(slots=True)
@@ -54,6 +57,12 @@ class StatusManager:
         elif entry.wanted == status and not self._drifted(pod, status):
             return
         else:
+            if (
+                not settle
+                and entry.wanted != status
+                and _without_generations(entry.wanted) == _without_generations(status)
+            ):
+                due += _GATHER
             # What was due earlier stays so: a status that settles does not put off one that is urgent.
             entry.due = due if entry.clean.is_set() else min(entry.due, due)
             entry.pod, entry.wanted = pod, status
@@ -137,6 +146,12 @@ class StatusManager:
             content_type=STRATEGIC_PATCH,
             subresource="status",
         )
+
+
+def _without_generations(status: dict[str, Any]) -> dict[str, Any]:
+    """Return a status without the generations that were seen."""
+    told = [{k: v for k, v in c.items() if k != "observedGeneration"} for c in status.get("conditions") or ()]
+    return {k: v for k, v in status.items() if k != "observedGeneration"} | {"conditions": told}
 
 
 def make_patch(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,57 @@
+"""When statuses of pods are written."""
+
+import asyncio
+from typing import Any
+
+from wherry.kubelet.status_manager import StatusManager
+from wherry.util import clock
+from wherry.util.tasks import Scope
+
+
+class Writes:
+    """A client that notes the statuses that it is to write, and when."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[float, dict[str, Any]]] = []
+
+    async def patch(self, _resource: Any, _name: str, body: dict[str, Any], *_: Any, **__: Any) -> None:
+        self.seen.append((clock.monotonic(), body["status"]))
+
+
+def _pod(generation: int) -> dict[str, Any]:
+    return {"metadata": {"name": "p", "namespace": "n", "uid": "u", "generation": generation}}
+
+
+def _status(generation: int, phase: str = "Running") -> dict[str, Any]:
+    ready = {"type": "Ready", "status": "True", "observedGeneration": generation}
+    return {"phase": phase, "observedGeneration": generation, "conditions": [ready]}
+
+
+async def test_generations_that_were_seen_are_told_together() -> None:
+    writes: Any = Writes()
+    async with Scope() as scope:
+        statuses = StatusManager(writes, scope, lambda pod: None)
+        statuses.set(_pod(1), _status(1))
+        await asyncio.sleep(1)
+        for generation in range(2, 22):
+            statuses.set(_pod(generation), _status(generation))
+            await asyncio.sleep(0.03)
+        await asyncio.sleep(1)
+    told = [status["observedGeneration"] for _, status in writes.seen]
+    assert told[0] == 1 and told[-1] == 21 and len(told) < 9
+    assert all(
+        status["conditions"][0]["observedGeneration"] == status["observedGeneration"] for _, status in writes.seen
+    )
+
+
+async def test_a_phase_does_not_wait_for_the_next_generation() -> None:
+    writes: Any = Writes()
+    async with Scope() as scope:
+        statuses = StatusManager(writes, scope, lambda pod: None)
+        statuses.set(_pod(1), _status(1))
+        await asyncio.sleep(1)
+        statuses.set(_pod(2), _status(2))
+        statuses.set(_pod(2), _status(2, "Succeeded"))
+        now = clock.monotonic()
+        await asyncio.sleep(1)
+    assert [(at - now < 0.01, status["phase"]) for at, status in writes.seen[1:]] == [(True, "Succeeded")]
