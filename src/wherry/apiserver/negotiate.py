@@ -41,12 +41,12 @@ def negotiate(accept: str, *, protobuf: bool = True) -> Form:
 
 
 def _negotiated(accept: str, protobuf: bool) -> Form:
-    clauses = _clauses(accept)
-    if not any(media in (*_SERVED, "*/*") for media, _ in clauses):
+    named = clauses(accept)
+    if not any(media in (*_SERVED, "*/*") for media, _ in named):
         raise NotAcceptable(f"406: Not Acceptable\n\nAvailable representations: {MEDIA_TYPES}", {})
     if not protobuf:
-        clauses = [clause for clause in clauses if clause[0] != PROTOBUF]
-    for media, params in clauses:
+        named = [clause for clause in named if clause[0] != PROTOBUF]
+    for media, params in named:
         media = JSON if media == "*/*" else media
         form = _form(media, params)
         if form is not None:
@@ -72,7 +72,8 @@ def _form(media: str, params: Mapping[str, str]) -> Form | None:
     return Form(media, kind, group, version)
 
 
-def _clauses(accept: str) -> list[tuple[str, dict[str, str]]]:
+def clauses(accept: str) -> list[tuple[str, dict[str, str]]]:
+    """Return the media types of an ``Accept`` header with their parameters, those that are liked best first."""
     found: list[tuple[float, int, str, dict[str, str]]] = []
     for index, clause in enumerate(accept.split(",")):
         media, *rest = (part.strip() for part in clause.split(";"))

@@ -3,17 +3,20 @@
 import asyncio
 import hashlib
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import Any, Protocol
 
-from wherry.api.errors import NotAcceptable, NotFound
-from wherry.api.openapi import Documents
-from wherry.api.openapi.protobuf import ASKED_AS
-from wherry.api.openapi.protobuf import MEDIA_TYPE as PROTOBUF
+from wherry.api.errors import NotFound
+from wherry.api.openapi import Documents, protobuf, protobuf3
 from wherry.api.resources import Resource
 from wherry.api.schema import Schema
+from wherry.apiserver import negotiate
 from wherry.apiserver.paths import JSON, TEXT, Plain
+from wherry.util import clock
 
 _JSON_TYPES = frozenset({"*/*", "application/*", JSON})
+_NOT_ACCEPTABLE = Plain(b"", TEXT, 406)
+_YEAR = timedelta(days=365)
 _V3 = "/openapi/v3/"
 
 
@@ -44,26 +47,50 @@ class OpenApi:
         )
 
     async def provide(self, path: str, params: Mapping[str, str], headers: Mapping[str, str]) -> Plain:
-        """Answer a path below ``/openapi/``. Raises NotFound, NotAcceptable."""
+        """Answer a path below ``/openapi/``. Raises NotFound."""
         path = path.rstrip("/")
         if path not in ("/openapi/v2", "/openapi/v3") and not path.startswith(_V3):
             raise NotFound.path()
         accept = headers.get("Accept", "")
         if path == "/openapi/v2":
-            make, media = (self.documents.v2, JSON) if _takes_json(accept) else (self.documents.v2_protobuf, PROTOBUF)
-            if media is PROTOBUF and not _names_any(accept, ASKED_AS):
-                raise NotAcceptable(f"only the following media types are accepted: {JSON}, {PROTOBUF}")
-            async with self._making:
-                return _answer(await asyncio.to_thread(make), media, params, headers)
-        if not _takes_json(accept):
-            raise NotAcceptable(f"only the following media types are accepted: {JSON}")
+            return await self._v2(accept, headers)
         if path == "/openapi/v3":
             await self._make_all()
-            return _answer(self.documents.v3_index(), TEXT, params, headers)
-        found = self.documents.v3(path.removeprefix(_V3))
+            body = self.documents.v3_index()
+            return _answer(body, TEXT, hashlib.sha256(body).hexdigest().upper(), headers)
+        return await self._v3(path.removeprefix(_V3), accept, params.get("hash", ""), headers)
+
+    async def _v2(self, accept: str, headers: Mapping[str, str]) -> Plain:
+        form = _form(accept, protobuf.ASKED_AS)
+        if not form:
+            return _NOT_ACCEPTABLE
+        make, media = (self.documents.v2, JSON) if form == JSON else (self.documents.v2_protobuf, protobuf.MEDIA_TYPE)
+        async with self._making:
+            body = await asyncio.to_thread(make)
+            digest = await asyncio.to_thread(lambda: hashlib.sha256(body).hexdigest().upper())
+        return _answer(body, media, digest, headers)
+
+    async def _v3(self, name: str, accept: str, asked: str, headers: Mapping[str, str]) -> Plain:
+        """Answer with one document, for ever where its hash is asked for; who asks for another hash is sent there."""
+        found = self.documents.v3(name)
         if found is None:
             raise NotFound.path()
-        return _answer(found, JSON, params, headers)
+        form = _form(accept, protobuf3.ASKED_AS)
+        if not form:
+            return _NOT_ACCEPTABLE
+        digest = self.documents.v3_hash(name, found)
+        media = JSON if form == JSON else protobuf3.MEDIA_TYPE
+        if asked and asked != digest:
+            location = self.documents.v3_url(name, found)
+            return Plain(b"", media, 301, {"Location": location, "ETag": f'"{digest}"', "Vary": "Accept"})
+        body = found
+        if form != JSON:
+            body = await asyncio.to_thread(self.documents.v3_protobuf, name, found)
+        answer = _answer(body, media, digest, headers)
+        if asked:
+            until = (clock.now() + _YEAR).strftime("%a, %d %b %Y %H:%M:%S GMT")
+            answer.headers |= {"Cache-Control": "public, immutable", "Expires": until}
+        return answer
 
     async def _make_all(self) -> None:
         """Make every document that the index needs the hash of, giving way between them."""
@@ -72,21 +99,20 @@ class OpenApi:
             await asyncio.sleep(0)
 
 
-def _takes_json(accept: str) -> bool:
-    """Clients that know several forms name JSON among them: it is the one that costs least here."""
-    return not accept or _names_any(accept, _JSON_TYPES)
+def _form(accept: str, protobuf_types: frozenset[str]) -> str:
+    """Return JSON or the media type of protobuf as it was asked for, whichever is named first; '' for neither."""
+    for media, _ in negotiate.clauses(accept or "*/*"):
+        if media in _JSON_TYPES:
+            return JSON
+        if media in protobuf_types:
+            return media
+    return ""
 
 
-def _names_any(accept: str, kinds: frozenset[str]) -> bool:
-    return any(part.partition(";")[0].strip() in kinds for part in accept.split(","))
-
-
-def _answer(body: bytes, media: str, params: Mapping[str, str], headers: Mapping[str, str]) -> Plain:
-    digest = hashlib.sha256(body).hexdigest().upper()
+def _answer(body: bytes, media: str, digest: str, headers: Mapping[str, str]) -> Plain:
     etag = f'"{digest}"'
-    if headers.get("If-None-Match") == etag:
-        return Plain(b"", media, 304, {"ETag": etag})
     extra = {"ETag": etag, "Vary": "Accept"}
-    if params.get("hash") == digest:
-        extra["Cache-Control"] = "public, immutable"
+    known = {tag.strip().removeprefix("W/") for tag in headers.get("If-None-Match", "").split(",")}
+    if etag in known or "*" in known:
+        return Plain(b"", media, 304, extra)
     return Plain(body, media, headers=extra)

@@ -1,5 +1,7 @@
 """What requests may ask for besides an object: forms, deadlines, methods and paths."""
 
+import json
+
 import pytest
 
 from tests.component.apiserver.conftest import Http
@@ -136,3 +138,27 @@ async def test_checks_are_left_out_one_by_one(http: Http) -> None:
     assert "[+]etcd excluded: ok" in lines and "[+]log excluded: ok" in lines and "[+]ping ok" in lines
     assert lines[-2] == 'warn: some health checks cannot be excluded: no matches for "a,b","nope"'
     assert (await http("GET", "/livez/"))[0] == 404
+
+
+@pytest.mark.parametrize("version", ["v2", "v3"])
+async def test_openapi_comes_in_the_protobuf_that_clients_ask_for(http: Http, version: str) -> None:
+    asked = f"application/com.github.proto-openapi.spec.{version}@v1.0+protobuf"
+    path = "/openapi/v2" if version == "v2" else "/openapi/v3/apis/apps/v1"
+    assert (await http("GET", path, Accept=asked))[0] == 200
+    assert http.headers["Content-Type"] == asked.replace("@", ".")
+    assert (await http("GET", path, Accept="text/html"))[0] == 406
+
+
+async def test_openapi_documents_are_kept_by_their_hash(http: Http) -> None:
+    _, index = await http("GET", "/openapi/v3", Accept="text/html")
+    index = json.loads(index)
+    url = index["paths"]["apis/apps/v1"]["serverRelativeURL"]
+    await http("GET", url)
+    tag = http.headers["ETag"]
+    assert http.headers["Cache-Control"] == "public, immutable" and "Expires" in http.headers
+    assert url.endswith(f"hash={tag[1:-1]}")
+    assert (await http("GET", url, If_None_Match=f'"x", W/{tag}'))[0] == 304
+    code, document = await http("GET", "/openapi/v3/apis/apps/v1?hash=OLD")
+    assert code == 200 and "paths" in document  # by way of the right address
+    await http("GET", "/openapi/v3/apis/apps/v1")
+    assert "immutable" not in http.headers["Cache-Control"]

@@ -96,3 +96,25 @@ def test_every_patch_of_a_kind_offers_field_validation(documents: Documents) -> 
     of_service = [patch for patch in patches if patch["x-kubernetes-group-version-kind"] == service]
     assert of_service
     assert all("fieldValidation" in [p["name"] for p in patch["parameters"]] for patch in of_service)
+
+
+def test_protobuf_of_version_3_holds_the_same_as_json(documents: Documents) -> None:
+    document = documents.v3("apis/batch/v1") or b""
+    plain, encoded = orjson.loads(document), documents.v3_protobuf("apis/batch/v1", document)
+    assert members(encoded, 1) == [b"3.0.0"]
+    paths = {members(entry, 1)[0].decode(): members(entry, 2)[0] for entry in members(members(encoded, 4)[0], 1)}
+    assert list(paths) == list(plain["paths"])
+    jobs = "/apis/batch/v1/namespaces/{namespace}/jobs"
+    create = members(paths[jobs], 6)[0]
+    assert members(create, 5)[0].decode() == plain["paths"][jobs]["post"]["operationId"]
+    media = [members(entry, 1)[0].decode() for entry in members(members(members(members(create, 7)[0], 1)[0], 2)[0], 1)]
+    assert media == list(plain["paths"][jobs]["post"]["requestBody"]["content"])
+    schemas = {members(e, 1)[0].decode(): members(e, 2)[0] for e in members(members(members(encoded, 5)[0], 1)[0], 1)}
+    assert list(schemas) == list(plain["components"]["schemas"])
+    job = members(schemas["io.k8s.api.batch.v1.Job"], 1)[0]
+    properties = {members(e, 1)[0].decode(): members(e, 2)[0] for e in members(members(job, 31)[0], 1)}
+    assert properties.keys() == plain["components"]["schemas"]["io.k8s.api.batch.v1.Job"]["properties"].keys()
+    spec = members(properties["spec"], 1)[0]
+    assert members(members(members(spec, 26)[0], 2)[0], 1) == [b"#/components/schemas/io.k8s.api.batch.v1.JobSpec"]
+    extensions = {members(e, 1)[0].decode() for e in members(job, 36)}
+    assert extensions == {"x-kubernetes-group-version-kind"}

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from wherry.api.openapi import protobuf
+from wherry.api.openapi import protobuf, protobuf3
 from wherry.api.openapi.convert import definition_v2, definition_v3, references
 from wherry.api.openapi.custom import custom_names, custom_schemas
 from wherry.api.openapi.paths import META, Json, Names, PathBuilder
@@ -39,6 +39,8 @@ class Documents:
         self._v2: tuple[int, bytes] | None = None
         self._v2_protobuf: tuple[int, bytes] | None = None
         self._v3: dict[str, bytes] = {}
+        self._v3_hashes: dict[str, tuple[bytes, str]] = {}
+        self._v3_protobuf: dict[str, tuple[bytes, bytes]] = {}
         self._index: bytes | None = None
         self._others_v2: list[tuple[str, Json]] = []
         self._others_v3: dict[str, str] = {}
@@ -63,16 +65,16 @@ class Documents:
     def _forget(self, resource: Resource) -> None:
         self._told += 1
         self._index = None
-        self._v3.pop(_root(resource), None)
-        self._v3.pop(f"apis/{resource.group}", None)
+        for name in (_root(resource), f"apis/{resource.group}"):
+            for kept in (self._v3, self._v3_hashes, self._v3_protobuf):
+                kept.pop(name, None)
 
     def v3_index(self) -> bytes:
         """Return ``/openapi/v3``: the address of each document, with a hash of its content."""
         if self._index is None:
             paths = {}
             for name in self.v3_names():
-                digest = hashlib.sha256(self.v3(name) or b"").hexdigest().upper()
-                paths[name] = {"serverRelativeURL": f"/openapi/v3/{name}?hash={digest}"}
+                paths[name] = {"serverRelativeURL": self.v3_url(name, self.v3(name) or b"")}
             paths |= {name: {"serverRelativeURL": url} for name, url in self._others_v3.items()}
             self._index = orjson.dumps({"paths": dict(sorted(paths.items()))})
         return self._index
@@ -87,6 +89,24 @@ class Documents:
         if found is None and name in self._names():
             found = self._v3[name] = orjson.dumps(self._make_v3(name))
         return found
+
+    def v3_hash(self, name: str, document: bytes) -> str:
+        """Return the hash of a v3 document as it is now, which stands for all its forms."""
+        kept = self._v3_hashes.get(name)
+        if kept is None or kept[0] is not document:
+            kept = self._v3_hashes[name] = (document, hashlib.sha256(document).hexdigest().upper())
+        return kept[1]
+
+    def v3_url(self, name: str, document: bytes) -> str:
+        """Return where a v3 document as it is now may be read, and then kept for ever."""
+        return f"/openapi/v3/{name}?hash={self.v3_hash(name, document)}"
+
+    def v3_protobuf(self, name: str, document: bytes) -> bytes:
+        """Return a v3 document in gnostic's protobuf; may run beside the rest."""
+        kept = self._v3_protobuf.get(name)
+        if kept is None or kept[0] is not document:
+            kept = self._v3_protobuf[name] = (document, protobuf3.encode(orjson.loads(document)))
+        return kept[1]
 
     def v2(self) -> bytes:
         """Return ``/openapi/v2``."""
