@@ -148,7 +148,7 @@ class StatusManager:
         )
 
 
-def _without_generations(status: dict[str, Any]) -> dict[str, Any]:
+def _without_seen(status: dict[str, Any]) -> dict[str, Any]:
     """Return a status without the generations that were seen."""
     told = [{k: v for k, v in c.items() if k != "observedGeneration"} for c in status.get("conditions") or ()]
     return {k: v for k, v in status.items() if k != "observedGeneration"} | {"conditions": told}
