@@ -57,11 +57,7 @@ class StatusManager:
         elif entry.wanted == status and not self._drifted(pod, status):
             return
         else:
-            if (
-                not settle
-                and entry.wanted != status
-                and _without_generations(entry.wanted) == _without_generations(status)
-            ):
+            if not settle and entry.wanted != status and _without_seen(entry.wanted) == _without_seen(status):
                 due += _GATHER
             # What was due earlier stays so: a status that settles does not put off one that is urgent.
             entry.due = due if entry.clean.is_set() else min(entry.due, due)
