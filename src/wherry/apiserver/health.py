@@ -1,9 +1,12 @@
 """``/livez``, ``/readyz`` and ``/healthz``: named checks, each alone, verbose or without some of them."""
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from importlib import resources as package_data
 
 from wherry.apiserver.query import values
+from wherry.util import metrics
+from wherry.util.metrics import COUNTER, GAUGE, Family, Sample
 
 Check = Callable[[], bool]
 
@@ -15,6 +18,13 @@ def _names() -> dict[str, list[str]]:
         endpoint, _, name = line.partition("\t")
         out[endpoint].append(name)
     return out
+
+
+_RESULT, _TOTAL = "kubernetes_healthcheck", "kubernetes_healthchecks_total"
+_FAMILIES = {
+    _RESULT: Family(GAUGE, "Result of a health check when it was made last: 1 for success, 0 for failure."),
+    _TOTAL: Family(COUNTER, "Number of health checks made, by result."),
+}
 
 
 class Health:
@@ -29,6 +39,8 @@ class Health:
             "shutdown": lambda: not self.stopping,
         }
         self._names = _names()
+        self._results: dict[tuple[str, str], bool] = {}
+        self._made: Counter[tuple[str, str, bool]] = Counter()
 
     def paths(self) -> list[str]:
         """Return the path of every check."""
@@ -37,6 +49,23 @@ class Health:
     def _passes(self, name: str) -> bool:
         check = self.checks.get(name)
         return check() if check is not None else self.started
+
+    def _made_check(self, endpoint: str, name: str) -> bool:
+        passes = self._passes(name)
+        self._results[endpoint, name] = passes
+        self._made[endpoint, name, passes] += 1
+        return passes
+
+    def metrics(self) -> str:
+        """Return ``/metrics/slis``: the checks that were made with the others of their endpoint."""
+        return metrics.text(self._samples(), _FAMILIES)
+
+    def _samples(self) -> Iterator[Sample]:
+        for (endpoint, name), passes in sorted(self._results.items()):
+            yield Sample(_RESULT, {"name": name, "type": endpoint}, int(passes))
+        for (endpoint, name, passes), number in sorted(self._made.items()):
+            status = "success" if passes else "error"
+            yield Sample(_TOTAL, {"name": name, "status": status, "type": endpoint}, number)
 
     def answer(self, path: str, params: Mapping[str, str]) -> tuple[int, str]:
         """Return code and text for ``/livez`` … or one check below it."""
@@ -51,7 +80,7 @@ class Health:
         for check in names:
             if check in excluded:
                 lines.append(f"[+]{check} excluded: ok")
-            elif self._passes(check):
+            elif self._made_check(endpoint, check):
                 lines.append(f"[+]{check} ok")
             else:
                 lines.append(f"[-]{check} failed: reason withheld")

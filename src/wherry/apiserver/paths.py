@@ -15,6 +15,7 @@ from wherry.apiserver.negotiate import is_pretty
 
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
+_METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 _PATHS = (
     "/.well-known/openid-configuration",
@@ -25,6 +26,7 @@ _PATHS = (
     "/healthz",
     "/livez",
     "/metrics",
+    "/metrics/slis",
     "/openapi/v2",
     "/openapi/v3",
     "/openapi/v3/",
@@ -51,7 +53,8 @@ Provider = Callable[[str, Mapping[str, str], Mapping[str, str]], Awaitable[Plain
 
 
 class Paths:
-    """Answers paths. `providers` serve whole prefixes (``/openapi/``); `documents` are fixed JSON objects by path."""
+    """Answers paths. `providers` serve whole prefixes (``/openapi/``); `documents` are fixed JSON objects by path,
+    `tables` are texts for people, which ``/`` does not list."""
 
     def __init__(self, discovery: Discovery, health: Health, version: Mapping[str, Any]) -> None:
         self._discovery = discovery
@@ -59,6 +62,7 @@ class Paths:
         self._version = orjson.dumps(version, option=orjson.OPT_INDENT_2)
         self.metrics = Metrics()
         self.documents: dict[str, tuple[str, Callable[[], Any]]] = {}
+        self.tables: dict[str, Callable[[], bytes]] = {}
         self.providers: dict[str, Provider] = {}
 
     async def answer(self, method: str, path: str, params: Mapping[str, str], headers: Mapping[str, str]) -> Plain:
@@ -78,7 +82,11 @@ class Paths:
         if path in ("/version", "/version/"):
             return Plain(self._version)
         if path == "/metrics":
-            return Plain(self.metrics.text().encode(), "text/plain; version=0.0.4; charset=utf-8")
+            return Plain(self.metrics.text().encode(), _METRICS)
+        if path == "/metrics/slis":
+            return Plain(self._health.metrics().encode(), _METRICS)
+        if path in self.tables:
+            return Plain(self.tables[path](), TEXT)
         if path in self.documents:
             media, make = self.documents[path]
             return Plain(orjson.dumps(make()), media, headers={"Cache-Control": "public, max-age=3600"})

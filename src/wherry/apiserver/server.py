@@ -39,6 +39,7 @@ from wherry.apiserver.decode import Schemas
 from wherry.apiserver.discovery import Discovery
 from wherry.apiserver.extensions.controller import Extensions
 from wherry.apiserver.flowcontrol.control import FAMILIES as FLOW_FAMILIES
+from wherry.apiserver.flowcontrol.dump import PATH as LEVELS_TABLE
 from wherry.apiserver.health import Health
 from wherry.apiserver.http import Frontend
 from wherry.apiserver.inprocess import InProcessTransport
@@ -148,6 +149,7 @@ class ApiServer:
         )
         self.frontend = Frontend(self.api, self.authenticator, self.authorizer, self.paths)
         self.frontend.aggregator = self.aggregator
+        self.paths.tables[LEVELS_TABLE] = self.frontend.flow.table
         if options.audit_policy is not None and options.audit_log is not None:
             self.frontend.audit = AuditLog(Policy.load(options.audit_policy), options.audit_log)
         self.metrics = self.frontend.metrics

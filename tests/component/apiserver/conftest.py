@@ -35,7 +35,11 @@ class Http:
         async with self._session.request(method, self._base + path, json=body, headers=sent) as answer:
             self.headers = answer.headers
             self.body = await answer.read()
-            content = await answer.json(content_type=None) if "json" in answer.content_type else await answer.text(errors="replace")
+            content = (
+                await answer.json(content_type=None)
+                if "json" in answer.content_type
+                else await answer.text(errors="replace")
+            )
             return answer.status, content
 
     def websocket(self, path: str) -> Any:

@@ -162,3 +162,20 @@ async def test_openapi_documents_are_kept_by_their_hash(http: Http) -> None:
     assert code == 200 and "paths" in document  # by way of the right address
     await http("GET", "/openapi/v3/apis/apps/v1")
     assert "immutable" not in http.headers["Cache-Control"]
+
+
+async def test_health_checks_are_counted_by_their_results(http: Http) -> None:
+    await http("GET", "/livez?exclude=log")
+    _, text = await http("GET", "/metrics/slis")
+    assert 'kubernetes_healthcheck{name="ping",type="livez"} 1' in text
+    assert 'kubernetes_healthchecks_total{name="ping",status="success",type="livez"} 1' in text
+    assert 'name="log"' not in text
+
+
+async def test_the_priority_levels_are_shown_to_people(http: Http) -> None:
+    await http("GET", CONFIGMAPS)
+    _, text = await http("GET", "/debug/api_priority_and_fairness/dump_priority_levels")
+    rows = [[cell.strip(",") for cell in line.split()] for line in text.splitlines()]
+    assert rows[0][:3] == ["PriorityLevelName", "ActiveQueues", "IsIdle"]
+    assert ["exempt", *["<none>"] * 9] in rows and "global-default" in {row[0] for row in rows}
+    assert (await http("GET", "/metrics/slis", Authorization="Bearer plain"))[0] == 403

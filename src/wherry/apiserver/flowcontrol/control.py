@@ -6,6 +6,7 @@ from typing import NamedTuple
 from wherry.api.resources import builtin
 from wherry.apiserver.attributes import Attributes, Reader
 from wherry.apiserver.flowcontrol import matching
+from wherry.apiserver.flowcontrol.dump import levels_table
 from wherry.apiserver.flowcontrol.level import Level
 from wherry.util.metrics import COUNTER, GAUGE, HISTOGRAM, Family, Sample
 
@@ -119,6 +120,10 @@ class FlowControl:
         named = ((s, self._levels.get(s["spec"]["priorityLevelConfiguration"]["name"])) for s in schemas)
         self._schemas = [(schema, level) for schema, level in named if level is not None]
         self._flows.clear()
+
+    def table(self) -> bytes:
+        """Return the levels as a table for people."""
+        return levels_table(self._levels.values()).encode()
 
     def samples(self) -> Iterator[Sample]:
         """Yield the metrics of all levels."""

@@ -21,6 +21,9 @@ _FIRST_GUESS = 0.003
 """Seconds that a request is thought to need until it is done (upstream's initial guess)."""
 
 
+TIME_OUT, CANCELLED = "time-out", "cancelled"
+
+
 class Rejected(Exception):
     """There is no room: the text is the reason as metrics name it."""
 
@@ -94,6 +97,11 @@ class Level:
         taken = max(0, wanted - (self.nominal - self.lendable)) - own
         return borrowed + taken <= spare
 
+    @property
+    def active_queues(self) -> int:
+        """How many queues hold requests."""
+        return sum(1 for queue in self._queues if queue.requests)
+
     def is_open(self) -> bool:
         """Tell whether a request of one seat could go on at once."""
         return self.exempt or (not self.waiting and self.has_room(1))
@@ -134,11 +142,12 @@ class Level:
                 await waiting.future
         except TimeoutError:
             self._drop(waiting)
-            self._refuse(schema, "time-out")
+            self._refuse(schema, TIME_OUT)
         except asyncio.CancelledError:
             if waiting.future.done() and not waiting.future.cancelled():
                 self.leave(seats, 0.0)  # it had its seats already
             self._drop(waiting)
+            self.rejected[schema, CANCELLED] += 1
             raise
         finally:
             self.wait_seconds.observe(clock.monotonic() - began)
