@@ -16,6 +16,7 @@ from kubernetes.leaderelection import electionconfig  # noqa: E402
 from kubernetes.leaderelection.leaderelection import LeaderElection  # noqa: E402
 from kubernetes.leaderelection.resourcelock.leaselock import LeaseLock  # noqa: E402
 from kubernetes.stream import portforward, stream  # noqa: E402
+from kubernetes.stream.ws_client import create_websocket  # noqa: E402
 
 pytestmark = pytest.mark.e2e
 
@@ -102,6 +103,10 @@ def test_exec_logs_and_port_forward(api: Any, served: Namespace) -> None:
     follow = core.read_namespaced_pod_log("web", served.name, follow=True, _preload_content=False)
     assert next(iter(follow.stream())).startswith(b"began")
     follow.close()
+    host = api.configuration.host.replace("https", "wss")
+    url = f"{host}/api/v1/namespaces/{served.name}/pods/web/log"
+    socket = create_websocket(api.configuration, url, {"sec-websocket-protocol": "binary.k8s.io"})
+    assert b"".join(iter(socket.recv, "")) == b"began\n"
     forward = portforward(core.connect_get_namespaced_pod_portforward, "web", served.name, ports="8080")
     connection = forward.socket(8080)
     connection.setblocking(True)
