@@ -37,7 +37,8 @@ class Reflector:
 
     After the first list it watches from the list's revision; a watch that ends goes on from the last revision seen
     (bookmarks included), so nothing is lost and nothing listed twice. An expired revision (410) leads to a new list.
-    While the server cannot be reached it tries again after 50 ms up to 30 s. There is no periodic resync.
+    While the server cannot be reached it tries again after 50 ms up to 30 s, and so where it refuses, of which the log
+    tells from the second time on. There is no periodic resync.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Reflector:
         self._params = {name: value for name, value in selectors.items() if value}
         self._revision = ""
         self._exact = False
+        self._refused = False
         self._backoff = Backoff(0.05, 30.0, jitter=0.5)
 
     @property
@@ -82,8 +84,10 @@ class Reflector:
                 log.debug("%r: go on from %r: %s", self._resource, self._revision, error)
                 pause = True
             except errors.StatusError as error:
-                log.warning("%r: cannot list or watch: %s", self._resource, error)
-                self._revision = ""
+                # A single refusal is the end of what one was allowed: the node's objects of a pod that was deleted.
+                level = logging.WARNING if self._refused else logging.DEBUG
+                log.log(level, "%r: cannot list or watch: %s", self._resource, error)
+                self._revision, self._refused = "", True
                 pause = True
             except Exception:
                 # Whatever an answer holds, it must not end the process that wants to know what comes after it.
@@ -91,7 +95,7 @@ class Reflector:
                 self._revision, self._exact = "", True
                 pause = True
             if clock.monotonic() - started > _HEALTHY:
-                self._backoff.reset()
+                self._well()
             if pause:
                 await clock.sleep(self._backoff.next())
 
@@ -117,8 +121,12 @@ class Reflector:
                 raise errors.from_status(obj)
             if event != "BOOKMARK":
                 self._sink.apply(event, obj)
-                self._backoff.reset()
+                self._well()
             self._reach(obj["metadata"]["resourceVersion"])
+
+    def _well(self) -> None:
+        self._backoff.reset()
+        self._refused = False
 
     def _reach(self, revision: str) -> None:
         self._revision = revision

@@ -1,6 +1,8 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from wherry.api import errors
 from wherry.api.resources import CONFIGMAPS, PODS
 from wherry.client.cache import by_node
@@ -176,3 +178,19 @@ async def test_an_answer_that_makes_no_sense_is_asked_for_again() -> None:
         await factory.wait_synced()
         await settle()
         assert [obj["metadata"]["name"] for obj in informer.lister.list()] == ["a"]
+
+
+async def test_a_refusal_is_told_when_it_lasts(caplog: pytest.LogCaptureFixture) -> None:
+    fake = FakeTransport(config("a"))
+    refusals = 1
+    fake.react(lambda call: (_ for _ in ()).throw(errors.Forbidden("no")) if len(fake.calls) <= refusals else None)
+    async with InformerFactory(Client(fake)) as factory:
+        informer = factory.informer(CONFIGMAPS)
+        await factory.wait_synced()
+        assert informer.lister.list() and not caplog.records
+    fake.calls.clear()
+    refusals = 3
+    async with InformerFactory(Client(fake)) as factory:
+        factory.informer(CONFIGMAPS)
+        await factory.wait_synced()
+        assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
