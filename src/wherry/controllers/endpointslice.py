@@ -14,7 +14,7 @@ from wherry.api import errors, meta
 from wherry.api.meta import Object
 from wherry.api.resources import ENDPOINTSLICES, NODES
 from wherry.controllers import pods as podutil
-from wherry.controllers.controller import gather_all, is_namespace_terminating
+from wherry.controllers.endpointslices import MANAGED_BY, SERVICE_NAME, keys_of, write_slices
 from wherry.controllers.services import (
     HEADLESS,
     LAST_CHANGE,
@@ -28,12 +28,11 @@ from wherry.controllers.services import (
     target_port,
 )  # fmt: skip
 
-SERVICE_NAME = "kubernetes.io/service-name"
-MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 MANAGER = "endpointslice-controller.k8s.io"
 MAX_ENDPOINTS = 100
 _ZONE = "topology.kubernetes.io/zone"
 _BY_SERVICE = "service"
+_service_of = keys_of(MANAGER)
 
 Ports = tuple[tuple[tuple[str, Any], ...], ...]
 
@@ -255,16 +254,9 @@ class EndpointSliceController(ServiceController):
         slices = [found for found in self._slices.lister.by_index(_BY_SERVICE, key) if not meta.is_deleting(found)]
         todo = plan(Inputs(service, tuple(pods), tuple(slices), self._zones(pods)))
         try:
-            await gather_all(
-                [
-                    *(self._write(key, self.client.create(ENDPOINTSLICES, made)) for made in todo.create),
-                    *(self._write(key, self.client.update(ENDPOINTSLICES, changed)) for changed in todo.update),
-                    *(self._delete(key, gone) for gone in todo.delete),
-                ]
-            )
-        except errors.StatusError as error:
-            if is_namespace_terminating(error):
+            if not await write_slices(self, key, todo):
                 return None
+        except errors.StatusError:
             self.meter.count("endpoint_slice_controller_syncs", result="error")
             raise
         self.meter.count("endpoint_slice_controller_syncs", result="success")
@@ -276,20 +268,3 @@ class EndpointSliceController(ServiceController):
     def _zones(self, pods: list[Object]) -> dict[str, str]:
         nodes = {name: self._nodes.lister.get(name) for pod in pods if (name := pod["spec"].get("nodeName"))}
         return {name: meta.labels(node).get(_ZONE, "") for name, node in nodes.items() if node is not None}
-
-    async def _write(self, key: str, call: Any) -> None:
-        self.wrote(key, ENDPOINTSLICES, await call)
-
-    async def _delete(self, key: str, gone: Object) -> None:
-        try:
-            answer = await self.client.delete(ENDPOINTSLICES, meta.name(gone), meta.namespace(gone))
-        except errors.NotFound:
-            return
-        self.wrote(key, ENDPOINTSLICES, answer)
-
-
-def _service_of(found: Object) -> Iterable[str]:
-    labels = meta.labels(found)
-    if labels.get(MANAGED_BY) != MANAGER or SERVICE_NAME not in labels:
-        return ()
-    return (meta.make_key(meta.namespace(found), labels[SERVICE_NAME]),)

@@ -5,16 +5,16 @@ owned by the Endpoints. Guarantees that they follow the Endpoints and go with th
 alone that are labelled to be skipped or that only serve a leader election.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from wherry.api import errors, meta
+from wherry.api import meta
 from wherry.api.meta import Object
 from wherry.api.resources import ENDPOINTS, ENDPOINTSLICES, SERVICES
 from wherry.client.events import WARNING
-from wherry.controllers.controller import Controller, gather_all, is_namespace_terminating
-from wherry.controllers.endpointslice import MANAGED_BY, SERVICE_NAME
+from wherry.controllers.controller import Controller, gather_all
+from wherry.controllers.endpointslices import MANAGED_BY, SERVICE_NAME, delete_slice, keys_of, write_slices
 from wherry.controllers.services import HEADLESS, LAST_CHANGE, family_of, is_headless
 
 MANAGER = "endpointslicemirroring-controller.k8s.io"
@@ -23,6 +23,7 @@ _LEADER = "control-plane.alpha.kubernetes.io/leader"
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _MAX = 1000
 _BY_ENDPOINTS = "mirrored"
+_endpoints_of = keys_of(MANAGER)
 
 Ports = tuple[tuple[tuple[str, Any], ...], ...]
 Group = tuple[str, Ports]
@@ -161,39 +162,11 @@ class EndpointSliceMirroringController(Controller):
         endpoints, service = self._endpoints.lister.get(key), self._services.lister.get(key)
         slices = [found for found in self._slices.lister.by_index(_BY_ENDPOINTS, key) if not meta.is_deleting(found)]
         if endpoints is None or service is None or not is_mirrored(endpoints, service):
-            await gather_all(self._delete(key, found) for found in slices)
+            await gather_all(delete_slice(self, key, found) for found in slices)
             return None
         todo = plan(Inputs(service, endpoints, slices))
         for address in todo.invalid:
             text = f"Skipped invalid IP {address} when mirroring to EndpointSlices"
             self.recorder.event(endpoints, WARNING, "InvalidIPAddress", text)
-        try:
-            await gather_all(
-                [
-                    *(self._write(key, self.client.create(ENDPOINTSLICES, made)) for made in todo.create),
-                    *(self._write(key, self.client.update(ENDPOINTSLICES, changed)) for changed in todo.update),
-                    *(self._delete(key, gone) for gone in todo.delete),
-                ]
-            )
-        except errors.StatusError as error:
-            if is_namespace_terminating(error):
-                return None
-            raise
+        await write_slices(self, key, todo)
         return None
-
-    async def _write(self, key: str, call: Any) -> None:
-        self.wrote(key, ENDPOINTSLICES, await call)
-
-    async def _delete(self, key: str, gone: Object) -> None:
-        try:
-            answer = await self.client.delete(ENDPOINTSLICES, meta.name(gone), meta.namespace(gone))
-        except errors.NotFound:
-            return
-        self.wrote(key, ENDPOINTSLICES, answer)
-
-
-def _endpoints_of(found: Object) -> Iterable[str]:
-    labels = meta.labels(found)
-    if labels.get(MANAGED_BY) != MANAGER or SERVICE_NAME not in labels:
-        return ()
-    return (meta.make_key(meta.namespace(found), labels[SERVICE_NAME]),)

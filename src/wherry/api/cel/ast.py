@@ -1,9 +1,12 @@
 """The tree of an expression. `at` is an offset into its text; the checker fills in `type`."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from wherry.api.cel.types import DYN, Type
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True, eq=False)
@@ -91,3 +94,57 @@ class OptionalMap(Node):
     variable: str
     body: Node
     flat: bool
+
+
+class Visitor(ABC, Generic[T]):
+    """Makes something of every kind of node."""
+
+    def visit(self, node: Node) -> T:
+        """Return what the method for the kind of `node` makes of it."""
+        match node:
+            case Const():
+                return self._const(node)
+            case Ident():
+                return self._ident(node)
+            case Select():
+                return self._select(node)
+            case Call():
+                return self._call(node)
+            case ListLiteral():
+                return self._list(node)
+            case MapLiteral():
+                return self._map(node)
+            case StructLiteral():
+                return self._struct(node)
+            case Comprehension():
+                return self._comprehension(node)
+            case OptionalMap():
+                return self._optional_map(node)
+        raise TypeError(node)
+
+    @abstractmethod
+    def _const(self, node: Const) -> T: ...
+
+    @abstractmethod
+    def _ident(self, node: Ident) -> T: ...
+
+    @abstractmethod
+    def _select(self, node: Select) -> T: ...
+
+    @abstractmethod
+    def _call(self, node: Call) -> T: ...
+
+    @abstractmethod
+    def _list(self, node: ListLiteral) -> T: ...
+
+    @abstractmethod
+    def _map(self, node: MapLiteral) -> T: ...
+
+    @abstractmethod
+    def _struct(self, node: StructLiteral) -> T: ...
+
+    @abstractmethod
+    def _comprehension(self, node: Comprehension) -> T: ...
+
+    @abstractmethod
+    def _optional_map(self, node: OptionalMap) -> T: ...

@@ -60,7 +60,7 @@ _LITERALS: dict[str, tuple[str, Callable[[str], Any], int]] = {
 }
 
 
-class Checker:
+class Checker(ast.Visitor[Type]):
     """Checks one tree; `problems` are in the order of their discovery."""
 
     def __init__(self, variables: Mapping[str, Type], structs: StructResolver) -> None:
@@ -71,34 +71,15 @@ class Checker:
 
     def check(self, node: ast.Node) -> Type:
         """Return the type of a node, set on it and on all below it."""
-        node.type = self._check(node)
+        node.type = self.visit(node)
         return node.type
 
     def _problem(self, at: int, text: str) -> Type:
         self.problems.append(Problem(at, text))
         return DYN
 
-    def _check(self, node: ast.Node) -> Type:
-        match node:
-            case ast.Const():
-                return node.kind
-            case ast.Ident():
-                return self._ident(node)
-            case ast.Select():
-                return self._select(node)
-            case ast.Call():
-                return self._call(node)
-            case ast.ListLiteral():
-                return self._list(node)
-            case ast.MapLiteral():
-                return self._map(node)
-            case ast.StructLiteral():
-                return self._struct(node)
-            case ast.Comprehension():
-                return self._comprehension(node)
-            case ast.OptionalMap():
-                return self._optional_map(node)
-        raise TypeError(node)
+    def _const(self, node: ast.Const) -> Type:
+        return node.kind
 
     def _ident(self, node: ast.Ident) -> Type:
         found = self._scope.get(node.name)

@@ -26,7 +26,7 @@ _EQUAL = frozenset({"bool", "int", "uint", "double", "string", "bytes", "timesta
 _CHARACTERS_PER_UNIT = 10
 
 
-class Compiler:
+class Compiler(ast.Visitor[Code]):
     """Compiles one tree. `slots` says where each variable is; loop variables get further places."""
 
     def __init__(self, variables: list[str]) -> None:
@@ -39,30 +39,17 @@ class Compiler:
     def compile(self, node: ast.Node) -> Code:
         """Return the code of a node."""
         self.weight += 1
-        match node:
-            case ast.Const():
-                value = node.value
-                self.weight -= 1
-                return lambda frame: value
-            case ast.Ident():
-                return self._ident(node.name)
-            case ast.Select():
-                return self._select(node)
-            case ast.Call():
-                return self._call(node)
-            case ast.ListLiteral():
-                return self._list(node)
-            case ast.MapLiteral():
-                return self._map(node)
-            case ast.StructLiteral():
-                return self._struct(node)
-            case ast.Comprehension():
-                return self._comprehension(node)
-            case ast.OptionalMap():
-                return self._optional_map(node)
-        raise TypeError(node)
+        return self.visit(node)
 
-    def _ident(self, name: str) -> Code:
+    def _const(self, node: ast.Const) -> Code:
+        value = node.value
+        self.weight -= 1
+        return lambda frame: value
+
+    def _ident(self, node: ast.Ident) -> Code:
+        return self._named(node.name)
+
+    def _named(self, name: str) -> Code:
         slot = self._slots.get(name)
         if slot is None:
             named = TypeValue(_CANONICAL.get(name, name))
@@ -82,7 +69,7 @@ class Compiler:
     def _select(self, node: ast.Select) -> Code:
         name = qualified(node)
         if node.type.kind == "type" and name is not None and not node.test and name.split(".")[0] not in self._slots:
-            return self._ident(name)
+            return self._named(name)
         operand, key = self.compile(node.operand), node.key
         if node.test:
             return lambda frame: _has(operand(frame), key)
@@ -106,10 +93,8 @@ class Compiler:
         args = [self.compile(arg) for arg in ([node.target] if node.target is not None else []) + node.args]
         kinds = [arg.type.kind for arg in ([node.target] if node.target is not None else []) + node.args]
         match node.function:
-            case "_&&_":
-                return _and(*args)
-            case "_||_":
-                return _or(*args)
+            case "_&&_" | "_||_":
+                return _logic(*args, ends=node.function == "_||_")
             case "_?_:_":
                 return _conditional(*args)
             case "or" | "orValue" if kinds[0] == "optional" and len(args) == 2:
@@ -253,48 +238,29 @@ def _maybe(holder: Any, key: str) -> Optional:
     return value if value.__class__ is Optional else Optional(value)
 
 
-def _and(left: Code, right: Code) -> Code:
+def _logic(left: Code, right: Code, *, ends: bool) -> Code:
+    """``&&`` ends with false, ``||`` with true, on whichever side and even if the other side fails."""
+    goes_on = not ends
+
     def both(frame: list[Any]) -> bool:
         try:
             first = left(frame)
         except CostExceeded:
             raise
         except EvalError as error:
-            if right(frame) is False:
-                return False
+            if right(frame) is ends:
+                return ends
             raise error from None
-        if first is False:
-            return False
+        if first is ends:
+            return ends
         second = right(frame)
-        if first is True and (second is True or second is False):
-            return bool(second)
-        if second is False:
-            return False
+        if second is ends:
+            return ends
+        if first is goes_on and second is goes_on:
+            return goes_on
         raise no_overload()
 
     return both
-
-
-def _or(left: Code, right: Code) -> Code:
-    def either(frame: list[Any]) -> bool:
-        try:
-            first = left(frame)
-        except CostExceeded:
-            raise
-        except EvalError as error:
-            if right(frame) is True:
-                return True
-            raise error from None
-        if first is True:
-            return True
-        second = right(frame)
-        if first is False and (second is True or second is False):
-            return bool(second)
-        if second is True:
-            return True
-        raise no_overload()
-
-    return either
 
 
 def _conditional(condition: Code, then: Code, otherwise: Code) -> Code:

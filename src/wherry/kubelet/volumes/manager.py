@@ -10,20 +10,19 @@ from pathlib import Path
 from wherry.api import errors
 from wherry.kubelet.config import KubeletConfig
 from wherry.kubelet.events import PodEvents
-from wherry.kubelet.volumes.configmap import ConfigMapVolume
 from wherry.kubelet.volumes.downwardapi import DownwardAPIVolume
 from wherry.kubelet.volumes.emptydir import EmptyDirVolume
 from wherry.kubelet.volumes.hostpath import HostPathVolume
 from wherry.kubelet.volumes.image import ImageVolume
+from wherry.kubelet.volumes.keys import CONFIG_MAP, SECRET
 from wherry.kubelet.volumes.nfs import NFSVolume
 from wherry.kubelet.volumes.persistentvolumeclaim import EphemeralVolume, PersistentVolumeClaimVolume
 from wherry.kubelet.volumes.plugin import Context, Volume, VolumeError, VolumePlugin
 from wherry.kubelet.volumes.projected import ProjectedVolume
-from wherry.kubelet.volumes.secret import SecretVolume
 from wherry.util import linux
 
 PLUGINS: Sequence[VolumePlugin] = (
-    ConfigMapVolume(),
+    CONFIG_MAP,
     DownwardAPIVolume(),
     EmptyDirVolume(),
     EphemeralVolume(),
@@ -32,7 +31,7 @@ PLUGINS: Sequence[VolumePlugin] = (
     NFSVolume(),
     PersistentVolumeClaimVolume(),
     ProjectedVolume(),
-    SecretVolume(),
+    SECRET,
 )
 
 
