@@ -70,6 +70,7 @@ class Responder:
     async def _stream(self, x: Exchange, request: Request, answer: Watched, form: Form) -> web.StreamResponse:
         encoder = WatchEncoder(self._registry, answer.resource, form, request.params.get("includeObject", ""))
         if websocket.is_websocket(x.http.headers):
+            self._note_start(x, 101)
             try:
                 return await messages.send_events(
                     x.http, _encoded(encoder, answer), text=encoder.media == negotiate.JSON
@@ -81,9 +82,7 @@ class Responder:
         kind = (answer.resource.group, answer.resource.version, answer.resource.kind)
         # The client must see that the watch stands before anything happens.
         await response.prepare(x.http)
-        if x.record is not None:
-            x.record.response_status = {"metadata": {}, "code": 200}
-            self._note(x.record.event(STARTED))
+        self._note_start(x, 200)
         try:
             async for changes in answer.events:
                 if encoder.nothing:
@@ -102,6 +101,11 @@ class Responder:
         finally:
             await answer.events.aclose()  # type: ignore[attr-defined]
         return response
+
+    def _note_start(self, x: Exchange, code: int) -> None:
+        if x.record is not None:
+            x.record.response_status = {"metadata": {}, "code": code}
+            self._note(x.record.event(STARTED))
 
     def failure(self, x: Exchange, error: StatusError) -> WholeResponse:
         """Return the response to an error: its Status, in the form that was asked for where that is possible."""
