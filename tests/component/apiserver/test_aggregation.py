@@ -154,6 +154,15 @@ async def test_a_status_that_somebody_else_wrote_is_made_right_at_once(http: Htt
     await other.settled()
 
 
+async def test_a_server_that_comes_later_is_found_soon(http: Http, other: Other) -> None:
+    other.well = False
+    await aggregate(http, other)
+    await condition(http, "False")
+    other.well = True
+    assert (await condition(http, "True"))["reason"] == "Passed"
+    await other.settled()
+
+
 async def test_a_group_version_is_gone_with_its_apiservice(http: Http, other: Other) -> None:
     await aggregate(http, other)
     await condition(http, "True")

@@ -15,6 +15,7 @@ from wherry.apiserver.openapi import OpenApi
 from wherry.apiserver.registry import Registry
 from wherry.client.client import Client
 from wherry.util import clock
+from wherry.util.backoff import Backoff
 from wherry.util.tasks import Scope
 
 log = logging.getLogger(__name__)
@@ -97,17 +98,23 @@ class Aggregator:
         self._discovery.forget()
 
     async def _run(self) -> None:
-        """Check all when something that they depend on changed, and every half a minute."""
+        """Check all when something that they depend on changed, and every half a minute; sooner while one fails."""
         seen: tuple[int, ...] = ()
+        failing = Backoff(_LOOK / 2, _CHECK_AGAIN)
         while True:
             versions = tuple(map(self._registry.version, (SERVICES, ENDPOINTSLICES)))
             asked = self._wake.is_set()
             self._wake.clear()
             if self._remotes and (asked or versions != seen or clock.monotonic() >= self._due):
+                if asked or versions != seen:
+                    failing.reset()
                 seen, self._due = versions, clock.monotonic() + _CHECK_AGAIN
                 await asyncio.gather(*(self._check(remote) for remote in list(self._remotes.values())))
+                if any(remote.told != "True" for remote in self._remotes.values()):
+                    self._due = min(self._due, clock.monotonic() + failing.next())
             try:
-                async with asyncio.timeout(_LOOK if self._remotes else None):
+                rest = max(min(_LOOK, self._due - clock.monotonic()), 0.0)
+                async with asyncio.timeout(rest if self._remotes else None):
                     await self._wake.wait()
             except TimeoutError:
                 continue
@@ -140,4 +147,4 @@ class Aggregator:
             await self._client.update_status(APISERVICES, {**obj, "status": status})
         except StatusError as error:
             log.debug("the status of %s is left for the next look: %s", remote.name, error)
-            self._due = 0.0
+            self._due = clock.monotonic() + _LOOK
