@@ -7,6 +7,7 @@ rolling update goes from the highest ordinal down to the partition. Claims stay 
 otherwise.
 """
 
+import asyncio
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -261,14 +262,29 @@ class StatefulSetController(Controller):
         current = next((revision for revision in history if meta.name(revision) == current_name), update)
         todo = plan(Inputs(found, tuple(pods), current, update, collisions, clock.now()))
         await gather_all(self._delete(key, found, pod) for pod in todo.delete)
-        await gather_all(self._create(key, found, pod) for pod in todo.create)
+        status, error = await self._create_all(key, found, todo)
         await self._retain_claims(found, pods)
-        if todo.status != found.get("status"):
-            answer = await self.client.update_status(STATEFULSETS, {**found, "status": todo.status})
+        if status != found.get("status"):
+            answer = await self.client.update_status(STATEFULSETS, {**found, "status": status})
             self.wrote(key, STATEFULSETS, answer)
         live = {meta.name(current), meta.name(update), *(meta.labels(pod).get(POD_HASH, "") for pod in pods)}
         await truncate(self.client, history, live=live, limit=found["spec"].get("revisionHistoryLimit", 10))
+        if error is not None:
+            raise error
         return todo.again
+
+    async def _create_all(self, key: str, owner: Object, todo: Plan) -> tuple[Object, BaseException | None]:
+        """Create the pods; return the status with those that there are, and why one could not be created."""
+        made = await asyncio.gather(*(self._create(key, owner, pod) for pod in todo.create), return_exceptions=True)
+        failures = [(pod, error) for pod, error in zip(todo.create, made, strict=True) if error is not None]
+        if not failures:
+            return todo.status, None
+        status = {**todo.status, "replicas": todo.status["replicas"] - len(failures)}
+        for count, revision in (("currentReplicas", "currentRevision"), ("updatedReplicas", "updateRevision")):
+            missing = sum(meta.labels(pod).get(POD_HASH) == status[revision] for pod, _ in failures)
+            if left := status.pop(count, 0) - missing:
+                status[count] = left
+        return status, failures[0][1]
 
     async def _create(self, key: str, owner: Object, pod: Object) -> None:
         ordinal = ordinal_of(owner, pod) or 0

@@ -1,5 +1,5 @@
 from tests.unit.controllers.cluster import Cluster, running, template
-from wherry.api import meta
+from wherry.api import errors, meta
 from wherry.api.resources import CONTROLLERREVISIONS, PERSISTENTVOLUMECLAIMS, PODS, STATEFULSETS
 from wherry.controllers.statefulset import StatefulSetController
 
@@ -88,6 +88,16 @@ async def test_a_failed_pod_is_replaced_under_its_name() -> None:
         cluster.set_phase(before, "Failed")
         await cluster.settle()
         assert meta.uid(cluster.get(PODS, "web-0")) != meta.uid(before)
+
+
+async def test_the_status_tells_of_the_pods_there_are_while_one_is_refused() -> None:
+    async with running(StatefulSetController, objects=(stateful_set(2),)) as cluster:
+        cluster.fake.fail("create", PODS, errors.Forbidden("exceeded quota"), times=1000)
+        cluster.run_all()
+        await cluster.settle(10)
+        status = cluster.get(STATEFULSETS, "web")["status"]
+        assert status["replicas"] == status["readyReplicas"] == status["updatedReplicas"] == 1
+        assert "exceeded quota" in " ".join(await cluster.events())
 
 
 async def test_parallel_pods_come_and_go_together() -> None:
