@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests.component.apiserver.conftest import Http
+from wherry.apiserver import names
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
 THING = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"a": "1"}}
@@ -179,3 +180,21 @@ async def test_the_priority_levels_are_shown_to_people(http: Http) -> None:
     assert rows[0][:3] == ["PriorityLevelName", "ActiveQueues", "IsIdle"]
     assert ["exempt", *["<none>"] * 9] in rows and "global-default" in {row[0] for row in rows}
     assert (await http("GET", "/metrics/slis", Authorization="Bearer plain"))[0] == 403
+
+
+async def test_names_are_generated_again_until_one_is_free(http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = iter("aab" + "a" * 8)
+    monkeypatch.setattr(names, "generate", lambda base: f"{base}{next(made)}")
+    body = {**THING, "metadata": {"generateName": "c-"}}
+    assert (await http("POST", CONFIGMAPS, body))[1]["metadata"]["name"] == "c-a"
+    assert (await http("POST", CONFIGMAPS, body))[1]["metadata"]["name"] == "c-b"
+    code, status = await http("POST", CONFIGMAPS, body)
+    expected = 'configmaps "c-a" already exists, the server was not able to generate a unique name for the object'
+    assert (code, status["reason"], status["message"]) == (409, "AlreadyExists", expected)
+    assert status["details"] == {"name": "c-a", "kind": "configmaps", "retryAfterSeconds": 1}
+    assert http.headers["Retry-After"] == "1"
+
+
+async def test_a_collection_is_not_deleted_by_selectors_that_mean_nothing(http: Http) -> None:
+    code, status = await http("DELETE", f"{CONFIGMAPS}?resourceVersionMatch=Exact&dryRun=x")
+    assert (code, status["details"]["kind"]) == (422, "ListOptions")

@@ -120,7 +120,13 @@ async def _store_generated(api: Api, request: Request, obj: Object, asked: Opera
         except AlreadyExists:
             obj = meta.copy(pristine)
             obj["metadata"]["name"] = request.name = names.generate(base)
-    return await _store(api, request, obj, asked)
+    try:
+        return await _store(api, request, obj, asked)
+    except AlreadyExists as error:
+        # Another attempt of the client may find a name that is free.
+        details = {**(error.details or {}), "retryAfterSeconds": 1}
+        text = f"{error.message}, the server was not able to generate a unique name for the object"
+        raise AlreadyExists(text, details) from None
 
 
 async def _store(api: Api, request: Request, obj: Object, asked: Operation) -> Stored | Made:

@@ -11,8 +11,8 @@ from wherry.apiserver.request import Listed, Request
 
 async def handle(api: Api, request: Request) -> Listed:
     """Delete the chosen objects and answer with them as they were."""
-    options, dry = read_options(request)
     chosen = await listing.handle(api, request)
+    options, dry = read_options(request)
     for record in chosen.records:
         metadata = api.registry.obj(record, request.resource)["metadata"]
         single = replace(request, name=metadata["name"], namespace=metadata.get("namespace") or "")
