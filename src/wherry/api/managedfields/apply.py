@@ -134,19 +134,25 @@ def _pruned(merged: Object, last: Entry, entries: Entries, versions: Versions) -
     schema = versions.schema(then)
     assert schema is not None
     pruned = _removed(schema.root, held, with_named_members(schema.root, last.fields))
+    everything = _members(held, schema)
     owned = by_version(entries)
-    for version in sorted(owned, key=lambda version: version != then):
+    if then in owned:
+        pruned = _with_owned(held, pruned, owned.pop(then), schema, everything=everything)
+    for version, fields in owned.items():
+        there = versions.schema(version) or schema
         held, pruned = versions.convert(held, version), versions.convert(pruned, version)
-        pruned = _with_owned(held, pruned, owned[version], versions.schema(version) or schema)
-    held, pruned = versions.convert(held, then), versions.convert(pruned, then)
-    kept, everything = _members(pruned, schema), _members(held, schema)
-    return versions.convert(_removed(schema.root, held, intersection(difference(everything, kept), last.fields)), given)
+        pruned = _with_owned(held, pruned, fields, there, everything=_members(held, there))
+    if owned:
+        held, pruned = versions.convert(held, then), versions.convert(pruned, then)
+        everything = _members(held, schema)
+    unwanted = intersection(difference(everything, _members(pruned, schema)), last.fields)
+    return versions.convert(_removed(schema.root, held, unwanted), given)
 
 
-def _with_owned(held: Object, pruned: Object, owned: Node, schema: TypeSchema) -> Object:
-    """Return `held` without what `pruned` lacks and nobody owns."""
+def _with_owned(held: Object, pruned: Object, owned: Node, schema: TypeSchema, *, everything: Node) -> Object:
+    """Return `held`, which has `everything`, without what `pruned` lacks and nobody owns."""
     kept = union(_members(pruned, schema), with_named_members(schema.root, owned))
-    return _removed(schema.root, held, difference(_members(held, schema), kept))
+    return _removed(schema.root, held, difference(everything, kept))
 
 
 def _members(obj: Object, schema: TypeSchema) -> Node:
