@@ -8,7 +8,7 @@ from typing import Any, cast
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from wherry.apiserver.arrived import Arrived, parse
+from wherry.apiserver.arrived import Arrived, Head, parse
 from wherry.apiserver.attributes import UserInfo
 from wherry.apiserver.authn import x509
 from wherry.apiserver.authn.token import with_authenticated
@@ -32,7 +32,7 @@ class Connection(RequestHandler):
     ended with a request. Once that cannot be told (a head in two packets, a body without a length), they stay closed.
     """
 
-    __slots__ = ("_held", "_owed", "_peer", "_running", "_shortcuts", "_traceable")
+    __slots__ = ("_head", "_held", "_owed", "_peer", "_running", "_shortcuts", "_traceable")
 
     def __init__(self, server: "Server", shortcuts: "Shortcuts", **options: Any) -> None:
         super().__init__(server, loop=asyncio.get_running_loop(), **options)
@@ -42,6 +42,7 @@ class Connection(RequestHandler):
         self._owed = 0
         self._running: asyncio.Task[None] | None = None
         self._held: list[bytes] = []
+        self._head: Head | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Note who the client is, by its certificate."""
@@ -63,8 +64,9 @@ class Connection(RequestHandler):
                     cast(asyncio.Transport, self.transport).write(answer)
                     self._answered()
                     return
-                arrived = self._shortcuts.take(data)
+                arrived = self._shortcuts.take(data, self._head)
                 if arrived is not None:
+                    self._head = arrived.head
                     arrived.transport, arrived.writer = self.transport, self
                     self._running = self._loop.create_task(self._answer(arrived))
                     return
@@ -139,10 +141,10 @@ class Shortcuts:
         self.frontend = frontend
         self.quick = Quick(frontend)
 
-    def take(self, data: bytes) -> Arrived | None:
+    def take(self, data: bytes, last: Head | None) -> Arrived | None:
         """Return the request that `data` is, None when it must go the ordinary way: what streams, or is another
-        server's."""
-        arrived = parse(data)
+        server's. `last` is the head of the connection's last one."""
+        arrived = parse(data, last)
         if arrived is None:
             return None
         path, _, query = arrived.raw_path.partition("?")

@@ -142,7 +142,8 @@ class Frontend:
         attributes = _attributes(user, x.verb, info, x.params)
         if self.audit is not None:
             self._begin_record(x, attributes, self.audit)
-        target = impersonation.wanted(http.headers.items())
+        plain = isinstance(http, Arrived) and not http.head.impersonates
+        target = None if plain else impersonation.wanted(http.headers.items())
         if target is not None:
             user = impersonation.impersonate(user, target, attributes, self.authorizer)
             attributes = attributes._replace(user=user)

@@ -1,6 +1,6 @@
 """Tracking of creates: who makes an object owns all that it was given."""
 
-from wherry.api.managedfields.entries import Entry, encode
+from wherry.api.managedfields.entries import wire
 from wherry.api.managedfields.fieldset import Node, recursive_difference
 from wherry.api.managedfields.walk import root_of
 from wherry.api.meta import Object
@@ -12,8 +12,8 @@ def given_fields(obj: Object, type_schema: TypeSchema, *, reset: Node | None = N
 
     That of a whole is that of its metadata and that of the rest together.
     """
-    zero = type_schema.zero()
-    given, _ = root_of(type_schema).compare({name: zero[name] for name in zero if name in obj}, obj)
+    root = root_of(type_schema)
+    given, _ = root.compare({name: value for name, value in root.zero.items() if name in obj}, obj)
     return recursive_difference(given, reset) if reset else given
 
 
@@ -21,5 +21,6 @@ def track_create(
     fields: Node, *, manager: str, operation_time: str, api_version: str, subresource: str = ""
 ) -> list[Object]:
     """Return the ``managedFields`` of a new object of which `manager` owns `fields`; empty when it owns none."""
-    entry = Entry(manager, "Update", api_version, subresource, fields, operation_time)
-    return encode({entry.key: entry}) if fields else []
+    if not fields:
+        return []
+    return [wire(manager, "Update", api_version, fields, time=operation_time, subresource=subresource)]

@@ -84,15 +84,22 @@ def encode(entries: Entries) -> list[Object]:
 
 
 def _encode(entry: Entry) -> Object:
-    out: Object = {"manager": entry.manager, "operation": entry.operation, "apiVersion": entry.api_version}
-    if not entry.manager:
+    return wire(
+        entry.manager, entry.operation, entry.api_version, entry.fields, time=entry.time, subresource=entry.subresource
+    )
+
+
+def wire(manager: str, operation: str, api_version: str, fields: Node, *, time: str | None, subresource: str) -> Object:
+    """Return an entry in the form of the wire."""
+    out: Object = {"manager": manager, "operation": operation, "apiVersion": api_version}
+    if not manager:
         del out["manager"]
-    if entry.time:
-        out["time"] = entry.time
+    if time:
+        out["time"] = time
     out["fieldsType"] = "FieldsV1"
-    out["fieldsV1"] = entry.fields
-    if entry.subresource:
-        out["subresource"] = entry.subresource
+    out["fieldsV1"] = fields
+    if subresource:
+        out["subresource"] = subresource
     return out
 
 

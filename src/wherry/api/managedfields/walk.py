@@ -60,6 +60,8 @@ class Root:
 
     def __init__(self, type_schema: TypeSchema) -> None:
         compiler = _Compiler()
+        self.zero = type_schema.zero()
+        """What a create adds to; not to be changed."""
         root = type_schema.root
         metadata = root.fields["metadata"].type if "metadata" in root.fields else ANY
         self._metadata = compiler.struct(metadata, skip=_STRIPPED)
