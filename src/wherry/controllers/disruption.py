@@ -186,7 +186,7 @@ class DisruptionController(Controller):
         for budget in (found for term in terms for found in self._budgets.lister.by_index(_BY_TERM, term)):
             if labels.from_selector(budget["spec"].get("selector")).matches(meta.labels(pod)):
                 yield meta.key_of(budget)
-        if stale_in(pod, now=clock.now()) is not None:
+        if meta.condition(pod, DISRUPTION_TARGET) is not None and stale_in(pod, now=clock.now()) is not None:
             yield _POD_KEY + meta.key_of(pod)
 
     async def reconcile(self, key: str) -> float | None:

@@ -47,12 +47,18 @@ class TaintEvictionController(Controller):
     workers = 8
 
     def register(self) -> None:
-        self._pods = self.watch(PODS, changed=_placed_anew)
-        self._pods.add_index(_BY_NODE, by_node)
-        self._nodes = self.watch(
-            NODES, self._pods_on, changed=lambda old, new: evicting_taints(old) != evicting_taints(new)
-        )
         self._since: dict[str, tuple[str, float]] = {}
+        self._nodes = self.informer(NODES)
+        self._pods = self.watch(PODS, self._endangered, changed=_placed_anew)
+        self._pods.add_index(_BY_NODE, by_node)
+        self.watch(NODES, self._pods_on, changed=lambda old, new: evicting_taints(old) != evicting_taints(new))
+
+    def _endangered(self, pod: Object) -> Iterable[str]:
+        """The pods of a node whose taints come later are found when they come."""
+        key = meta.key_of(pod)
+        node = pod["spec"].get("nodeName")
+        if key in self._since or (node and evicting_taints(self._nodes.lister.get(node))):
+            yield key
 
     def _pods_on(self, node: Object) -> Iterable[str]:
         return [meta.key_of(pod) for pod in self._pods.lister.by_index(_BY_NODE, meta.name(node))]
