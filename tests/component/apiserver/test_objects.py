@@ -202,6 +202,8 @@ async def test_options_that_no_deletion_has_are_refused_in_every_place(http: Htt
     ):
         code, status = await http(method, path, body)
         assert (code, status["message"]) == (422, wanted)
+    code, status = await http("POST", "/api/v1/namespaces/default/pods/p/eviction", {})
+    assert (code, status["message"]) == (400, "name in URL does not match name in Eviction object")
 
 
 async def test_a_webhook_without_rules_is_asked_about_nothing(http: Http) -> None:

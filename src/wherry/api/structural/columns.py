@@ -19,16 +19,27 @@ _NAME: Column = {
     "description": "",
     "priority": 0,
 }
+_ESCAPED = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
+"""What Go's encoder does not let stand in JSON."""
 _AGE = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
 
 
 class Columns:
-    """The columns of one version, from its ``additionalPrinterColumns``; without any there is Age."""
+    """The columns of one version, from its ``additionalPrinterColumns``; without any there is Age.
+
+    They end before the first whose path cannot be read.
+    """
 
     def __init__(self, given: list[Column]) -> None:
-        chosen = given or [_AGE]
-        self.definitions = [_NAME, *(_definition(column) for column in chosen)]
-        self._cells = [_cell(column) for column in chosen]
+        self.definitions = [_NAME]
+        self._cells: list[Callable[[Object], Any]] = []
+        for column in given or [_AGE]:
+            try:
+                read = compile_path(column.get("jsonPath") or "")
+            except JSONPathError:
+                break
+            self.definitions.append(_definition(column))
+            self._cells.append(_cell(column, read))
 
     def cells(self, obj: Object) -> list[Any]:
         """Return the cells of an object."""
@@ -45,8 +56,7 @@ def _definition(column: Column) -> Column:
     }
 
 
-def _cell(column: Column) -> Callable[[Object], Any]:
-    read = _reader(column.get("jsonPath") or "")
+def _cell(column: Column, read: Reader) -> Callable[[Object], Any]:
     convert = _CONVERT.get(column["type"], _other)
 
     def cell(obj: Object) -> Any:
@@ -56,22 +66,16 @@ def _cell(column: Column) -> Callable[[Object], Any]:
     return cell
 
 
-def _reader(path: str) -> Reader:
-    try:
-        return compile_path(path)
-    except JSONPathError:
-        return lambda obj: []
-
-
 def _text(value: Any) -> str | None:
     if value is None:
-        return "<nil>"
+        return "<no value>"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
         return show_double(value)
     if isinstance(value, (dict, list)):
-        return json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+        text = json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+        return text.translate(_ESCAPED)
     return str(value)
 
 
@@ -90,6 +94,8 @@ def _boolean(value: Any) -> Any:
 def _date(value: Any) -> Any:
     if not isinstance(value, str):
         return None
+    if value in ("", "null"):
+        return "<unknown>"
     try:
         moment = normal_time(value)
     except ValueError:

@@ -27,8 +27,8 @@ async def handle(api: Api, request: Request) -> Made:
     dry = decode.options_of(request, "CreateOptions")
     served = PODS.subresources["eviction"]
     eviction = decode.decode(request, api.schemas.of_subresource(served), api_version="policy/v1", kind="Eviction")
-    name = eviction["metadata"].get("name") or request.name
-    if name != request.name:
+    name = request.name
+    if eviction["metadata"].get("name") != name:
         raise BadRequest("name in URL does not match name in Eviction object")
     pod = api.registry.get(PODS, request.namespace, name)
     if pod is None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wherry.api import meta
+from wherry.api.structural.columns import Columns
 from wherry.api.structural.default import defaulter
 from wherry.api.structural.defaultcheck import default_errors
 from wherry.api.structural.expressions import Budget, Place
@@ -432,3 +433,12 @@ def test_pruning_and_defaulting_settle_and_change_nothing_given(schema: Schema, 
     assert (prune(once, None, None) if prune is not None else once) is once
     assert {"": value} == before
     validator(schema)(value, ABSENT)
+
+
+def test_columns_end_before_a_path_that_cannot_be_read() -> None:
+    kinds = {"n": "string", "o": "string", "d": "date", "e": "date"}
+    given = [{"name": name, "type": kind, "jsonPath": f".{name}"} for name, kind in kinds.items()]
+    columns = Columns([*given, {"name": "x", "type": "string", "jsonPath": ".x["}, *given])
+    assert [column["name"] for column in columns.definitions] == ["Name", *kinds]
+    obj = {"metadata": {"name": "a"}, "n": None, "o": {"k": "<&"}, "d": "null", "e": "nonsense"}
+    assert columns.cells(obj) == ["a", "<no value>", '{"k":"\\u003c\\u0026"}', "<unknown>", "<invalid>"]
