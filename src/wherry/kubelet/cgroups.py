@@ -1,5 +1,7 @@
 """Where a pod's cgroup is: below its QoS class, as kubelets lay it out."""
 
+import os
+
 from wherry.api import meta
 from wherry.kubelet import resources
 from wherry.kubelet.config import KubeletConfig
@@ -7,6 +9,7 @@ from wherry.kubelet.qos import BEST_EFFORT, GUARANTEED, qos_class
 from wherry.runtime.cgroups import Cgroups
 from wherry.runtime.protocol import Resources
 
+_DEFAULT_SHARES = 2598  # what the default weight of version 2 comes to; the default of version 1, 1024, is less
 CLASSES = {BEST_EFFORT: "besteffort", "Burstable": "burstable"}
 
 
@@ -23,8 +26,16 @@ def remove(uid: str, config: KubeletConfig, cgroups: Cgroups) -> None:
         cgroups.remove(f"{parent}/pod{uid}")
 
 
-def make_classes(config: KubeletConfig, cgroups: Cgroups) -> None:
-    """Make the parents of the QoS classes; best-effort pods together get the least CPU. Blocks."""
+def make_classes(config: KubeletConfig, cgroups: Cgroups, *, milli_cpu: int) -> None:
+    """Make the parents of the QoS classes on a node with that much CPU. Blocks.
+
+    All pods together weigh as much against what else runs as the node has CPU, and no less than a group has by default:
+    a busy host else starves them. Among them, best-effort pods together get the least.
+    """
+    whole = Resources(cpu_shares=max(resources.cpu_shares(milli_cpu), _DEFAULT_SHARES))
+    for path in (os.path.dirname(config.cgroup_root), config.cgroup_root):
+        if path != "/":
+            cgroups.make(path, whole)
     for name in CLASSES.values():
         least = Resources(cpu_shares=resources.MIN_SHARES) if name == "besteffort" else Resources()
         cgroups.make(f"{config.cgroup_root}/{name}", least)

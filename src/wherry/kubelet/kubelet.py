@@ -99,7 +99,7 @@ class Kubelet:
 
     async def _run(self, scope: Scope, http: HttpCaller) -> None:
         config = self.config
-        await asyncio.to_thread(_prepare_directories, config, self._cgroups)
+        await asyncio.to_thread(_prepare_directories, config, self._cgroups, self._machine.processors)
         scope.spawn(self._recorder.run(), name="events")
         status = NodeStatus(
             config,
@@ -184,7 +184,7 @@ async def _nothing() -> list[tuple[meta.Object, ContainerStatus, Stats]]:
     return []
 
 
-def _prepare_directories(config: KubeletConfig, cgroups: Cgroups | None) -> None:
+def _prepare_directories(config: KubeletConfig, cgroups: Cgroups | None, processors: int) -> None:
     """Make the node's directories; what holds secrets must be memory."""
     for directory in (config.root / "pods", config.run / "pods", config.log_root):
         directory.mkdir(parents=True, exist_ok=True)
@@ -193,4 +193,4 @@ def _prepare_directories(config: KubeletConfig, cgroups: Cgroups | None) -> None
     if not linux.is_mount(str(secrets)) and os.geteuid() == 0:
         linux.mount("tmpfs", str(secrets), kind="tmpfs", flags=linux.MS_NOSUID | linux.MS_NODEV, data="mode=0711")
     if cgroups is not None:
-        pod_cgroups.make_classes(config, cgroups)
+        pod_cgroups.make_classes(config, cgroups, milli_cpu=processors * 1000)
