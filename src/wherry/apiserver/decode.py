@@ -9,7 +9,7 @@ from wherry.api.resources import TABLE, Resource, Subresource
 from wherry.api.schema import DecodeError, TypeSchema
 from wherry.api.schema.types import Conformed
 from wherry.api.structural.schema import CustomSchema
-from wherry.apiserver.extensions.decode import check_type
+from wherry.apiserver.extensions.decode import check_type, summary
 from wherry.apiserver.query import write_options
 from wherry.apiserver.request import Request
 
@@ -83,9 +83,8 @@ def parse(request: Request, kind: str) -> tuple[Object, list[str]]:
             return protobuf.decode(request.body, schema.load()), []
         return schema.decode_body(request.body, media)
     except (DecodeError, protobuf.ProtobufError) as error:
-        text = str(error)
         prefix = f"the object provided is unrecognized (must be of type {kind}): "
-        raise BadRequest(f"{prefix}{text}") from None
+        raise BadRequest(f"{prefix}{error} ({summary(request.body)})") from None
 
 
 def decode(

@@ -98,3 +98,26 @@ def test_yaml_is_read_as_version_1_1_without_timestamps() -> None:
 )
 def test_syntax_errors_are_in_gos_words(raw: bytes, message: str) -> None:
     assert syntax_error(raw) == message
+
+
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        (b"", "unexpected end of JSON input"),
+        (b"hello", "invalid character 'h' looking for beginning of value"),
+        (
+            b"5",
+            "json: cannot unmarshal number into Go value of type struct "
+            r'{ APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }',
+        ),
+    ],
+)
+def test_a_body_that_is_no_object_is_refused_in_the_words_of_go(raw: bytes, told: str) -> None:
+    with pytest.raises(schema.DecodeError) as refused:
+        schema.decode_body(raw)
+    assert str(refused.value) == f"couldn't get version/kind; json parse error: {told}"
+
+
+@pytest.mark.parametrize("form", ["application/json", "application/yaml"])
+def test_null_is_an_object_that_says_nothing(form: str) -> None:
+    assert schema.decode_body(b"null", form) == ({}, [])

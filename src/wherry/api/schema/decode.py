@@ -23,6 +23,9 @@ class TooDeep(DecodeError):
     """The values of the body are nested deeper than can be written again."""
 
 
+_TYPE_META = r"""struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"""
+
+
 class Literal(float):
     """A number of JSON whose spelling matters: Go refuses ``1e2`` for an integer and says so."""
 
@@ -45,9 +48,12 @@ def decode_body(raw: bytes, content_type: str = "application/json") -> tuple[Obj
         try:
             value, problems = _json(raw)
         except ValueError as error:
-            raise DecodeError(f"couldn't get version/kind; json parse error: {error}") from None
+            text = str(error) if isinstance(error, TooDeep) else syntax_error(raw)
+            raise DecodeError(f"couldn't get version/kind; json parse error: {text}") from None
+    if value is None:
+        return {}, problems  # to Go null is an object that says nothing
     if not isinstance(value, dict):
-        text = f"json: cannot unmarshal {go_kind(value)} into Go value of type struct"
+        text = f"json: cannot unmarshal {go_kind(value)} into Go value of type {_TYPE_META}"
         raise DecodeError(f"couldn't get version/kind; json parse error: {text}")
     return value, problems
 
