@@ -11,6 +11,7 @@ from wherry.apiserver.quick import Quick
 from wherry.apiserver.server import ApiServer
 
 PATH = "/api/v1/namespaces/default/configmaps/one"
+LIST = PATH.rpartition("/")[0]
 ROLES = "/apis/rbac.authorization.k8s.io/v1/namespaces/default"
 
 
@@ -181,3 +182,18 @@ async def test_the_server_ends_what_it_answers_before_it_stops(server: ApiServer
         assert (await wire.answer())[0] == 201
     finally:
         await stopping
+
+
+async def test_requests_of_one_connection_are_each_its_sender_s(wire: Wire) -> None:
+    """The header lines of the last request are taken apart anew as soon as they differ."""
+
+    async def codes(*headers: str) -> int:
+        wire.send(request(LIST, "secret", *headers))
+        code, _, _ = await wire.answer()
+        return code
+
+    assert [await codes(), await codes(), await codes("impersonate-user: jane"), await codes()] == [200, 200, 403, 200]
+    wire.send(request(LIST, "plain"))
+    assert (await wire.answer())[0] == 403
+    wire.send(request(LIST, "secret", "Content-Length: 2") + b"{}")
+    assert (await wire.answer())[0] == 200
