@@ -198,3 +198,12 @@ async def test_names_are_generated_again_until_one_is_free(http: Http, monkeypat
 async def test_a_collection_is_not_deleted_by_selectors_that_mean_nothing(http: Http) -> None:
     code, status = await http("DELETE", f"{CONFIGMAPS}?resourceVersionMatch=Exact&dryRun=x")
     assert (code, status["details"]["kind"]) == (422, "ListOptions")
+
+
+async def test_an_apply_of_a_union_that_is_none_of_its_members_is_refused(http: Http) -> None:
+    kind = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"}
+    version = {"name": "v1", "schema": {"openAPIV3Schema": {"dependencies": {"a": 1}}}}
+    body = {**kind, "metadata": {"name": "x.example.com"}, "spec": {"versions": [version]}}
+    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/x.example.com?fieldManager=m"
+    code, status = await http("PATCH", path, body, Content_Type="application/apply-patch+yaml")
+    assert (code, status["reason"]) == (400, "BadRequest")

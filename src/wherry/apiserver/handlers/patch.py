@@ -153,7 +153,9 @@ async def _apply(api: Api, request: Request, config: Object, *, dry: bool, refus
         )
         if refused:
             raise BadRequest(f"error strict decoding YAML: error converting YAML to JSON: {refused[0]}")
-        new = api.schema(resource).conform(applied).obj
+        new, _, error = api.schema(resource).conform(applied)
+        if error is not None:  # what the schema of managed fields takes for a union need not be one of its members
+            raise BadRequest(f"failed to convert new typed object to object: {error}")
         new["metadata"] = dict(new["metadata"])
         new["metadata"].setdefault("name", request.name)
         _finish(request, new)
