@@ -16,9 +16,10 @@ _ATTRIBUTES = {
 }  # fmt: skip
 """Which attributes of which tags hold a URL (the HTML standard's index of attributes)."""
 
-_TAG = re.compile(rb"""<([a-zA-Z][a-zA-Z0-9]*)(\s(?:"[^"]*+"|'[^']*+'|[^'">])*+)>""")
-_BEGUN = re.compile(rb"""<(?:[a-zA-Z][a-zA-Z0-9]*+(?:\s(?:"[^"]*+"|'[^']*+'|[^'">])*+(?:"[^"]*+|'[^']*+)?)?)?\Z""")
-"""A tag that the next piece may end. Each alternative begins with another character: no input is scanned twice."""
+_TAG = re.compile(rb"""<([a-zA-Z][a-zA-Z0-9]*)(\s(?:"[^"]*+"|'[^']*+'|[^'">])*)>""")
+_BEGUN = re.compile(rb"""<(?:[a-zA-Z][a-zA-Z0-9]*+(?:\s(?:"[^"]*+"|'[^']*+'|[^'">])*(?:"[^"]*+|'[^']*+)?)?)?\Z""")
+"""A tag that the next piece may end. Each alternative begins with another character, so that there is one way to match
+at most. Groups are not possessive: Python before 3.11.5 takes those wrongly (gh-106052)."""
 
 _ATTRIBUTE = re.compile(rb"""(\s)([a-zA-Z-]+)(\s*=\s*)("[^"]*"|'[^']*'|[^\s"'>]+)""")
 _LONGEST_TAG = 1 << 16
