@@ -14,8 +14,8 @@ from wherry.api.meta import Object
 from wherry.api.resources import PODS
 from wherry.api.warnings import pods as podwarnings
 
-_MOST = 4096
-_LONGEST = 16 * 1024
+_MOST = 1024
+_LONGEST = 8 * 1024
 _SERVICE_ACCOUNT_VOLUME = re.compile(rb'"(kube-api-access-[a-z0-9]{5})"')
 _OWN = (b'"ephemeral":', b'atchLabelKeys":', b'"schedulingGates":')
 """What makes rules look at a pod's name or labels too, or its status hold more than the classes of pods."""

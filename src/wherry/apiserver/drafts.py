@@ -18,7 +18,7 @@ from wherry.api.schema.types import Anomaly, Conformed
 from wherry.apiserver.request import Request
 
 _MOST = 1024
-_LONGEST = 16 * 1024
+_LONGEST = 8 * 1024
 
 
 class Draft(NamedTuple):
