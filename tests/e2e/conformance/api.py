@@ -107,7 +107,11 @@ class Api:
             except (ConnectionError, OSError):
                 if fresh:
                     raise
-        answer = Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+        received: dict[str, str] = {}
+        for name, value in response.getheaders():
+            before = received.get(name.lower())
+            received[name.lower()] = value if before is None else f"{before}, {value}"
+        answer = Answer(response.status, received, response.read())
         if response.will_close:
             self._connection = None
         return answer
