@@ -9,9 +9,10 @@ import contextlib
 import json
 import os
 import re
+import secrets
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from wherry.images import blobs
@@ -70,6 +71,18 @@ Report = Callable[[str], None]
 """Takes a line of buildah's output."""
 
 
+@contextlib.contextmanager
+def _named_directory(parent: str) -> Iterator[str]:
+    """Give a new directory whose name buildah takes as a part of an image's name: `tempfile` makes some that it refuses,
+    such as one that ends with an underscore."""
+    path = f"{parent}/{secrets.token_hex(8)}"
+    os.mkdir(path, 0o700)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
+
+
 class Builder:
     """buildah with its storage in `directory`. Several builds may run at once; `directory` belongs to this object."""
 
@@ -87,7 +100,7 @@ class Builder:
             known = await asyncio.to_thread(self._known)
             if known.get(str(name)) == manifest.config.digest:
                 return
-            with tempfile.TemporaryDirectory(dir=self._store.temporary) as layout:
+            with _named_directory(self._store.temporary) as layout:
                 await asyncio.to_thread(self._write_layout, layout, manifest)
                 pulled = await self._run("pull", "--quiet", f"oci:{layout}:base", report=report)
                 await self._run("tag", pulled.strip().splitlines()[-1], str(name), report=report)

@@ -8,7 +8,6 @@ from tests.e2e.conformance.objects import OBJECTS, STATUSES, sample
 pytestmark = pytest.mark.e2e
 _STATUS_KEEPS_METADATA = frozenset(
     {
-        "networking.k8s.io/v1/servicecidrs",
         "storage.k8s.io/v1/volumeattachments",
         "flowcontrol.apiserver.k8s.io/v1/flowschemas",
         "flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations",

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from tests.e2e.cluster import IMAGE, Namespace
+from tests.e2e.conformance.world import eventually
 
 pytestmark = pytest.mark.e2e
 
@@ -108,6 +109,7 @@ def test_explanations_go_deep(namespace: Namespace) -> None:
 
 def test_events_of_a_pod(namespace: Namespace) -> None:
     namespace.ready_pod("a")
+    eventually(lambda: "Started" in namespace.kubectl("events", "--for=pod/a"), "the events of the pod")
     shown = namespace.kubectl("events", "--for=pod/a")
     assert [line.split()[2] for line in shown.splitlines()[1:]] == ["Scheduled", "Pulled", "Created", "Started"]
     assert "Started" in namespace.kubectl("events", "--types=Normal", "-o", "jsonpath={.items[*].reason}")
