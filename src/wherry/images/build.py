@@ -73,8 +73,10 @@ Report = Callable[[str], None]
 
 @contextlib.contextmanager
 def _named_directory(parent: str) -> Iterator[str]:
-    """Give a new directory whose name buildah takes as a part of an image's name: `tempfile` makes some that it refuses,
-    such as one that ends with an underscore."""
+    """Give a new directory whose name buildah takes as a part of an image's name.
+
+    `tempfile` makes some that it refuses, such as one that ends with an underscore.
+    """
     path = f"{parent}/{secrets.token_hex(8)}"
     os.mkdir(path, 0o700)
     try:
