@@ -13,7 +13,7 @@ from wherry.apiserver.attributes import UserInfo
 from wherry.apiserver.authn import x509
 from wherry.apiserver.authn.token import with_authenticated
 from wherry.apiserver.http import STREAMED, Frontend, certificate_of
-from wherry.apiserver.quick import Quick
+from wherry.apiserver.quick import Asked, Quick
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class Connection(RequestHandler):
     ended with a request. Once that cannot be told (a head in two packets, a body without a length), they stay closed.
     """
 
-    __slots__ = ("_head", "_held", "_owed", "_peer", "_running", "_shortcuts", "_traceable")
+    __slots__ = ("_asked", "_head", "_held", "_owed", "_peer", "_running", "_shortcuts", "_traceable")
 
     def __init__(self, server: "Server", shortcuts: "Shortcuts", **options: Any) -> None:
         super().__init__(server, loop=asyncio.get_running_loop(), **options)
@@ -43,6 +43,7 @@ class Connection(RequestHandler):
         self._running: asyncio.Task[None] | None = None
         self._held: list[bytes] = []
         self._head: Head | None = None
+        self._asked = Asked()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Note who the client is, by its certificate."""
@@ -59,7 +60,7 @@ class Connection(RequestHandler):
         if self._traceable and data:  # aiohttp itself calls this with nothing, to go on with what it holds
             waiter = self._waiter
             if not self._owed and waiter is not None and not waiter.done() and not self._paused and not self._close:
-                answer = self._shortcuts.quick.answer(data, self._peer)
+                answer = self._shortcuts.quick.answer(data, self._peer, self._asked)
                 if answer is not None:
                     cast(asyncio.Transport, self.transport).write(answer)
                     self._answered()

@@ -1,7 +1,7 @@
 """Reads of one object that are answered in the step in which they arrive, without a task and without aiohttp.
 
 Most of what a cluster is asked is a small GET by somebody who is known. Such a request, whole in one packet, is read by
-one regular expression, and its way through authentication, flow limits, authorization and the store takes no waiting.
+regular expressions, and its way through authentication, flow limits, authorization and the store takes no waiting.
 Whatever is not exactly that (another method, a query, a body, an unknown token, an object that is not there, a full
 priority level, an audit log) goes the ordinary way, through aiohttp and `wherry.apiserver.http`.
 """
@@ -22,12 +22,15 @@ from wherry.apiserver.requestinfo import PathInfo
 from wherry.apiserver.whole import head_of
 from wherry.util import clock
 
-_GET = re.compile(rb"GET (/[!-$&->@-~]*) HTTP/1\.1\r\n(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*\r\n)+\r\n")
-"""A whole request without a body: a path without a query or escapes, then header lines of printable ASCII."""
+_GET = re.compile(rb"GET (/[!-$&->@-~]*) HTTP/1\.1\r\n")
+"""A path without a query or escapes."""
+
+_LINES = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*\r\n)+\r\n")
+"""Header lines of printable ASCII, and nothing behind them."""
 
 _TELLING = re.compile(
-    rb"\n(authorization|accept|audit-id|connection|content-length|expect|transfer-encoding|upgrade|impersonate-[^:]*"
-    rb"|user-agent(?=:[\t ]*(?-i:curl|Wget|Mozilla/5\.0))):[\t ]*([^\r]*?)[\t ]*\r",
+    rb"(authorization|accept|audit-id|connection|content-length|expect|transfer-encoding|upgrade|impersonate-[^:]*"
+    rb"|user-agent(?=:[\t ]*(?-i:curl|Wget|Mozilla/5\.0))):(.*)",
     re.IGNORECASE,
 )
 """The headers that matter here. Of them only the first two are understood; the last is of those who get indented
@@ -35,6 +38,35 @@ JSON."""
 
 _SMALL = 1 << 16
 _MAX_PATHS = 20_000
+
+
+class Asked:
+    """The header lines of a connection's last read: those of the next are mostly the same."""
+
+    __slots__ = ("accept", "authorization", "lines", "ordinary")
+
+    def __init__(self) -> None:
+        self.lines = b""
+        self.ordinary = False
+        self.authorization: str | None = None
+        self.accept = ""
+
+    def read(self, lines: bytes) -> None:
+        """Take `lines`; they are `ordinary` when nothing in them asks for more than a user and a form."""
+        self.lines, self.ordinary = lines, False
+        if not _LINES.fullmatch(lines):
+            return
+        given: dict[bytes, str] = {}
+        for line in lines.split(b"\r\n"):
+            found = _TELLING.match(line)
+            if found is None:
+                continue
+            name = found[1].lower()
+            if name not in (b"authorization", b"accept") or name in given:
+                return
+            given[name] = found[2].strip(b" \t").decode()
+        self.authorization, self.accept = given.get(b"authorization"), given.get(b"accept", "")
+        self.ordinary = True
 
 
 class Quick:
@@ -47,33 +79,30 @@ class Quick:
         self._paths: dict[bytes, PathInfo | None] = {}
         self._registry.on_table_change.append(self._paths.clear)
 
-    def answer(self, data: bytes, peer: UserInfo | None) -> bytes | None:
+    def answer(self, data: bytes, peer: UserInfo | None, asked: Asked) -> bytes | None:
         """Return the answer to the request that `data` is; None when it must go the ordinary way.
 
-        `peer` is the user of the connection's client certificate.
+        `peer` is the user of the connection's client certificate, `asked` the connection's own.
         """
-        found = _GET.fullmatch(data)
+        found = _GET.match(data)
         frontend = self._frontend
         if found is None or frontend.audit is not None:
+            return None
+        lines = data[found.end() :]
+        if lines != asked.lines:
+            asked.read(lines)
+        if not asked.ordinary:
             return None
         path = found[1]
         try:
             info = self._paths[path]
         except KeyError:
             info = self._look_up(path)
-        if info is None or info.resource is None:
+        if info is None:
             return None
-        authorization = accept = None
-        for name, value in _TELLING.findall(data):
-            if len(name) == 13 and name[:1] in b"Aa" and authorization is None:
-                authorization = value.decode()
-            elif len(name) == 6 and name[:1] in b"Aa" and accept is None:
-                accept = value.decode()
-            else:
-                return None
-        user = peer or frontend.authenticator.at_once(authorization)
+        user = peer or frontend.authenticator.at_once(asked.authorization)
         try:
-            return None if user is None else self._read(info, user, accept or "")
+            return None if user is None else self._read(info, user, asked.accept)
         except StatusError:
             return None
 
