@@ -52,6 +52,8 @@ class Profile:
         seconds = Counter()
         for line in self.file.read_text().splitlines():
             stack, _, count = line.rpartition(" ")
+            if not count.isdigit():
+                continue  # read without pausing the process, a name may be garbage
             found = [part for part in PARTS.findall(stack) if part not in FRAMES]
             first = [part for part in found if not part.startswith(("apiserver", "client", "store"))] or found
             seconds[first[0] if first else "other"] += int(count) / RATE
