@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from wherry.api import quantity
 from wherry.api.meta import Object
+from wherry.api.printers.text import go_selector
 from wherry.api.resources import PODS
 from wherry.client.client import Client
 from wherry.controllers import hpametrics, hpareplicas
@@ -205,15 +206,4 @@ def _of_whole(usage: int, wanted: Object, target: Target) -> tuple[Proposal, Obj
 
 def printed(selector: Object | None) -> str:
     """Return a LabelSelector as Go prints it in messages."""
-    if selector is None:
-        return "nil"
-    labels = "".join(f"{name}: {value}," for name, value in sorted((selector.get("matchLabels") or {}).items()))
-    expressions = "".join(
-        f"LabelSelectorRequirement{{Key:{entry['key']},Operator:{entry['operator']},"
-        f"Values:[{' '.join(entry.get('values') or ())}],}},"
-        for entry in selector.get("matchExpressions") or ()
-    )
-    return (
-        f"&LabelSelector{{MatchLabels:map[string]string{{{labels}}},"
-        f"MatchExpressions:[]LabelSelectorRequirement{{{expressions}}},}}"
-    )
+    return "nil" if selector is None else go_selector(selector)
