@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 from typing import Any, cast
+from urllib.parse import unquote
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
@@ -149,7 +150,7 @@ class Shortcuts:
         if arrived is None:
             return None
         path, _, query = arrived.raw_path.partition("?")
-        if "%" in path or "watch=" in query:
+        if "%" in path or "watch" in unquote(query):
             return None
         info, aggregator = self.frontend.parser.parse(path), self.frontend.aggregator
         if info.resource is None or info.watch or info.subresource in STREAMED:

@@ -27,7 +27,7 @@ from wherry.api.errors import (
     Timeout,
     Unauthorized,
 )
-from wherry.api.resources import BUILTIN_GROUPS, TABLE
+from wherry.api.resources import BUILTIN_GROUPS
 from wherry.api.warnings import for_resource
 from wherry.apiserver import dispatch, negotiate
 from wherry.apiserver.aggregation.aggregator import Aggregator
@@ -61,7 +61,6 @@ _PATIENCE = 15.0
 
 _COUNTED_USERS = frozenset({"admin", "kubelet", "kube-controller-manager", "kube-scheduler", "kube-proxy"})
 STREAMED = frozenset({"log", "exec", "attach", "portforward", "proxy"})
-_JSON = "application/json"
 
 
 class Frontend:
@@ -264,10 +263,7 @@ class Frontend:
         handler = None
         if info.subresource not in STREAMED or resource.custom is not None:
             handler = dispatch.find(self.api, request)
-        accept = http.headers.get(hdrs.ACCEPT, "")
-        form = negotiate.PLAIN
-        if not _is_plain(accept):
-            form = negotiate.negotiate(accept, protobuf=resource in _WITH_PROTOBUF)
+        form = negotiate.form_for(http.headers.get(hdrs.ACCEPT, ""), resource)
         if negotiate.is_pretty(x.params, request.user_agent):
             form = replace(form, pretty=True)
         if is_long(verb, info.subresource):
@@ -348,17 +344,9 @@ def _selected_name(field_selector: str) -> str:
     return ""
 
 
-_WITH_PROTOBUF = frozenset(TABLE)
-"""Built-in resources; custom ones have no protobuf form."""
-
-
 def _verb(x: Exchange) -> str:
     watch = "watch" in x.params and boolean(x.params, "watch")
     return verb_of(x.http.method, x.info, watch=watch) or x.verb if x.info.is_resource else x.verb
-
-
-def _is_plain(accept: str) -> bool:
-    return accept in ("", _JSON, "*/*")
 
 
 def _narrow_to_name(request: Request) -> None:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from wherry.api.errors import NotAcceptable
+from wherry.api.resources import TABLE as BUILTIN
+from wherry.api.resources import Resource
 from wherry.apiserver.decode import JSON, MEDIA_TYPES, PROTOBUF, YAML
 
 
@@ -28,6 +30,13 @@ PLAIN = Form(JSON)
 TABLE, PARTIAL, PARTIAL_LIST = "Table", "PartialObjectMetadata", "PartialObjectMetadataList"
 _TRANSFORMS = {TABLE: ("v1", "v1beta1"), PARTIAL: ("v1", "v1beta1"), PARTIAL_LIST: ("v1", "v1beta1")}
 _SERVED = (JSON, YAML, PROTOBUF)
+_WITH_PROTOBUF = frozenset(BUILTIN)
+"""Built-in resources; custom ones have no protobuf form."""
+
+
+def form_for(accept: str, resource: Resource) -> Form:
+    """Return the first form of an ``Accept`` header that objects of `resource` have. Raises NotAcceptable."""
+    return negotiate(accept, protobuf=resource in _WITH_PROTOBUF)
 
 
 def negotiate(accept: str, *, protobuf: bool = True) -> Form:

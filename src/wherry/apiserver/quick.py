@@ -10,7 +10,6 @@ import re
 
 from wherry.api import warnings
 from wherry.api.errors import StatusError
-from wherry.api.resources import TABLE
 from wherry.apiserver import dispatch, negotiate
 from wherry.apiserver.attributes import Attributes, UserInfo
 from wherry.apiserver.encode import Encoder
@@ -141,9 +140,7 @@ class Quick:
         record = self._registry.record(resource, info.namespace, info.name)
         if record is None:
             return None
-        form = negotiate.PLAIN
-        if accept not in ("", "application/json", "*/*"):
-            form = negotiate.negotiate(accept, protobuf=resource in TABLE)
+        form = negotiate.form_for(accept, resource)
         body = self._encoder.encode(Stored(record, resource), form, {})
         if len(body) >= _SMALL:
             return None

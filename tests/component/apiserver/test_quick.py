@@ -28,11 +28,17 @@ class Wire:
     def send(self, *pieces: bytes) -> None:
         self._writer.writelines(pieces)
 
+    async def head(self) -> tuple[int, list[str]]:
+        lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
+        return int(lines[0].split()[1]), lines[1:]
+
     async def answer(self) -> tuple[int, list[str], bytes]:
-        head = (await self._reader.readuntil(b"\r\n\r\n")).decode()
-        lines = head.strip().split("\r\n")
+        code, lines = await self.head()
         length = next(int(line.split(":")[1]) for line in lines if line.lower().startswith("content-length"))
-        return int(lines[0].split()[1]), lines[1:], await self._reader.readexactly(length)
+        return code, lines, await self._reader.readexactly(length)
+
+    async def end_of_stream(self) -> None:
+        await self._reader.readuntil(b"0\r\n\r\n")
 
     async def get(self, path: str = PATH, token: str = "secret", *more: str) -> tuple[int, list[str], bytes]:
         self.send(request(path, token, *more))
@@ -164,14 +170,21 @@ async def test_what_comes_before_an_answer_waits_for_it(wire: Wire) -> None:
     assert [(await wire.answer())[0] for _ in range(80)] == [201, 200] * 40
 
 
+async def test_a_watch_streams_however_its_query_is_written(wire: Wire) -> None:
+    wire.send(request("/api/v1/namespaces/default/configmaps?%77atch=1&timeoutSeconds=1"))
+    code, headers = await wire.head()
+    assert code == 200 and "Transfer-Encoding: chunked" in headers
+    await wire.end_of_stream()
+
+
 async def test_a_long_list_comes_whole_by_the_short_way(wire: Wire, http: Http) -> None:
     collection = "/api/v1/namespaces/default/configmaps"
     for number in range(8):
         body = {"metadata": {"name": f"large-{number}"}, "data": {"k": "x" * 100_000}}
         await http("POST", collection, body)
-    code, _, body = await wire.get(collection)
+    code, _, listed = await wire.get(collection)
     assert code == 200
-    assert body.count(b"large-") == 8
+    assert listed.count(b"large-") == 8
 
 
 async def test_the_server_ends_what_it_answers_before_it_stops(server: ApiServer, wire: Wire) -> None:
