@@ -186,27 +186,30 @@ def _merge_kubeconfig(config: ClusterConfig) -> None:
 
 
 def _wait_usable(config: ClusterConfig) -> None:
-    probe = ApiProbe(config)
-    deadline = clock.monotonic() + _NODE_PATIENCE
-    try:
-        while not _node_ready(probe, config) or not _account_exists(probe):
-            if clock.monotonic() > deadline:
-                log = config.paths.log_file(process.NODE)
-                raise ClusterError(f"the node did not become Ready in {_NODE_PATIENCE:.0f} s; see {log}")
-            clock.block(_POLL)
-    finally:
-        probe.close()
+    def missing(probe: ApiProbe) -> str:
+        usable = _node_ready(probe, config) and _account_exists(probe)
+        return "" if usable else f"the node did not become Ready in {_NODE_PATIENCE:.0f} s"
+
+    _wait(config, missing, process.NODE, _POLL)
 
 
 def _wait_fake_nodes(config: ClusterConfig) -> None:
+    def missing(probe: ApiProbe) -> str:
+        ready = _ready_fake_nodes(probe)
+        return "" if ready >= config.fake_nodes else f"only {ready} of {config.fake_nodes} fake nodes became Ready"
+
+    _wait(config, missing, process.SERVER, _FAKE_POLL)
+
+
+def _wait(config: ClusterConfig, missing: Callable[[ApiProbe], str], concerned: str, poll: float) -> None:
+    """Ask every `poll` seconds until nothing is `missing`. Raises ClusterError with that and the log of `concerned`."""
     probe = ApiProbe(config)
     deadline = clock.monotonic() + _NODE_PATIENCE
     try:
-        while (ready := _ready_fake_nodes(probe)) < config.fake_nodes:
+        while found := missing(probe):
             if clock.monotonic() > deadline:
-                log = config.paths.log_file(process.SERVER)
-                raise ClusterError(f"only {ready} of {config.fake_nodes} fake nodes became Ready; see {log}")
-            clock.block(_FAKE_POLL)
+                raise ClusterError(f"{found}; see {config.paths.log_file(concerned)}")
+            clock.block(poll)
     finally:
         probe.close()
 
