@@ -1,6 +1,6 @@
 """One request on a resource and its answer, however they travel (HTTPS or in process)."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,7 +79,7 @@ class Listed:
 class Watched:
     """The answer is a stream of batches of changes, each ready to be encoded."""
 
-    events: AsyncIterator[Sequence["Change"]]
+    events: AsyncGenerator[Sequence["Change"], None]
     resource: Resource
 
 

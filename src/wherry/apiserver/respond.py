@@ -76,7 +76,7 @@ class Responder:
                     x.http, _encoded(encoder, answer), text=encoder.media == negotiate.JSON
                 )
             finally:
-                await answer.events.aclose()  # type: ignore[attr-defined]
+                await answer.events.aclose()
         response = web.StreamResponse(headers=CIMultiDict(x.answer_headers(encoder.media)))
         response.enable_chunked_encoding()
         kind = (answer.resource.group, answer.resource.version, answer.resource.kind)
@@ -99,7 +99,7 @@ class Responder:
                 raise  # also at the stop, when the client does not read: the connection is dropped
             await response.write_eof()
         finally:
-            await answer.events.aclose()  # type: ignore[attr-defined]
+            await answer.events.aclose()
         return response
 
     def _note_start(self, x: Exchange, code: int) -> None:
