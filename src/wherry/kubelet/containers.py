@@ -16,7 +16,8 @@ from wherry.kubelet.expansion import expand, unknown_references
 from wherry.kubelet.podspec import Container
 from wherry.kubelet.volumes import subpath
 from wherry.kubelet.volumes.plugin import VolumeError
-from wherry.runtime.protocol import ContainerConfig, Device, Mount
+from wherry.kubelet.words import said
+from wherry.runtime.protocol import ContainerConfig, ContainerError, Device, Mount
 
 _PROPAGATION = {"": "private", "None": "private", "HostToContainer": "rslave", "Bidirectional": "rshared"}
 
@@ -46,7 +47,7 @@ class Inputs:
 async def make_config(pod: meta.Object, container: Container, inputs: Inputs) -> ContainerConfig:
     """Return the runtime configuration of a container, with the files it needs made.
 
-    Raises ConfigError, VolumeError, OSError.
+    Raises ConfigError, VolumeError, ContainerError, OSError.
     """
     user, groups = await security.resolve_user(pod, container, inputs.image, inputs.rootfs, inputs.store)
     allowed = security.security_of(pod, container, seccomp_root=inputs.config.root / "seccomp")
@@ -148,10 +149,16 @@ def _volume_mount(
     source = inputs.mounts[name]
     if part := _sub_path(mount, inputs.environment):
         target = directory / "volume-subpaths" / name / container["name"] / str(index)
+        of_image = name in podspec.image_volumes(pod)
         try:
-            source = subpath.bind(source, part, str(target))
+            source = subpath.bind(source, part, str(target), make=not of_image)
         except (VolumeError, OSError) as error:
-            text = f'failed to prepare subPath for volumeMount "{name}" of container "{container["name"]}": {error}'
+            if of_image:
+                text = f'ImageVolumeMountFailed: failed to ensure image subpath "{part}" in "{source}": {said(error)}'
+                raise ContainerError(text, reason="CreateContainerError") from error
+            text = (
+                f'failed to prepare subPath for volumeMount "{name}" of container "{container["name"]}": {said(error)}'
+            )
             raise ConfigError(text) from error
     destination = mount["mountPath"]
     return Mount(

@@ -96,5 +96,4 @@ class GroundMaker:
             client=services.client,
             lookup=self._starter.lookup(pod),
             tokens=lambda audience, seconds: services.tokens.get(pod, audience, seconds),
-            image_root=lambda volume, reference, policy: self._starter.image_root(pod, volume, reference, policy),
         )

@@ -6,10 +6,12 @@ from pathlib import Path
 from wherry.api import meta
 from wherry.kubelet import podspec
 from wherry.kubelet.config import KubeletConfig
+from wherry.runtime.protocol import ContainerError
 
 HOST_FILE = Path("/etc/hosts")
 
 _MAX_HOSTNAME = 63
+_MAX_NODENAME = 64  # of the kernel
 _MAX_NAMESERVERS = 3
 _MAX_SEARCH = 32
 
@@ -26,7 +28,10 @@ _LOCAL = (
 
 
 def hostname(pod: meta.Object, *, node_hostname: str, cluster_domain: str) -> tuple[str, str]:
-    """Return (host name, domain) of a pod; the domain is empty without a subdomain."""
+    """Return (host name, domain) of a pod; the domain is empty without a subdomain.
+
+    Raises ContainerError for a full name that the kernel cannot hold.
+    """
     if podspec.host_network(pod):
         return node_hostname, ""
     override = pod["spec"].get("hostnameOverride")
@@ -36,7 +41,14 @@ def hostname(pod: meta.Object, *, node_hostname: str, cluster_domain: str) -> tu
     subdomain = pod["spec"].get("subdomain")
     domain = f"{subdomain}.{meta.namespace(pod)}.svc.{cluster_domain}" if subdomain else ""
     if pod["spec"].get("setHostnameAsFQDN") and domain:
-        return f"{name}.{domain}", domain
+        full = f"{name}.{domain}"
+        if len(full) > _MAX_NODENAME:
+            raise ContainerError(
+                f"failed to construct FQDN from pod hostname and cluster domain, FQDN {full} is too long "
+                f"({_MAX_NODENAME} characters is the max, {len(full)} characters requested)",
+                reason="CreatePodSandboxError",
+            )
+        return full, domain
     return name, domain
 
 

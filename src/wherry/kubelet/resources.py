@@ -42,9 +42,12 @@ def cpu_quota(milli: int) -> int | None:
 
 
 def container_resources(pod: meta.Object, container: Container, *, node_memory: int) -> Resources:
-    """Return the cgroup settings of one container."""
+    """Return the cgroup settings of one container; where it has no limit, the pod's own holds for it too."""
     declared = container.get("resources") or {}
-    limits, requests = declared.get("limits") or {}, declared.get("requests") or {}
+    of_pod = (pod["spec"].get("resources") or {}).get("limits") or {}
+    limits: dict[str, Any] = {name: of_pod[name] for name in ("cpu", "memory") if of_pod.get(name)}
+    limits |= declared.get("limits") or {}
+    requests = declared.get("requests") or {}
     # Without a request the limit counts as one: that is how the API defaults it, and static pods are not defaulted.
     request = milli_cpu(requests) or milli_cpu(limits)
     return Resources(
@@ -138,6 +141,14 @@ def _sum(containers: list[Container], kind: str) -> dict[str, int]:
     return {k: sum(f[k] for f in found) for k in ("cpu", "memory")}
 
 
+def _share_of_rest(pod: meta.Object) -> int:
+    """Return each container's part of the memory that the pod asks for beyond what its containers do."""
+    of_pod = memory((pod["spec"].get("resources") or {}).get("requests") or {})
+    kinds = (podspec.INIT, podspec.REGULAR)
+    asked = [_of(c, "requests")["memory"] for kind, c in podspec.every_container(pod) if kind in kinds]
+    return max(0, of_pod - sum(asked)) // max(1, len(asked))
+
+
 def oom_score_adj(pod: meta.Object, container: Container, *, node_memory: int) -> int:
     """Return how readily the kernel kills a container that runs out of memory (by QoS class and memory request)."""
     if pod["spec"].get("priority", 0) >= 2_000_000_000:
@@ -147,6 +158,6 @@ def oom_score_adj(pod: meta.Object, container: Container, *, node_memory: int) -
         return -997
     if quality == BEST_EFFORT:
         return 1000
-    request = memory((container.get("resources") or {}).get("requests") or {})
+    request = memory((container.get("resources") or {}).get("requests") or {}) + _share_of_rest(pod)
     share = 1000 - (1000 * request) // max(node_memory, 1)
     return 3 if share < 3 else 999 if share >= 1000 else share

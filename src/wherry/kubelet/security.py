@@ -1,6 +1,8 @@
 """Security contexts: who a container runs as and what it may do (core/v1 SecurityContext, PodSecurityContext)."""
 
+import errno
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from wherry.runtime.defaults import (
     DEFAULT_READ_ONLY_PATHS,
     DEFAULT_SECCOMP,
 )
+from wherry.runtime.protocol import ContainerError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +43,7 @@ def effective(pod: meta.Object, container: Container, name: str) -> Any:
 
 
 def security_of(pod: meta.Object, container: Container, *, seccomp_root: Path) -> Security:
-    """Return what a container may do. Raises ConfigError for a seccomp profile that cannot be read."""
+    """Return what a container may do. Raises ContainerError for a seccomp profile that cannot be read."""
     context = container.get("securityContext") or {}
     privileged = bool(context.get("privileged"))
     unmasked = privileged or context.get("procMount") == "Unmasked"
@@ -79,13 +82,23 @@ def _seccomp(profile: Mapping[str, Any] | None, root: Path) -> Mapping[str, obje
         return None
     if kind == "RuntimeDefault":
         return DEFAULT_SECCOMP
-    path = (root / str((profile or {}).get("localhostProfile") or "")).resolve()
+    path = root / str((profile or {}).get("localhostProfile") or "")
     try:
-        if not path.is_relative_to(root.resolve()):
-            raise ValueError("it lies outside the profile root")
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ConfigError(f'cannot load seccomp profile "{path}": {error}') from error
+        if not path.resolve().is_relative_to(root.resolve()):
+            raise _unusable(f'cannot load seccomp profile "{path}": it lies outside {root}')
+        found = json.loads(path.read_text())
+    except OSError as error:
+        why = f"open {path}: {os.strerror(error.errno or errno.EIO).lower()}"
+        raise _unusable(f'cannot load seccomp profile "{path}": {why}') from error
+    except ValueError as error:
+        raise _unusable(f'decoding seccomp profile failed "{path}": {error}') from error
+    if not isinstance(found, dict):
+        raise _unusable(f'decoding seccomp profile failed "{path}": not an object')
+    return found
+
+
+def _unusable(message: str) -> ContainerError:
+    return ContainerError(message, reason="CreateContainerError")
 
 
 async def resolve_user(

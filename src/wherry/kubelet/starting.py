@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from wherry.api import meta
@@ -16,6 +16,7 @@ from wherry.kubelet.plan import Start
 from wherry.kubelet.services import NodeServices
 from wherry.kubelet.volumes.image import default_policy
 from wherry.kubelet.volumes.plugin import VolumeError
+from wherry.kubelet.words import said
 from wherry.runtime.protocol import CREATED, RUNNING, ContainerError
 
 log = logging.getLogger(__name__)
@@ -91,23 +92,15 @@ class ContainerStarter:
             allocatable=self._services.allocatable,
         )
 
-    async def image_root(self, pod: meta.Object, volume: str, reference: str, policy: str) -> str:
-        """Return the root of an image volume, its image pulled where the policy says so. Raises VolumeError."""
-        services = self._services
-        container = {"name": "", "image": reference, "imagePullPolicy": policy}
-        try:
-            image = await self.image(pod, container) or await self.pull(pod, container)
-        except pulling.NotReady as error:
-            raise VolumeError(error.waiting.message) from error
-        return await services.images.mount(image.id, _volume_key(meta.uid(pod), volume))
-
     async def release_images(self, pod: meta.Object) -> None:
         """Unmount the images that a pod's volumes show."""
         for volume in pod["spec"].get("volumes") or ():
             if volume.get("image"):
                 await self._services.images.unmount(_volume_key(meta.uid(pod), volume["name"]))
 
-    async def start(self, pod: meta.Object, start: Start, image: Image, ground: Ground) -> str:
+    async def start(
+        self, pod: meta.Object, start: Start, image: Image, ground: Ground, *, volume_images: Mapping[str, Image]
+    ) -> str:
         """Create and start a container and return its id. Raises StartFailed, EndedAtStart."""
         services, name = self._services, start.container["name"]
         if start.after is not None and start.after.state == CREATED:
@@ -115,6 +108,8 @@ class ContainerStarter:
         container_id = sandboxes.new_id()
         created = False
         try:
+            roots = await self._image_roots(pod, volume_images)
+            ground = replace(ground, mounts={**ground.mounts, **roots})
             await self._create(pod, start, image, ground, container_id)
             created = True
             services.events.normal(pod, "Created", "Container created", container=name)
@@ -129,10 +124,15 @@ class ContainerStarter:
             reason = error.reason if error.reason != "RunContainerError" else "CreateContainerError"
             raise await self._failed(pod, name, container_id, reason, str(error)) from error
         except OSError as error:
-            raise await self._failed(pod, name, container_id, "CreateContainerError", str(error)) from error
+            raise await self._failed(pod, name, container_id, "CreateContainerError", said(error)) from error
         services.events.normal(pod, "Started", "Container started", container=name)
         await services.cache.refresh(container_id)
         return container_id
+
+    async def _image_roots(self, pod: meta.Object, images: Mapping[str, Image]) -> dict[str, str]:
+        """Return the mounted roots of image volumes by their names."""
+        mount = self._services.images.mount
+        return {name: await mount(image.id, _volume_key(meta.uid(pod), name)) for name, image in images.items()}
 
     async def _create(self, pod: meta.Object, start: Start, image: Image, ground: Ground, container_id: str) -> None:
         services, container = self._services, start.container

@@ -13,7 +13,6 @@ from typing import Any
 
 from wherry.api import errors, meta
 from wherry.api.resources import NODES, PODS
-from wherry.images.protocol import Image
 from wherry.kubelet import admission, cgroups, conditions, labels, podspec, sandboxes, stopping, termination
 from wherry.kubelet.crashes import EventBackoff
 from wherry.kubelet.ground import GroundMaker
@@ -22,7 +21,7 @@ from wherry.kubelet.plan import Kill, Start, Verdicts, make_plan
 from wherry.kubelet.podspec import Container
 from wherry.kubelet.probes.prober import PodProbes
 from wherry.kubelet.pulling import NotReady
-from wherry.kubelet.pulls import SHOW_ERROR, PodPulls
+from wherry.kubelet.pulls import SHOW_ERROR, Images, PodPulls
 from wherry.kubelet.resize import Resizer
 from wherry.kubelet.runtime_cache import PodRuntime
 from wherry.kubelet.services import NodeServices
@@ -30,7 +29,7 @@ from wherry.kubelet.starting import ContainerStarter, EndedAtStart, Ground, Star
 from wherry.kubelet.status import Failure, Observed, Waiting, pod_status
 from wherry.kubelet.together import together
 from wherry.kubelet.volumes.manager import MountFailed
-from wherry.kubelet.words import duration
+from wherry.kubelet.words import duration, said
 from wherry.runtime.protocol import EXITED, RUNNING, ContainerError, ContainerStatus
 from wherry.util import clock
 from wherry.util.backoff import Backoff
@@ -265,7 +264,7 @@ class PodWorker:
         except MountFailed:
             return self._prepare_again()
         except (ContainerError, OSError) as error:
-            text = f"Failed to create pod sandbox: {error}"
+            text = f"Failed to create pod sandbox: {said(error)}"
             services.events.warning(self.pod, "FailedCreatePodSandBox", text)
             return self._prepare_again()
         self._retry.pop("", None)
@@ -285,8 +284,8 @@ class PodWorker:
             return
         if self._backs_off(name, start.after):
             return
-        image = await self._image(start.container)
-        if image is None:
+        images = await self._images(start.container)
+        if images is None:
             return
         if start.after is not None and start.after.state == EXITED:
             self._crashes.advance(name, now=clock.seconds())
@@ -294,7 +293,9 @@ class PodWorker:
         self._retry.pop(name, None)
         try:
             async with self._services.starts:
-                container_id = await self._starter.start(*self._resizer.grant(self.pod, start), image, self._ground)
+                container_id = await self._starter.start(
+                    *self._resizer.grant(self.pod, start), images.own, self._ground, volume_images=images.volumes
+                )
         except EndedAtStart:
             return
         except StartFailed as error:
@@ -320,11 +321,11 @@ class PodWorker:
         self._services.events.warning(self.pod, "BackOff", text, container=name)
         return True
 
-    async def _image(self, container: Container) -> Image | None:
-        """Return a container's image when it is here; a pull runs beside and wakes the worker."""
+    async def _images(self, container: Container) -> Images | None:
+        """Return a container's images when they are here; a pull runs beside and wakes the worker."""
         name = container["name"]
         try:
-            return await self._pulls.image(self.pod, container)
+            return await self._pulls.images(self.pod, container)
         except NotReady as error:
             self._waiting[name] = error.waiting
             self._retry[name] = clock.monotonic() + error.retry

@@ -20,6 +20,7 @@ from wherry.network import firewall, namespace, netlink
 from wherry.network.ipam import AddressPool
 from wherry.network.nft import Nft, NftError
 from wherry.network.protocol import Attachment, AttachOptions, NetworkError, PortMapping
+from wherry.util import linux
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -216,7 +217,7 @@ class RoutedNetwork:
         with namespace.created(path, options.namespace):
             for key, value in {**_POD_SYSCTLS, **options.sysctls}.items():
                 if key.startswith("net."):
-                    Path("/proc/sys", key.replace(".", "/")).write_text(value)
+                    linux.write_sysctl(key.replace(".", "/"), value)
             inside = netlink.Netlink()
         try:
             with path.open("rb") as file:

@@ -85,9 +85,7 @@ def _on_host(kind: str, config: SandboxConfig) -> bool:
 def _write_sysctls(sysctls: Mapping[str, str]) -> None:
     for name, value in sysctls.items():
         # A name may be written with slashes, and then a dot belongs to it (net/ipv4/conf/eth0.1/…).
-        path = name if "/" in name else name.replace(".", "/")
-        with open(f"/proc/sys/{path}", "w") as file:
-            file.write(value)
+        linux.write_sysctl(name if "/" in name else name.replace(".", "/"), value)
 
 
 def intact(directory: str, config: SandboxConfig) -> bool:

@@ -47,7 +47,13 @@ def default_profile(capabilities: Sequence[str], *, machine: str | None = None) 
     if "CAP_SYS_ADMIN" in capabilities:
         rules.append(_allow(["clone", "clone3"]))
     else:
-        masked = {"index": 0, "value": _NEW_NAMESPACES, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}
+        # Where the flags stand among the arguments depends on the processor.
+        masked = {
+            "index": architecture.get("clone_flags", 0),
+            "value": _NEW_NAMESPACES,
+            "valueTwo": 0,
+            "op": "SCMP_CMP_MASKED_EQ",
+        }
         rules.append(_allow(["clone"], masked))
         # A filter cannot read the flags of clone3, which lie in memory; where it is missing libc falls back to clone.
         rules.append({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": _ENOSYS})

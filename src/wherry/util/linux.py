@@ -44,6 +44,16 @@ def mount(source: str, target: str, *, kind: str | None = None, flags: int = 0, 
     _check(_libc.mount(os.fsencode(source), os.fsencode(target), encoded, flags, data.encode() or None), target)
 
 
+def write_sysctl(path: str, value: str) -> None:
+    """Write a setting of the kernel, named as a path (``net/ipv4/ip_forward``). Raises OSError that says which."""
+    try:
+        with open(f"/proc/sys/{path}", "w") as file:
+            file.write(value)
+    except OSError as error:
+        why = os.strerror(error.errno or errno.EIO).lower()
+        raise OSError(f"write sysctl {path.replace('/', '.')}={value}: {why}") from error
+
+
 class _MountAttributes(ctypes.Structure):
     _fields_ = (
         ("set", ctypes.c_uint64),

@@ -8,6 +8,7 @@ from tests.unit.kubelet.fakes import container, make_pod
 from wherry.kubelet import hosts, resources
 from wherry.kubelet.config import KubeletConfig
 from wherry.kubelet.qos import compute_qos_class
+from wherry.runtime.protocol import ContainerError
 
 
 def pod(*declared: dict[str, Any], init: list[dict[str, Any]] | None = None) -> dict[str, Any]:
@@ -51,6 +52,24 @@ def test_pod_total_is_the_larger_of_init_and_regular_containers() -> None:
 def test_burstable_oom_score_falls_with_the_request(request_memory: str, score: int) -> None:
     made = pod({"requests": {"memory": request_memory}})
     assert resources.oom_score_adj(made, made["spec"]["containers"][0], node_memory=8 << 30) == score
+
+
+def test_limits_and_requests_of_the_pod_count_for_containers_without() -> None:
+    made = pod({"requests": {"memory": "1Gi"}}, {"limits": {"memory": "16Mi"}})
+    made["spec"]["resources"] = {"limits": {"cpu": "1", "memory": "6Gi"}, "requests": {"memory": "5Gi"}}
+    first, second = (
+        resources.container_resources(made, each, node_memory=8 << 30) for each in made["spec"]["containers"]
+    )
+    assert (first.memory_limit, first.cpu_quota) == (6 << 30, 100_000)
+    assert second.memory_limit == 16 << 20
+    # Half of the 4 GiB that no container asks for, beside its own GiB.
+    assert first.oom_score_adj == 1000 - 1000 * 3 // 8
+
+
+def test_a_full_name_that_the_kernel_cannot_hold_is_refused() -> None:
+    made = make_pod(hostname="h" * 40, subdomain="s", setHostnameAsFQDN=True)
+    with pytest.raises(ContainerError, match=r"is too long \(64 characters is the max, 68 characters requested\)$"):
+        hosts.hostname(made, node_hostname="n", cluster_domain="cluster.local")
 
 
 def test_resolv_conf_prefers_the_cluster_and_keeps_the_hosts_search() -> None:

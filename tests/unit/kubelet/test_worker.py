@@ -351,6 +351,10 @@ def test_failing_pull_backs_off(node: Node) -> None:
             {"env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "no", "key": "k"}}}]},
             "CreateContainerConfigError",
         ),
+        (
+            {"securityContext": {"seccompProfile": {"type": "Localhost", "localhostProfile": "no.json"}}},
+            "CreateContainerError",
+        ),
     ],
 )
 def test_what_keeps_a_container_from_starting_is_its_waiting_reason(
@@ -361,6 +365,31 @@ def test_what_keeps_a_container_from_starting_is_its_waiting_reason(
             node.create(containers=[container("app", **members)])
             await clock.sleep(1)
             assert node.status()["containerStatuses"][0]["state"]["waiting"]["reason"] == reason
+
+    run(main())
+
+
+def test_an_image_volume_is_fetched_for_the_container_that_mounts_it_and_keeps_only_that_one_waiting(
+    node: Node,
+) -> None:
+    async def main() -> None:
+        reference = "registry.test/model:1"
+        node.images.remote[reference] = node.images.add(reference)
+        del node.images.local[reference]
+        mounts = [{"name": "model", "mountPath": "/model"}]
+        volumes = [{"name": name, "image": {"reference": f"registry.test/{name}:1"}} for name in ("model", "none")]
+        with_none = container("none", volumeMounts=[{"name": "none", "mountPath": "/none"}])
+        async with node.kubelet():
+            node.create(containers=[container("app", volumeMounts=mounts), with_none], volumes=volumes)
+            await clock.sleep(1)
+            states = {found["name"]: found["state"] for found in node.status()["containerStatuses"]}
+            assert "running" in states["app"]
+            assert states["none"]["waiting"] == {
+                "reason": "ErrImagePull",
+                "message": "registry.test/none:1: not found",
+            }
+            (mount,) = [m for c in node.runtime.configs.values() for m in c.mounts if m.destination == "/model"]
+            assert mount.read_only
 
     run(main())
 

@@ -1,20 +1,31 @@
-"""image volumes: the content of an OCI image, read-only."""
+"""image volumes: the content of an OCI image, read-only.
 
-from wherry.kubelet.volumes.plugin import Context, Volume
+Their images are fetched as containers' images are, by those containers that mount them, and fail as theirs do; so no
+plugin sets them up before.
+"""
+
+from collections.abc import Iterator
+
+from wherry.api import meta
+from wherry.kubelet import podspec
+from wherry.kubelet.podspec import Container
+from wherry.kubelet.volumes.plugin import Volume
+
+SOURCE = "image"
 
 
-class ImageVolume:
-    """The root of an image, pulled by its policy as a container's image is."""
+def mounted(pod: meta.Object, container: Container) -> Iterator[tuple[str, Container]]:
+    """Yield the name of each image volume that a container mounts, and what stands for its image in a pull."""
+    wanted = {mount["name"] for mount in container.get("volumeMounts") or ()}
+    for volume in pod["spec"].get("volumes") or ():
+        if volume["name"] in wanted and volume["name"] in podspec.image_volumes(pod):
+            yield volume["name"], _to_pull(volume)
 
-    source = "image"
-    dynamic = False
 
-    async def set_up(self, volume: Volume, context: Context) -> str:
-        """Make the image present and return its root. Raises VolumeError."""
-        source = volume[self.source]
-        reference = source.get("reference") or ""
-        policy = source.get("pullPolicy") or default_policy(reference)
-        return await context.image_root(volume["name"], reference, policy)
+def _to_pull(volume: Volume) -> Container:
+    source = volume[SOURCE]
+    reference = source.get("reference") or ""
+    return {"name": "", "image": reference, "imagePullPolicy": source.get("pullPolicy") or default_policy(reference)}
 
 
 def default_policy(reference: str) -> str:

@@ -13,12 +13,13 @@ from wherry.kubelet.events import PodEvents
 from wherry.kubelet.volumes.downwardapi import DownwardAPIVolume
 from wherry.kubelet.volumes.emptydir import EmptyDirVolume
 from wherry.kubelet.volumes.hostpath import HostPathVolume
-from wherry.kubelet.volumes.image import ImageVolume
+from wherry.kubelet.volumes.image import SOURCE as IMAGE
 from wherry.kubelet.volumes.keys import CONFIG_MAP, SECRET
 from wherry.kubelet.volumes.nfs import NFSVolume
 from wherry.kubelet.volumes.persistentvolumeclaim import EphemeralVolume, PersistentVolumeClaimVolume
 from wherry.kubelet.volumes.plugin import Context, Volume, VolumeError, VolumePlugin
 from wherry.kubelet.volumes.projected import ProjectedVolume
+from wherry.kubelet.words import said
 from wherry.util import linux
 
 PLUGINS: Sequence[VolumePlugin] = (
@@ -27,7 +28,6 @@ PLUGINS: Sequence[VolumePlugin] = (
     EmptyDirVolume(),
     EphemeralVolume(),
     HostPathVolume(),
-    ImageVolume(),
     NFSVolume(),
     PersistentVolumeClaimVolume(),
     ProjectedVolume(),
@@ -48,18 +48,18 @@ class VolumeManager:
         self._plugins = {plugin.source: plugin for plugin in plugins}
 
     async def set_up(self, context: Context) -> dict[str, str]:
-        """Set up every volume at once and return their host paths by name.
+        """Set up every volume but those of images at once and return their host paths by name.
 
         Raises MountFailed when one fails; it has then been reported.
         """
-        volumes = context.pod["spec"].get("volumes") or []
+        volumes = [v for v in context.pod["spec"].get("volumes") or () if IMAGE not in v]
         results = await asyncio.gather(*(self._one(v, context) for v in volumes), return_exceptions=True)
         failed = []
         for volume, result in zip(volumes, results, strict=True):
             if isinstance(result, BaseException):
                 if not isinstance(result, VolumeError | errors.StatusError | OSError):
                     raise result
-                text = f'MountVolume.SetUp failed for volume "{volume["name"]}" : {result}'
+                text = f'MountVolume.SetUp failed for volume "{volume["name"]}" : {said(result)}'
                 self._events.warning(context.pod, "FailedMount", text)
                 failed.append(volume["name"])
         if failed:
@@ -68,7 +68,8 @@ class VolumeManager:
 
     async def refresh(self, context: Context) -> None:
         """Bring the volumes that follow objects up to date; one that fails keeps what it has."""
-        dynamic = [v for v in context.pod["spec"].get("volumes") or () if self._plugin(v).dynamic]
+        volumes = [v for v in context.pod["spec"].get("volumes") or () if IMAGE not in v]
+        dynamic = [v for v in volumes if self._plugin(v).dynamic]
         results = await asyncio.gather(*(self._one(v, context) for v in dynamic), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException) and not isinstance(result, VolumeError | errors.StatusError | OSError):

@@ -20,8 +20,7 @@ class VolumeError(Exception):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """One pod and what a volume type may need. `lookup` returns an object of the pod's namespace (cluster-scoped ones
-    by their name) and watches it; `tokens` returns a service account token for (audience, seconds); `image_root` makes
-    an image present and returns its read-only root."""
+    by their name) and watches it; `tokens` returns a service account token for (audience, seconds)."""
 
     config: KubeletConfig
     pod: meta.Object
@@ -29,7 +28,6 @@ class Context:
     client: Client
     lookup: Callable[[Resource, str], Awaitable[meta.Object | None]]
     tokens: Callable[[str, int], Awaitable[str]]
-    image_root: Callable[[str, str, str], Awaitable[str]]
 
     @property
     def uid(self) -> str:

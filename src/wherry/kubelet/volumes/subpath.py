@@ -19,14 +19,14 @@ _RESOLVE_BENEATH, _RESOLVE_NO_MAGICLINKS = 0x08, 0x02
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def bind(volume_path: str, sub_path: str, target: str) -> str:
-    """Bind `sub_path` of the volume at `target` and return it; a missing directory is made. Blocks.
+def bind(volume_path: str, sub_path: str, target: str, *, make: bool = True) -> str:
+    """Bind `sub_path` of the volume at `target` and return it; a missing directory is made, unless not to `make`.
 
-    Raises VolumeError when the path leads out of the volume.
+    Raises VolumeError when the path leads out of the volume, OSError. Blocks.
     """
     if linux.is_mount(target):
         return target
-    descriptor = _open_or_make(volume_path, sub_path)
+    descriptor = _open_or_make(volume_path, sub_path) if make else _open(volume_path, sub_path)
     try:
         if stat.S_ISDIR(os.fstat(descriptor).st_mode):
             os.makedirs(target, exist_ok=True)
@@ -37,6 +37,14 @@ def bind(volume_path: str, sub_path: str, target: str) -> str:
     finally:
         os.close(descriptor)
     return target
+
+
+def _open(volume_path: str, sub_path: str) -> int:
+    root = os.open(volume_path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        return _open_beneath(root, sub_path, volume_path)
+    finally:
+        os.close(root)
 
 
 def _open_or_make(volume_path: str, sub_path: str) -> int:
