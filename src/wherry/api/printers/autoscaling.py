@@ -46,17 +46,22 @@ def _metric(metric: Object, current: Object) -> str:
     if kind not in _SOURCES:
         return "<unknown type>"
     source = metric.get(_SOURCES[kind]) or {}
-    now = (current.get(_SOURCES[kind]) or {}).get("current") or {}
+    reported = current.get(_SOURCES[kind])
+    now = (reported or {}).get("current") or {}
+    # A report that lacks the value asked for shows as Go prints a nil quantity.
+    absent = UNKNOWN if reported is None else "<nil>"
     target = source.get("target") or {}
     prefix = f"{source.get('name', '')}: " if kind in ("Resource", "ContainerResource") else ""
     if target.get("averageUtilization") is not None:
         used = now.get("averageUtilization")
         return f"{prefix}{UNKNOWN if used is None else f'{used}%'}/{target['averageUtilization']}%"
     if target.get("averageValue") is not None:
-        suffix = " (avg)" if kind in ("External", "Object") else ""
-        return f"{prefix}{now.get('averageValue') or UNKNOWN}/{target['averageValue']}{suffix}"
+        average = now.get("averageValue")
+        if kind in ("External", "Object"):
+            return f"{average or UNKNOWN}/{target['averageValue']} (avg)"
+        return f"{prefix}{average or absent}/{target['averageValue']}"
     if target.get("value") is not None:
-        return f"{prefix}{now.get('value') or UNKNOWN}/{target['value']}"
+        return f"{prefix}{now.get('value') or absent}/{target['value']}"
     return f"{prefix}{UNKNOWN}/<auto>"
 
 

@@ -47,7 +47,8 @@ def endpoints(obj: Object) -> list[Any]:
             found += [f"[{ip}]:{p['port']}" if ":" in ip else f"{ip}:{p['port']}" for p in ports for ip in addresses]
         else:
             found += addresses
-    return [name(obj), few(found), age(obj)]
+    nothing = "" if obj.get("subsets") else NONE
+    return [name(obj), few(found, nothing=nothing), age(obj)]
 
 
 def namespace(obj: Object) -> list[Any]:

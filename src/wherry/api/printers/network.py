@@ -62,8 +62,8 @@ def endpoint_slice(obj: Object) -> list[Any]:
     return [
         name(obj),
         obj.get("addressType", ""),
-        few(ports) if ports else UNSET,
-        few(addresses) if addresses else UNSET,
+        few(ports, nothing=UNSET),
+        few(addresses, nothing=UNSET),
         age(obj),
     ]
 

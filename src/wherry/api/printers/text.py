@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Any
 
 from wherry.api.meta import Object
 from wherry.util import clock
@@ -110,14 +109,9 @@ def containers(template: Object | None) -> tuple[str, str]:
     return ",".join(c.get("name", "") for c in found), ",".join(c.get("image", "") for c in found)
 
 
-def few(items: Iterable[str], most: int = 3) -> str:
-    """Join at most `most` items and say how many more there are; `NONE` for nothing."""
+def few(items: Iterable[str], most: int = 3, *, nothing: str = NONE) -> str:
+    """Join at most `most` items and say how many more there are; `nothing` for an empty text."""
     found = list(items)
     if len(found) > most:
         return f"{','.join(found[:most])} + {len(found) - most} more..."
-    return ",".join(found) or NONE
-
-
-def or_none(value: Any) -> Any:
-    """Return `value`, `NONE` in place of nothing."""
-    return value if value not in (None, "") else NONE
+    return ",".join(found) or nothing
