@@ -2,6 +2,7 @@
 services and nodes. Paths on the kubelet are upstream's."""
 
 import ssl
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
@@ -18,8 +19,11 @@ from wherry.api.errors import (
 )
 from wherry.api.field import FieldError, forbidden, invalid
 from wherry.api.resources import ENDPOINTSLICES, NODES, PODS
+from wherry.api.schema.times import normal_time
 from wherry.apiserver.admission.plugin import CONNECT
 from wherry.apiserver.api import Api, operation
+from wherry.apiserver.attributes import Attributes, Authorizer
+from wherry.apiserver.authz.messages import refused
 from wherry.apiserver.query import boolean, integer, parse_multi
 from wherry.apiserver.relay import Relay, unreachable_kubelet
 from wherry.apiserver.request import Request
@@ -33,8 +37,9 @@ _DEFAULT_KUBELET_PORT = 10250
 class NodeProxy:
     """Answers requests on streaming subresources by passing them on."""
 
-    def __init__(self, api: Api, kubelet_tls: ssl.SSLContext | None) -> None:
+    def __init__(self, api: Api, authorizer: Authorizer, kubelet_tls: ssl.SSLContext | None) -> None:
         self._api = api
+        self._authorizer = authorizer
         self._kubelet = Relay(kubelet_tls)
         self._anything = Relay(_trusting())
 
@@ -49,16 +54,41 @@ class NodeProxy:
         asks = sub == "proxy" and http.method == "OPTIONS"
         if request.verb not in request.resource.subresources[sub].verbs and not asks:
             raise MethodNotAllowed(details={})
-        obj = self._api.registry.get(request.resource, request.namespace, request.name)
+        if sub == "log":
+            errors = log_errors(request.params)
+            if errors:
+                raise Invalid.of("PodLogOptions", request.name, errors)
+            return await self._log(http, request, self._found(request))
+        await self._connect(request, self._api.registry.get(request.resource, request.namespace, request.name))
         if sub == "proxy":
-            await self._connect(request, obj)
             return await self._proxy(http, request, info)
+        self._confirm_create(request)
+        return await self._stream(http, request, self._found(request))
+
+    def _found(self, request: Request) -> Object:
+        obj = self._api.registry.get(request.resource, request.namespace, request.name)
         if obj is None:
             raise NotFound.of(request.resource.plural, request.name)
-        if sub == "log":
-            return await self._log(http, request, obj)
-        await self._connect(request, obj)
-        return await self._stream(http, request, obj)
+        return obj
+
+    def _confirm_create(self, request: Request) -> None:
+        """Who opens a stream by GET, as WebSockets do, must be allowed what POST needs, too. Raises Forbidden."""
+        if request.verb == "create":
+            return
+        resource = request.resource
+        asked = Attributes(
+            request.user,
+            "create",
+            resource.group,
+            resource.version,
+            resource.plural,
+            request.subresource,
+            request.namespace,
+            request.name,
+        )
+        decision = self._authorizer.authorize(asked)
+        if not decision.allowed:
+            raise refused(resource.plural, request.name, decision.reason, group=resource.group)
 
     async def _connect(self, request: Request, obj: Object | None) -> None:
         asked = operation(request, CONNECT, obj=None, old=obj)
@@ -66,16 +96,13 @@ class NodeProxy:
         await self._api.admission.validate(asked)
 
     async def _log(self, http: web.BaseRequest, request: Request, pod: Object) -> web.StreamResponse:
-        errors = _log_errors(request)
-        if errors:
-            raise Invalid.of("PodLogOptions", request.name, errors)
         container = container_of(pod, request.params.get("container", ""))
         node = pod["spec"].get("nodeName")
         if not node:
             # Nothing has been logged and nobody could be asked.
             return web.Response(status=204)
         url = self._kubelet_url(node) / "containerLogs" / request.namespace / request.name / container
-        kept = ("follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines", "limitBytes", "stream")
+        kept = ("follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines", "limitBytes")
         url = url.with_query({k: v for k, v in request.params.items() if k in kept})
         return await self._kubelet.pass_on(
             http,
@@ -260,18 +287,29 @@ _GENERIC = {
 }
 
 
-def _log_errors(request: Request) -> list[FieldError]:
-    params = request.params
+def log_errors(params: Mapping[str, str]) -> list[FieldError]:
+    """Return what is wrong with the options of a log (core ``ValidatePodLogOptions``). Raises BadRequest.
+
+    To choose a stream is behind the gate PodLogsQuerySplitStreams, which is off.
+    """
     errors: list[FieldError] = []
-    tail, limit, since = (integer(params, name) for name in ("tailLines", "limitBytes", "sinceSeconds"))
+    since_time = params.get("sinceTime")
+    if since_time and since_time != "null":
+        try:
+            normal_time(since_time)
+        except ValueError as error:
+            raise BadRequest(str(error)) from None
+    since, tail, limit = (integer(params, name) for name in ("sinceSeconds", "tailLines", "limitBytes"))
     if tail is not None and tail < 0:
         errors.append(invalid("tailLines", tail, "must be greater than or equal to 0"))
     if limit is not None and limit < 1:
         errors.append(invalid("limitBytes", limit, "must be greater than 0"))
-    if since is not None and params.get("sinceTime"):
+    if since is not None and since_time is not None:
         errors.append(forbidden("", "at most one of `sinceTime` or `sinceSeconds` may be specified"))
     elif since is not None and since < 1:
         errors.append(invalid("sinceSeconds", since, "must be greater than 0"))
+    if "stream" in params:
+        errors.append(forbidden("stream", "may not be specified"))
     return errors
 
 

@@ -11,7 +11,13 @@ from types import TracebackType
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from wherry.api.resources import CERTIFICATESIGNINGREQUESTS, SERVICES, TABLE
+from wherry.api.resources import (
+    CERTIFICATESIGNINGREQUESTS,
+    RESOURCECLAIMS,
+    RESOURCECLAIMTEMPLATES,
+    SERVICES,
+    TABLE,
+)
 from wherry.apiserver import legacy, reviewing
 from wherry.apiserver.admission.chain import Chain
 from wherry.apiserver.admission.context import AdmissionContext
@@ -49,7 +55,7 @@ from wherry.apiserver.openapi import OpenApi
 from wherry.apiserver.paths import Paths
 from wherry.apiserver.registry import Registry
 from wherry.apiserver.reviews import ReviewContext
-from wherry.apiserver.strategies import certificates
+from wherry.apiserver.strategies import certificates, claims
 from wherry.apiserver.strategies.hooks import Hooks
 from wherry.apiserver.strategies.services import ServiceStorage
 from wherry.apiserver.version import version_info
@@ -160,8 +166,10 @@ class ApiServer:
         self.services = ServiceStorage(self.registry, options.service_cidr.split(","), options.node_ports)
         self.api.hooks.register(SERVICES, self.services.hook)
         self.api.hooks.register(CERTIFICATESIGNINGREQUESTS, certificates.HOOK)
+        self.api.hooks.register(RESOURCECLAIMS, claims.claim_hook(registry, self.authorizer))
+        self.api.hooks.register(RESOURCECLAIMTEMPLATES, claims.template_hook(registry, self.authorizer))
         self.compactor = Compactor(store)
-        self.proxy = NodeProxy(self.api, self._kubelet_tls())
+        self.proxy = NodeProxy(self.api, self.authorizer, self._kubelet_tls())
         self.frontend.relay = self.proxy
         self.port = options.port
         self.keeper: Keeper | None = None

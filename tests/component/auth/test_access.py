@@ -108,3 +108,22 @@ async def test_the_published_keys_are_those_that_sign():
         assert [key["alg"] for key in found["keys"]] == ["ES256"]
         _, discovery = await users("root")("GET", "/.well-known/openid-configuration")
         assert discovery["id_token_signing_alg_values_supported"] == ["ES256"]
+
+
+async def test_streams_opened_by_get_need_create_too():
+    async with cluster() as users:
+        root = users("root")
+        await root("POST", ACCOUNTS, {"metadata": {"name": "bot"}})
+        bot = users((await root("POST", f"{ACCOUNTS}/bot/token", {}))[1]["status"]["token"])
+        rules = [{"verbs": ["get"], "apiGroups": [""], "resources": ["pods/exec", "pods/log"]}]
+        await root("POST", f"{RBAC}/roles", {"metadata": {"name": "r"}, "rules": rules})
+        ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"}
+        subject = {"kind": "ServiceAccount", "name": "bot", "namespace": "default"}
+        await root("POST", f"{RBAC}/rolebindings", {"metadata": {"name": "b"}, "roleRef": ref, "subjects": [subject]})
+        path = "/api/v1/namespaces/default/pods/p"
+        code, refusal = await bot("GET", f"{path}/exec?command=ls&stdout=true")
+        assert (code, refusal["message"]) == (403, 'pods "p" is forbidden: ')
+        assert (await bot("GET", f"{path}/log"))[0] == 404, "a log is only read"
+        rules[0]["verbs"].append("create")
+        await root("PUT", f"{RBAC}/roles/r", {"metadata": {"name": "r"}, "rules": rules})
+        assert (await bot("GET", f"{path}/exec?command=ls&stdout=true"))[0] == 404

@@ -10,6 +10,7 @@ from wherry.api.resources import (
     CONFIGMAPS,
     CRONJOBS,
     DEPLOYMENTS,
+    NODES,
     PERSISTENTVOLUMECLAIMS,
     PODS,
     SECRETS,
@@ -324,3 +325,19 @@ def test_owners_of_odd_versions_and_long_managers_are_refused() -> None:
         'f[1].manager: Invalid value: "\\u0007": invalid character U+0007 (at position 0)',
         "f[1].subresource: Too long: may not be more than 256 bytes",
     ]
+
+
+@pytest.mark.parametrize(
+    ("features", "told"),
+    [
+        (["Alpha", "Beta/sub1"], []),
+        (["B", "A", "A"], ['[1]: Invalid value: "A": list must be sorted', '[2]: Duplicate value: "A"']),
+        (["a"], ['[0]: Invalid value: "a": invalid feature name "a": must start with an UpperCamelCase segment']),
+    ],
+)
+def test_nodes_declare_features_in_order(features: list[str], told: list[str]) -> None:
+    old = {"metadata": {"name": "n", "uid": "u", "resourceVersion": "1"}, "spec": {}}
+    node = {**old, "status": {"declaredFeatures": features}}
+    found = [f"{e.field}: {e.text}" for e in validation.validate_update(NODES, node, old, "status")]
+    assert len(found) == len(told)
+    assert all(f"status.declaredFeatures{text}" in error for text, error in zip(told, found, strict=True)), found

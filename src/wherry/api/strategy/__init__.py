@@ -74,8 +74,8 @@ def prepare_update(resource: Resource, obj: dict[str, Any], old: dict[str, Any],
         _keep_all_but_status(obj, old, strategy)
     elif subresource not in _SETS_CONDITIONS and "status" in resource.subresources:
         _keep(obj, old, "status")
-    if not subresource:
-        drop_disabled((resource.group, resource.plural), obj, old)
+    if subresource in ("", "status"):
+        drop_disabled((resource.group, resource.plural), obj, old, status=bool(subresource))
     if hook is not None:
         hook(obj, old)
         meta = obj["metadata"]

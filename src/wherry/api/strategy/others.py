@@ -57,14 +57,6 @@ def _claim_status(obj: Obj, old: Obj) -> None:
             obj["status"]["devices"] = kept
 
 
-def _drop_election(obj: Obj, old: Obj) -> None:
-    """Coordinated leader election is not on by default: its fields are only kept where they are in use."""
-    spec, before = obj.get("spec") or {}, old.get("spec") or {}
-    dropped = [member for member in ("strategy", "preferredHolder") if member in spec]
-    if dropped and before.get("strategy") is None:
-        obj["spec"] = {member: value for member, value in spec.items() if member not in dropped}
-
-
 STRATEGIES = {
     ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"): Strategy(
         generation=content_changed, unconditional_update=False
@@ -88,12 +80,7 @@ STRATEGIES = {
         create=_status(), unconditional_update=False, status_keeps_metadata=ALL_METADATA
     ),
     ("autoscaling", "horizontalpodautoscalers"): Strategy(create=_status(desiredReplicas=0, currentMetrics=None)),
-    ("coordination.k8s.io", "leases"): Strategy(
-        create=lambda obj: _drop_election(obj, {}),
-        update=_drop_election,
-        unconditional_update=False,
-        create_on_update=True,
-    ),
+    ("coordination.k8s.io", "leases"): Strategy(unconditional_update=False, create_on_update=True),
     ("flowcontrol.apiserver.k8s.io", "flowschemas"): Strategy(
         create=_status(), generation=spec_changed, status_keeps_metadata=ALL_METADATA
     ),

@@ -1,5 +1,7 @@
 """Nodes (core ``ValidateNode``)."""
 
+import json
+import re
 from typing import Any
 
 from wherry.api import field
@@ -12,11 +14,14 @@ from wherry.api.validation.shared import named
 Obj = dict[str, Any]
 Errors = list[FieldError]
 
+_FEATURE = re.compile(r"[A-Z][A-Za-z0-9]*(/[A-Za-z0-9]+)*")
+_MAX_FEATURE = 253
+
 
 def _node(obj: Obj) -> Errors:
     spec = obj.get("spec") or {}
     errors = _taints(spec.get("taints") or [], "metadata.taints")
-    errors += _resources(obj.get("status") or {})
+    errors += _resources(obj.get("status") or {}) + _runtime(obj.get("status") or {})
     cidrs = spec.get("podCIDRs") or []
     for i, cidr in enumerate(cidrs):
         errors += named(cidr, f"spec.podCIDRs[{i}]", checks.cidr)
@@ -55,9 +60,45 @@ def _resources(status: Obj) -> Errors:
     return errors
 
 
+def _runtime(status: Obj) -> Errors:
+    """Check what a node says of its swap and of what it is able to do."""
+    errors: Errors = []
+    capacity = ((status.get("nodeInfo") or {}).get("swap") or {}).get("capacity")
+    if capacity is not None and capacity <= 0:
+        # The path is upstream's.
+        errors.append(field.invalid("metadata.nodeSwapStatus.capacity", capacity, "must be greater than 0"))
+    return errors + _features(status.get("declaredFeatures") or [], "status.declaredFeatures")
+
+
+def _features(found: list[str], path: str) -> Errors:
+    errors: Errors = []
+    before = ""
+    for i, name in enumerate(found):
+        if i and name == before:
+            errors.append(field.duplicate(f"{path}[{i}]", name))
+        elif name < before:
+            errors.append(field.invalid(f"{path}[{i}]", name, "list must be sorted alphabetically"))
+        wrong = _feature_error(name)
+        if wrong:
+            errors.append(field.invalid(f"{path}[{i}]", name, f"invalid feature name {json.dumps(name)}: {wrong}"))
+        before = name
+    return errors
+
+
+def _feature_error(name: str) -> str:
+    if len(name) > _MAX_FEATURE:
+        return f"must be no more than {_MAX_FEATURE} characters"
+    if _FEATURE.fullmatch(name):
+        return ""
+    return (
+        "must start with an UpperCamelCase segment, with subsequent segments separated by '/' "
+        "(e.g., MyFeature or MyFeature/mySubFeature), and contain only alphanumeric characters and slashes"
+    )
+
+
 def _update(obj: Obj, old: Obj) -> Errors:
     spec, before = obj.get("spec") or {}, old.get("spec") or {}
-    errors = _resources(obj.get("status") or {})
+    errors = _resources(obj.get("status") or {}) + _runtime(obj.get("status") or {})
     errors += _addresses(obj.get("status") or {})
     cidrs, old_cidrs = spec.get("podCIDRs") or [], before.get("podCIDRs") or []
     if old_cidrs:

@@ -61,7 +61,7 @@ def pod_security_context(spec: Obj, path: str) -> Errors:
 _CHOICES = {
     "fsGroupChangePolicy": ("Always", "OnRootMismatch"),
     "supplementalGroupsPolicy": ("Merge", "Strict"),
-    "seLinuxChangePolicy": ("MountOption", "Recursive"),
+    "seLinuxChangePolicy": ("Recursive",),  # MountOption is behind the gate SELinuxMount, which is off
 }
 
 

@@ -143,6 +143,8 @@ async def _store(api: Api, request: Request, obj: Object, asked: Operation) -> S
         if examined is None:
             examined = await heavy.run(size, lambda: _examine(resource, obj))
         errors, found = examined
+        if hook is not None and hook.check is not None:
+            errors = hook.check(request, obj, None) + errors
         request.warnings.extend(found)
         refuse_invalid(api, resource, obj, errors)
         asked.obj, asked.name = obj, request.name

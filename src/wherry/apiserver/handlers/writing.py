@@ -87,6 +87,8 @@ async def _write_change(
     try:
         size, wanted = len(request.body), new
         errors = await heavy.run(size, lambda: validation.validate_update(resource, wanted, old, request.subresource))
+        if hook is not None and hook.check is not None:
+            errors = hook.check(request, new, old) + errors
         refuse_invalid(api, resource, new, errors)
         if not request.subresource:
             request.warnings.extend(warnings.for_object(resource, new, old))

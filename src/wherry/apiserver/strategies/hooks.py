@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from wherry.api.field import FieldError
 from wherry.api.resources import Resource
 from wherry.apiserver.request import Request
 
@@ -18,9 +19,11 @@ Undo = Callable[[], None]
 @dataclass(slots=True)
 class Hook:
     """`before` is called with (request, new, old, dry_run) before validation of a create (old None) or update, and may
-    return an undo; `after` with (new or None, old or None) once the write is durable."""
+    return an undo; `after` with (new or None, old or None) once the write is durable. `check` adds to the validation of
+    creates, updates and updates of subresources what the object itself does not tell."""
 
     before: Callable[[Request, Object, Object | None, bool], Undo | None] | None = None
+    check: Callable[[Request, Object, Object | None], list[FieldError]] | None = None
     after: Callable[[Object | None, Object | None], Awaitable[None]] | None = None
 
 

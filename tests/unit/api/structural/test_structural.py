@@ -442,3 +442,22 @@ def test_columns_end_before_a_path_that_cannot_be_read() -> None:
     assert [column["name"] for column in columns.definitions] == ["Name", *kinds]
     obj = {"metadata": {"name": "a"}, "n": None, "o": {"k": "<&"}, "d": "null", "e": "nonsense"}
     assert columns.cells(obj) == ["a", "<no value>", '{"k":"\\u003c\\u0026"}', "<unknown>", "<invalid>"]
+
+
+@pytest.mark.parametrize(
+    ("name", "good"),
+    [
+        ("example", True),
+        ("a.example-1.com", True),
+        ("bücher.example", True),
+        ("☃.example", True),
+        ("a_b.example.com", False),
+        ("my-long-host", False),  # upstream's pattern has room for one dash in a lone label
+        ("-a.example", False),
+        ("a.b1", False),
+        (f"{'a' * 64}.example", False),
+        ("", False),
+    ],
+)
+def test_host_names_have_no_underscores_and_end_in_letters(name: str, good: bool):
+    assert (wrong(of(v={"type": "string", "format": "hostname"}), {"v": name}) == []) is good
