@@ -15,7 +15,7 @@ from wherry.kubelet.pods import PodManager
 from wherry.kubelet.probes import counts
 from wherry.kubelet.server import cadvisor, execute, logs, portforward, stats
 from wherry.kubelet.server.auth import Gate
-from wherry.kubelet.server.logs import LogOptions
+from wherry.kubelet.server.logformat import LogOptions
 from wherry.kubelet.server.streams import StreamOptions
 from wherry.kubelet.services import NodeServices
 from wherry.runtime.protocol import RUNNING, ContainerStatus, Session
