@@ -34,6 +34,7 @@ from wherry.runtime.defaults import (
     DEFAULT_READ_ONLY_PATHS,
     DEFAULT_SECCOMP,
 )
+from wherry.runtime.handlers import Program
 from wherry.runtime.protocol import ContainerConfig, ContainerStatus, RuntimeEvent, SandboxConfig
 
 BUSYBOX = "/bin/busybox"
@@ -105,10 +106,13 @@ class World:
         self.image = ""
         self.runtime = self.new_runtime()
 
-    def new_runtime(self) -> CrunRuntime:
-        """Return a runtime on the same directories, as a new process has it."""
+    def new_runtime(self, **programs: Program) -> CrunRuntime:
+        """Return a runtime on the same directories, as a new process has it, with the programs of further handlers."""
         return CrunRuntime(
-            state_dir=f"{self.directory}/containers", run_dir=f"{self.directory}/run", cgroup_root=self.cgroup
+            state_dir=f"{self.directory}/containers",
+            run_dir=f"{self.directory}/run",
+            cgroup_root=self.cgroup,
+            programs=programs,
         )
 
     async def busybox(self) -> str:

@@ -179,6 +179,7 @@ HORIZONTALPODAUTOSCALERS = builtin("autoscaling", "v2", "horizontalpodautoscaler
 CRONJOBS = builtin("batch", "v1", "cronjobs")
 JOBS = builtin("batch", "v1", "jobs")
 CERTIFICATESIGNINGREQUESTS = builtin("certificates.k8s.io", "v1", "certificatesigningrequests")
+RUNTIMECLASSES = builtin("node.k8s.io", "v1", "runtimeclasses")
 LEASES = builtin("coordination.k8s.io", "v1", "leases")
 ENDPOINTSLICES = builtin("discovery.k8s.io", "v1", "endpointslices")
 IPADDRESSES = builtin("networking.k8s.io", "v1", "ipaddresses")

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import signal
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 
@@ -22,7 +23,7 @@ from wherry.api.resources import NODES
 from wherry.client import kubeconfig
 from wherry.client.client import Client
 from wherry.client.informer import InformerFactory
-from wherry.cluster import addons, process
+from wherry.cluster import addons, process, runtimes
 from wherry.cluster import config as configs
 from wherry.cluster.apiprobe import ApiProbe
 from wherry.cluster.config import ClusterConfig, ClusterError, gateway
@@ -41,6 +42,8 @@ from wherry.proxy.proxy import Proxy
 from wherry.runtime import mountns
 from wherry.runtime.cgroups import Cgroups
 from wherry.runtime.crun import CrunRuntime
+from wherry.runtime.handlers import Program
+from wherry.runtime.protocol import ContainerError
 from wherry.util import clock, interpreter
 from wherry.util.log import configure
 from wherry.util.tasks import Scope
@@ -51,10 +54,15 @@ _SERVER_POLL = 0.02
 _THREADS = 16
 
 
-def make_runtime(config: ClusterConfig) -> CrunRuntime:
-    """Return the runtime of a cluster's node."""
+def make_runtime(config: ClusterConfig, programs: Mapping[str, Program] | None = None) -> CrunRuntime:
+    """Return the runtime of a cluster's node; `programs` are its handlers beside crun."""
     paths = config.paths
-    return CrunRuntime(state_dir=str(paths.containers), run_dir=str(paths.run), cgroup_root=f"/wherry/{config.name}")
+    return CrunRuntime(
+        state_dir=str(paths.containers),
+        run_dir=str(paths.run),
+        cgroup_root=f"/wherry/{config.name}",
+        programs=programs,
+    )
 
 
 def make_network(config: ClusterConfig) -> RoutedNetwork:
@@ -96,7 +104,8 @@ async def run(config: ClusterConfig) -> None:
 
 
 async def _serve(config: ClusterConfig) -> None:
-    network, runtime = make_network(config), make_runtime(config)
+    network = make_network(config)
+    runtime = make_runtime(config, runtimes.load(config.paths.state / "runtimes.yaml"))
     images = OverlayImageStore(str(config.paths.images))
     async with AsyncExitStack() as stack:
         await asyncio.gather(network.start(), runtime.start(), _wait_server(config))
@@ -208,7 +217,7 @@ def main() -> None:
         process.hold(process.NODE, config.paths)
         mountns.enter(str(config.paths.mount_namespace))
         uvloop.run(run(config))
-    except (ClusterError, ConfigurationError, OSError) as error:
+    except (ClusterError, ConfigurationError, ContainerError, OSError) as error:
         sys.exit(f"wherry: {error}")
 
 

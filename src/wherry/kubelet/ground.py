@@ -3,7 +3,7 @@
 import asyncio
 
 from wherry.api import meta
-from wherry.kubelet import podspec, sandboxes
+from wherry.kubelet import podspec, runtimeclass, sandboxes
 from wherry.kubelet.services import NodeServices
 from wherry.kubelet.starting import ContainerStarter, Ground
 from wherry.kubelet.together import together
@@ -23,6 +23,7 @@ class GroundMaker:
     async def make(self, pod: meta.Object) -> Ground:
         """Make a new sandbox with all that belongs to it."""
         services, uid = self._services, meta.uid(pod)
+        handler = await runtimeclass.handler_of(pod, services)
         self._sandbox_id = self._sandbox_id or sandboxes.new_id()
         previous = services.cache.pod(uid).sandbox()
         attempt = 0 if previous is None else int(previous.labels.get("io.kubernetes.sandbox.attempt") or 0) + 1
@@ -30,13 +31,13 @@ class GroundMaker:
         if podspec.volumes_show_address(pod):
             namespace_path, addresses = await self._attach(pod)
             made = await self._set_up_volumes(pod, addresses)
-            await self._run_sandbox(pod, namespace_path, attempt)
+            await self._run_sandbox(pod, namespace_path, attempt, handler)
         elif podspec.volumes_are_sure(pod):
-            addresses, made = await together(self._attach_and_run(pod, attempt), self._set_up_volumes(pod, ()))
+            addresses, made = await together(self._attach_and_run(pod, attempt, handler), self._set_up_volumes(pod, ()))
         else:
             # A sandbox is made only when the volumes are there.
             (namespace_path, addresses), made = await together(self._attach(pod), self._set_up_volumes(pod, ()))
-            await self._run_sandbox(pod, namespace_path, attempt)
+            await self._run_sandbox(pod, namespace_path, attempt, handler)
         ground, self._sandbox_id = Ground(self._sandbox_id, addresses, made), ""
         return ground
 
@@ -63,12 +64,17 @@ class GroundMaker:
             await self._services.network.detach(self._sandbox_id)
             await self._services.runtime.stop_sandbox(self._sandbox_id)
 
-    async def _run_sandbox(self, pod: meta.Object, namespace_path: str | None, attempt: int) -> None:
+    async def _run_sandbox(self, pod: meta.Object, namespace_path: str | None, attempt: int, handler: str) -> None:
         services = self._services
         try:
             async with services.starts:
                 await sandboxes.run(
-                    pod, self._sandbox_id, attempt=attempt, namespace_path=namespace_path, services=services
+                    pod,
+                    self._sandbox_id,
+                    attempt=attempt,
+                    namespace_path=namespace_path,
+                    handler=handler,
+                    services=services,
                 )
         except (ContainerError, OSError):
             if not podspec.host_users(pod):
@@ -76,9 +82,9 @@ class GroundMaker:
                 await services.network.detach(self._sandbox_id)
             raise
 
-    async def _attach_and_run(self, pod: meta.Object, attempt: int) -> tuple[str, ...]:
+    async def _attach_and_run(self, pod: meta.Object, attempt: int, handler: str) -> tuple[str, ...]:
         namespace_path, addresses = await self._attach(pod)
-        await self._run_sandbox(pod, namespace_path, attempt)
+        await self._run_sandbox(pod, namespace_path, attempt, handler)
         return addresses
 
     async def _attach(self, pod: meta.Object) -> tuple[str | None, tuple[str, ...]]:

@@ -227,7 +227,7 @@ class NodeStatus:
                 "osImage": machine.os_image,
                 "systemUUID": machine.system_uuid,
             },
-            "runtimeHandlers": [{"name": "", "features": features}],
+            "runtimeHandlers": [{"name": name, "features": features} for name in self._runtime.handlers],
         }
 
     async def _keep_lease(self) -> None:

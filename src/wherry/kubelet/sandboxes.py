@@ -61,7 +61,7 @@ def new_id() -> str:
 
 
 async def run(
-    pod: meta.Object, sandbox_id: str, *, attempt: int, namespace_path: str | None, services: NodeServices
+    pod: meta.Object, sandbox_id: str, *, attempt: int, namespace_path: str | None, handler: str, services: NodeServices
 ) -> None:
     """Start a sandbox whose network is there, with the pod's limits, and record it. Raises ContainerError, OSError."""
     config = services.config
@@ -82,6 +82,7 @@ async def run(
             log_directory=str(log_directory),
             resources=resources.pod_level_resources(pod),
             host_id=None if podspec.host_users(pod) else await services.host_ids.of(meta.uid(pod)),
+            handler=handler,
         )
     )
     services.cache.put_sandbox(

@@ -34,7 +34,8 @@ class SandboxConfig:
     Without one the host's UTS namespace is used too. `cgroup_parent` is a cgroup path that every container of the pod
     goes below (``/wherry/NAME/burstable/podUID``); it is made with the limits of `resources` and removed with the
     sandbox. `sysctls` are written in the sandbox's namespaces. `shm_size` is that of the shared ``/dev/shm``.
-    With a `host_id` the pod is in the user namespace that `make_user_namespace` made before.
+    With a `host_id` the pod is in the user namespace that `make_user_namespace` made before. `handler` is one of the
+    runtime's `handlers`.
     """
 
     id: str
@@ -50,6 +51,7 @@ class SandboxConfig:
     resources: Resources = field(default_factory=Resources)
     shm_size: int = 64 << 20
     host_id: int | None = None
+    handler: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +226,11 @@ class Runtime(Protocol):
 
     async def version(self) -> str:
         """For ``nodeInfo.containerRuntimeVersion``: ``crun://1.8.1``."""
+        ...
+
+    @property
+    def handlers(self) -> Sequence[str]:
+        """The handlers that a RuntimeClass can name, the default one (``""``) first."""
         ...
 
     @property

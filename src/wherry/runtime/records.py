@@ -14,11 +14,14 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
 from wherry.runtime.protocol import CREATED, EXITED, RUNNING, ContainerStatus, Resources, SandboxConfig, SandboxStatus
+from wherry.util import linux
 
 log = logging.getLogger(__name__)
 
 STARTING = "starting"
 """Between the decision to start a container and the knowledge that it runs; on disk it is still created."""
+
+_EXIT_FLAGS = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
 
 T = TypeVar("T")
 
@@ -40,6 +43,7 @@ class ContainerRecord:
     stdin_once: bool
     shares_processes: bool
     created_at: float
+    handler: str = ""
     state: str = CREATED
     boot: str = ""
     pid: int = 0
@@ -105,17 +109,27 @@ class SandboxRecord:
 
 
 class Records:
-    """The records below a state directory: ``sandboxes/ID.json``, ``containers/ID/record.json``, ``exits/ID``."""
+    """The records below a state directory: ``sandboxes/ID.json``, ``containers/ID/record.json``.
 
-    def __init__(self, state_dir: str) -> None:
+    The codes with which containers ended are files of the directory `exits`, which is kept in memory: conmon can write
+    them where the disk is full or broken, and nobody asks for them after a reboot.
+    """
+
+    def __init__(self, state_dir: str, *, exits: str) -> None:
         self.sandboxes = f"{state_dir}/sandboxes"
         self.containers = f"{state_dir}/containers"
-        self.exits = f"{state_dir}/exits"
+        self.exits = exits
 
     def make_directories(self) -> None:
         """Make the directories where they are missing."""
         for directory in (self.sandboxes, self.containers, self.exits):
             os.makedirs(directory, mode=0o711, exist_ok=True)
+        if not linux.is_in_memory(self.exits):
+            linux.mount("tmpfs", self.exits, kind="tmpfs", flags=_EXIT_FLAGS, data="mode=0711,size=16m")
+
+    def close(self) -> None:
+        """Let go of the memory that holds exit codes, for good."""
+        linux.unmount_if_mounted(self.exits)
 
     def bundle(self, container_id: str) -> str:
         """Return the directory of a container, which is its OCI bundle too."""

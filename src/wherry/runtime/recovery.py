@@ -25,7 +25,7 @@ def raise_descriptor_limit() -> None:
 
 
 async def settle(
-    record: ContainerRecord, *, records: Records, cgroups: Cgroups, runtime: list[str], run_dir: str, boot: str
+    record: ContainerRecord, *, records: Records, cgroups: Cgroups, runtime: list[str], root: str, boot: str
 ) -> None:
     """Bring the record of a container that may have been starting or running in line with the facts, and write it.
 
@@ -35,7 +35,7 @@ async def settle(
     if record.state == CREATED:
         if record.boot != boot or not await asyncio.to_thread(_has_conmon, records.bundle(record.id)):
             return
-        await _settle_half_started(record, records=records, runtime=runtime, run_dir=run_dir)
+        await _settle_half_started(record, records=records, runtime=runtime, root=root)
     elif record.boot != boot:
         await asyncio.to_thread(finish, record, records=records, cgroups=cgroups)
     else:
@@ -48,12 +48,12 @@ def _has_conmon(bundle: str) -> bool:
     return os.path.exists(f"{bundle}/conmon.pid") or bool(processes.find("conmon", bundle))
 
 
-async def _settle_half_started(record: ContainerRecord, *, records: Records, runtime: list[str], run_dir: str) -> None:
+async def _settle_half_started(record: ContainerRecord, *, records: Records, runtime: list[str], root: str) -> None:
     """Make a container whose program ran running, also when it has ended since: who watches its conmon sees that."""
     bundle = records.bundle(record.id)
     shown = await spawn.run([*runtime, "state", record.id])
     state = json.loads(shown.output) if shown.code == 0 else {}
-    if not _program_ran(state, f"{run_dir}/crun/{record.id}"):
+    if not _program_ran(state, f"{root}/{record.id}"):
         await scrap(record, records=records, runtime=runtime)
         record.state = CREATED
         return
@@ -75,7 +75,7 @@ def _program_ran(state: dict[str, Any], directory: str) -> bool:
 async def scrap(record: ContainerRecord, *, records: Records, runtime: list[str]) -> None:
     """Take away whatever a start that did not succeed left: conmon, crun, the container's process, the exit file."""
     bundle = records.bundle(record.id)
-    for program in ("conmon", "crun"):
+    for program in ("conmon", os.path.basename(runtime[0])):
         await asyncio.to_thread(processes.kill_all, program, bundle)
     await spawn.run([*runtime, "delete", "--force", record.id])
     for path in (f"{records.exits}/{record.id}", f"{bundle}/pid", f"{bundle}/conmon.pid", f"{bundle}/attach"):

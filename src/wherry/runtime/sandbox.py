@@ -56,7 +56,7 @@ def _pin_namespaces(directory: str, config: SandboxConfig) -> None:
         else:
             _enter(f"{directory}/{kind}", _PINNED[kind])
     if "uts" in kinds:
-        linux.sethostname(config.hostname[:63])
+        linux.sethostname(config.hostname[:64])
     for kind in kinds if config.host_id is None else ():
         path = f"{directory}/{kind}"
         with open(path, "w"):

@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 from wherry.runtime import pause, processes, sandbox, spawn, userns
 from wherry.runtime.cgroups import Cgroups
+from wherry.runtime.handlers import Handlers
 from wherry.runtime.protocol import ContainerError, SandboxConfig, UserNamespace
 from wherry.runtime.records import Records, SandboxRecord, write_json
 from wherry.runtime.spec import SandboxFiles
@@ -27,7 +28,7 @@ class Sandboxes:
         run_dir: str,
         cgroup_root: str,
         cgroups: Cgroups,
-        runtime: list[str],
+        handlers: Handlers,
         on_lost: Callable[[SandboxRecord], None],
     ) -> None:
         self.known: dict[str, SandboxRecord] = {}
@@ -35,7 +36,7 @@ class Sandboxes:
         self._run_dir = run_dir
         self._cgroup_root = cgroup_root
         self._cgroups = cgroups
-        self._runtime = runtime
+        self._handlers = handlers
         self._on_lost = on_lost
         self._watches: dict[str, processes.Watch] = {}
         self._boot = ""
@@ -150,7 +151,8 @@ class Sandboxes:
         await asyncio.to_thread(os.makedirs, directory, exist_ok=True)
         await asyncio.to_thread(write_json, f"{directory}/config.json", described)
         pid_file = f"{directory}/pid"
-        made = await spawn.run([*self._runtime, "run", "--detach", "--pid-file", pid_file, "--bundle", directory, name])
+        runtime = self._handlers.command(config.handler)
+        made = await spawn.run([*runtime, "run", "--detach", "--pid-file", pid_file, "--bundle", directory, name])
         if made.code != 0:
             raise ContainerError(made.text)
         return processes.read_pid(pid_file)
@@ -170,7 +172,8 @@ class Sandboxes:
         if (watch := self._watches.pop(record.id, None)) is not None:
             watch.close()
         if record.config["share_process_namespace"]:
-            await spawn.run([*self._runtime, "delete", "--force", f"{record.id}-pause"])
+            runtime = self._handlers.command(record.config.get("handler", ""))
+            await spawn.run([*runtime, "delete", "--force", f"{record.id}-pause"])
         await asyncio.to_thread(sandbox.clean, self._directory(record.id))
 
     async def forget(self, record: SandboxRecord) -> None:

@@ -25,6 +25,8 @@ _OPEN_TREE_CLONE, _MOVE_MOUNT_F_EMPTY_PATH, _AT_EMPTY_PATH, _MOUNT_ATTR_IDMAP = 
 _SYS_SETRESUID = {"x86_64": 117, "aarch64": 147}
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x02, 0x10
 
+_TMPFS_MAGIC = 0x01021994
+
 _AT_FDCWD, _AT_SYMLINK_NOFOLLOW = -100, 0x100
 _STATX_SIZE, _STATX_ATTR_MOUNT_ROOT = 256, 0x2000
 
@@ -115,6 +117,13 @@ def is_mount(path: str) -> bool:
     if known & _STATX_ATTR_MOUNT_ROOT:
         return bool(attributes & _STATX_ATTR_MOUNT_ROOT)
     return path in mounts_below(path)  # a kernel before 5.8
+
+
+def is_in_memory(path: str) -> bool:
+    """Return whether the filesystem of `path` is a tmpfs. Raises OSError."""
+    buffer = ctypes.create_string_buffer(256)
+    _check(_libc.statfs(os.fsencode(path), buffer), path)
+    return bool(struct.unpack_from("=l", buffer)[0] & 0xFFFFFFFF == _TMPFS_MAGIC)
 
 
 def unmount_below(path: str) -> None:

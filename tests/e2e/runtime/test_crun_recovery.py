@@ -27,7 +27,7 @@ async def test_a_new_runtime_finds_what_runs_and_what_ended_meanwhile(world: Wor
     before = await world.status("long")
     await world.runtime.close()
     Path(f"{world.directory}/images/mounts/short/merged/tmp/go").touch()
-    await eventually(Path(f"{world.directory}/containers/exits/short").exists)
+    await eventually(Path(f"{world.directory}/run/exits/short").exists)
     world.runtime = world.new_runtime()
     events = world.runtime.events()
     await world.runtime.start()
@@ -53,8 +53,8 @@ async def test_after_a_reboot_containers_have_ended_unseen(world: World) -> None
     for path in (*state.rglob("record.json"), *state.glob("sandboxes/*.json")):
         path.write_text(path.read_text().replace(linux.boot_id(), "an-earlier-boot"))
     os.kill(pid, signal.SIGKILL)
-    await eventually(Path(f"{world.directory}/containers/exits/c").exists)
-    Path(f"{world.directory}/containers/exits/c").unlink()
+    await eventually(Path(f"{world.directory}/run/exits/c").exists)
+    Path(f"{world.directory}/run/exits/c").unlink()
     world.runtime = world.new_runtime()
     status = await world.status("c")
     assert (status.state, status.exit_code, status.reason) == ("exited", 255, "Unknown")
@@ -102,6 +102,8 @@ async def test_on_a_full_disk_containers_end_stop_and_go(world: World) -> None:
     await world.sandbox()
     for name in ("killed", "stopped"):
         await world.run(name, "sleep", "1000")
+    await world.run("ended", "sh", "-c", "trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done")
+    await eventually(lambda: world.output("ended") == "ready")
     (state / "fill").write_bytes(b"")
     with contextlib.suppress(OSError), (state / "fill").open("ab", buffering=0) as fill:
         while fill.write(bytes(4096)):
@@ -110,12 +112,17 @@ async def test_on_a_full_disk_containers_end_stop_and_go(world: World) -> None:
     os.kill((await world.status("killed")).pid, signal.SIGKILL)
     await wait_for(events, RuntimeEvent("pod", "killed", "exited"))
     await world.runtime.stop_container("stopped", 0)
-    assert (await world.status("stopped")).state == "exited"
-    await world.runtime.close()
-    world.runtime = world.new_runtime()
-    async with asyncio.timeout(10):
-        while {status.state for status in await world.runtime.list_containers()} != {"exited"}:
-            await asyncio.sleep(0.01)
+    os.kill((await world.status("ended")).pid, signal.SIGTERM)
+    await wait_for(events, RuntimeEvent("pod", "ended", "exited"))
+    wanted = {"killed": (137, "Error"), "stopped": (137, "Error"), "ended": (3, "Error")}
+    for _ in range(2):  # a new process finds the same
+        async with asyncio.timeout(10):
+            while {status.state for status in await world.runtime.list_containers()} != {"exited"}:
+                await asyncio.sleep(0.01)
+        found = await world.runtime.list_containers()
+        assert {status.name: (status.exit_code, status.reason) for status in found} == wanted
+        await world.runtime.close()
+        world.runtime = world.new_runtime()
     await world.runtime.remove_sandbox("pod")
     assert await world.runtime.list_containers() == []
     (state / "fill").unlink()

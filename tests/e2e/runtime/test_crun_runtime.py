@@ -6,6 +6,7 @@ import asyncio
 import os
 
 from tests.e2e.nodeworld import World, eventually, scenario
+from wherry.runtime.handlers import Program
 from wherry.runtime.protocol import ContainerError, Mount, Resources
 
 
@@ -251,3 +252,23 @@ async def test_sysctls_are_those_of_the_sandbox(world: World) -> None:
     assert world.output("c") == "1"
     with open("/proc/sys/kernel/shm_rmid_forced") as file:
         assert file.read() == before
+
+
+@scenario
+async def test_a_handler_runs_its_own_program_and_what_it_ran_outlives_it(world: World) -> None:
+    told, program = world.directory / "told", world.directory / "other"
+    program.write_text(f'#!/bin/sh\necho "$*" >> {told}\nexec crun "$@"\n')
+    program.chmod(0o755)
+    world.runtime = world.new_runtime(other=Program(str(program), ("--cgroup-manager=cgroupfs",)))
+    await world.sandbox(handler="other")
+    await world.run("c", "sleep", "1000")
+    assert (await world.runtime.exec_sync("c", ["echo", "hi"], 10)).stdout == b"hi\n"
+    assert list(world.runtime.handlers) == ["", "crun", "other"]
+    root = f"--root={world.directory}/run/runtimes/other --cgroup-manager=cgroupfs"
+    calls = [line.removeprefix(f"{root} ").split()[0] for line in told.read_text().splitlines()]
+    assert calls == ["create", "start", "exec"]
+    await world.runtime.close()
+    world.runtime = world.new_runtime()  # whose administrator has taken the handler away
+    assert (await world.status("c")).state == "running"
+    await world.runtime.remove_sandbox("pod")
+    assert await world.runtime.list_containers() == []

@@ -79,6 +79,7 @@ class FakeRuntime:
     async def version(self) -> str:
         return "crun://1.8.1"
 
+    handlers = ("", "crun")
     user_namespaces = True
 
     async def make_user_namespace(self, sandbox_id: str, host_id: int) -> UserNamespace:

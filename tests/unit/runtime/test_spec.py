@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from wherry.runtime.cgroups import weight
-from wherry.runtime.crun import signal_number
+from wherry.runtime.containers import signal_number
 from wherry.runtime.defaults import DEFAULT_CAPABILITIES, DEFAULT_SECCOMP
 from wherry.runtime.pause import executable
 from wherry.runtime.protocol import ContainerConfig, ContainerError, Mount, Resources
