@@ -4,9 +4,9 @@ An object that an index function fails for is in the cache and not in that index
 loop. What it hands out is shared and must not be changed.
 """
 
-import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from sys import intern
 from typing import Any, Protocol
 
 from wherry.api import meta
@@ -46,8 +46,7 @@ class Indexer:
     def __init__(self) -> None:
         self._objects: dict[str, Object] = {}
         self._namespaces: dict[str, dict[str, Object]] = {}
-        self._functions: dict[str, IndexFunc] = {}
-        self._indexes: dict[str, dict[str, dict[str, Object]]] = {}
+        self._indexes: dict[str, _Index] = {}
 
     def __len__(self) -> int:
         return len(self._objects)
@@ -68,16 +67,15 @@ class Indexer:
 
     def by_index(self, name: str, value: str) -> Objects:
         """Return the objects that index `name` holds under `value`. Raises KeyError for an unknown index."""
-        return list(self._indexes[name].get(value, {}).values())
+        return list(self._indexes[name].groups.get(value, {}).values())
 
     def add_index(self, name: str, function: IndexFunc) -> None:
         """Add index `name` over present and future objects; one that is there stays as it is."""
-        if name in self._functions:
+        if name in self._indexes:
             return
-        self._functions[name] = function
-        self._indexes[name] = {}
+        index = self._indexes[name] = _Index(name, function)
         for key, obj in self._objects.items():
-            self._enter(name, function, key, obj)
+            index.put(key, obj)
 
     def put(self, obj: Object) -> Object | None:
         """Add or replace an object and return the one that it replaced."""
@@ -85,12 +83,10 @@ class Indexer:
             observer(obj)
         key = meta.key_of(obj)
         old = self._objects.get(key)
-        if old is not None:
-            self._leave_all(key, old)
         self._objects[key] = obj
         self._namespaces.setdefault(meta.namespace(obj), {})[key] = obj
-        for name, function in self._functions.items():
-            self._enter(name, function, key, obj)
+        for index in self._indexes.values():
+            index.put(key, obj)
         return old
 
     def remove(self, key: str) -> Object | None:
@@ -98,7 +94,8 @@ class Indexer:
         old = self._objects.pop(key, None)
         if old is None:
             return None
-        self._leave_all(key, old)
+        for index in self._indexes.values():
+            index.remove(key)
         _drop(self._namespaces, meta.namespace(old), key)
         return old
 
@@ -106,24 +103,42 @@ class Indexer:
         """Return the keys of all objects."""
         return [Key(key) for key in self._objects]
 
-    def _enter(self, name: str, function: IndexFunc, key: str, obj: Object) -> None:
-        index = self._indexes[name]
+
+class _Index:
+    """One index: `groups` holds the objects under each value, `_values` those of each object that has any.
+
+    Most changes of an object leave its values as they were: then it takes the place of the old one and no more.
+    """
+
+    __slots__ = ("_function", "_name", "_values", "groups")
+
+    def __init__(self, name: str, function: IndexFunc) -> None:
+        self._name = name
+        self._function = function
+        self._values: dict[str, tuple[str, ...]] = {}
+        self.groups: dict[str, dict[str, Object]] = {}
+
+    def put(self, key: str, obj: Object) -> None:
         try:
-            for value in function(obj):
-                index.setdefault(value, {})[key] = obj
+            values = tuple(map(intern, self._function(obj)))
         except Exception:
-            log.exception("index %s fails for %s", name, key)
-            self._leave(name, key, obj)
+            log.exception("index %s fails for %s", self._name, key)
+            values = ()
+        before = self._values.get(key, ())
+        if values == before:
+            for value in before:
+                self.groups[value][key] = obj
+            return
+        if before:
+            self.remove(key)
+        if values:
+            self._values[key] = values
+            for value in values:
+                self.groups.setdefault(value, {})[key] = obj
 
-    def _leave_all(self, key: str, obj: Object) -> None:
-        for name in self._functions:
-            self._leave(name, key, obj)
-
-    def _leave(self, name: str, key: str, obj: Object) -> None:
-        # A function that fails for an object failed for it before, after the same values.
-        with contextlib.suppress(Exception):
-            for value in self._functions[name](obj):
-                _drop(self._indexes[name], value, key)
+    def remove(self, key: str) -> None:
+        for value in self._values.pop(key, ()):
+            _drop(self.groups, value, key)
 
 
 def _drop(groups: dict[str, dict[str, Any]], group: str, key: str) -> None:

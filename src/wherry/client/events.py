@@ -8,7 +8,7 @@ about an object at once and then one every five minutes.
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -23,7 +23,10 @@ log = logging.getLogger(__name__)
 NORMAL = "Normal"
 WARNING = "Warning"
 
-_QUEUE = 1000
+_QUEUE = 5000
+_TOGETHER = 64
+"""How many events are written side by side: they share a commit."""
+
 _CACHE = 4096
 _SIMILAR = 10
 _SIMILAR_INTERVAL = 600.0
@@ -80,11 +83,8 @@ class Correlator:
         bucket.tokens -= 1
         return True
 
-    def correlate(self, event: Object, *, now: float) -> tuple[Object, Object | None, Any]:
-        """Return the event to write, the one already written that it repeats (or None) and the key for `wrote`.
-
-        A repeated event has the name of the old one and its count raised.
-        """
+    def correlate(self, event: Object, *, now: float) -> tuple[Object, Any]:
+        """Return the event to write, combined with similar ones, and the key for `repeats` and `wrote`."""
         group = (*_source(event), *_about(event), event["type"], event["reason"], event.get("action", ""))
         record = self._similar.get(group)
         if record is None or now - record.last > _SIMILAR_INTERVAL:
@@ -92,22 +92,25 @@ class Correlator:
         record.last = now
         record.messages.add(event["message"])
         self._similar.touch(group, record)
-        key: Any = (*group, event["message"])
-        if len(record.messages) >= _SIMILAR:
-            # One of the messages is forgotten: the group stays combined as long as the interval lasts.
-            record.messages.discard(next(iter(record.messages)))
-            event = {**event, "message": "(combined from similar events): " + event["message"]}
-            key = group
+        if len(record.messages) < _SIMILAR:
+            return event, (*group, event["message"])
+        # One of the messages is forgotten: the group stays combined as long as the interval lasts.
+        record.messages.discard(next(iter(record.messages)))
+        return {**event, "message": "(combined from similar events): " + event["message"]}, group
+
+    def repeats(self, key: Any, event: Object) -> tuple[Object, Object | None]:
+        """Return the event and the one already written that it repeats, or None: it then has the name of the old one
+        and its count raised."""
         old = self._written.get(key)
         if old is None:
-            return event, None, key
+            return event, None
         repeated = {
             **event,
             "metadata": {**event["metadata"], "name": old["metadata"]["name"]},
             "firstTimestamp": old["firstTimestamp"],
             "count": old["count"] + 1,
         }
-        return repeated, old, key
+        return repeated, old
 
     def wrote(self, key: Any, event: Object) -> None:
         """Remember what the server holds for `key`."""
@@ -117,7 +120,7 @@ class Correlator:
 class EventRecorder:
     """Records events as one component.
 
-    ``event`` only queues; `run` writes (give it a task). When a thousand wait, further ones are dropped: events are
+    ``event`` only queues; `run` writes (give it a task). When thousands wait, further ones are dropped: events are
     help for people, never part of a controller's work. While `quiet` says no, an event waits, but at most two seconds:
     its writing takes time from what it tells of.
     """
@@ -186,12 +189,12 @@ class EventRecorder:
             recorded, event = await self._queue.get()
             while not self._quiet() and clock.monotonic() < recorded + _PATIENCE:
                 await clock.sleep(_LOOK_AGAIN)
+            waiting = [event, *(self._queue.get_nowait()[1] for _ in range(min(self._queue.qsize(), _TOGETHER)))]
             try:
-                await self._write(event)
-            except errors.StatusError as error:
-                log.debug("event rejected: %s", error)
+                await self._write_all(waiting)
             finally:
-                self._queue.task_done()
+                for _ in waiting:
+                    self._queue.task_done()
 
     async def flush(self) -> None:
         """Wait until everything recorded so far was written or given up; `run` must be running."""
@@ -201,18 +204,34 @@ class EventRecorder:
         self._last_stamp = max(self._last_stamp + 1, int(clock.seconds() * 1e9))
         return self._last_stamp
 
-    async def _write(self, event: Object) -> None:
+    async def _write_all(self, events: Sequence[Object]) -> None:
+        """Write events side by side, those that repeat each other one after the other."""
         now = clock.monotonic()
-        event, old, key = self._correlator.correlate(event, now=now)
-        if not self._correlator.admit(event, now=now):
+        chains: dict[Any, list[Object]] = {}
+        for found in events:
+            event, key = self._correlator.correlate(found, now=now)
+            if self._correlator.admit(event, now=now):
+                chains.setdefault(key, []).append(event)
+        if len(chains) < 2:
+            for key, chain in chains.items():
+                await self._write(key, chain)
             return
-        for _ in range(_TRIES):
-            try:
-                self._correlator.wrote(key, await self._send(event, old))
-                return
-            except OSError as error:
-                log.debug("cannot write an event, trying again: %s", error)
-                await clock.sleep(_TRY_AGAIN)
+        async with asyncio.TaskGroup() as group:
+            for key, chain in chains.items():
+                group.create_task(self._write(key, chain))
+
+    async def _write(self, key: Any, chain: Sequence[Object]) -> None:
+        for event in chain:
+            for _ in range(_TRIES):
+                try:
+                    self._correlator.wrote(key, await self._send(*self._correlator.repeats(key, event)))
+                    break
+                except errors.StatusError as error:
+                    log.debug("event rejected: %s", error)
+                    break
+                except OSError as error:
+                    log.debug("cannot write an event, trying again: %s", error)
+                    await clock.sleep(_TRY_AGAIN)
 
     async def _send(self, event: Object, old: Object | None) -> Object:
         namespace, name = event["metadata"]["namespace"], event["metadata"]["name"]

@@ -100,7 +100,7 @@ class ControlPlane:
     def _run_scheduler(self, scope: Scope) -> None:
         client = self._client(_SCHEDULER)
         informers = InformerFactory(client)
-        recorder = EventRecorder(client, "default-scheduler")
+        recorder = EventRecorder(client, "default-scheduler", quiet=lambda: scheduler.is_quiet())
         scheduler = Scheduler(client, informers, recorder, config=self._scheduling)
         informers.run(scope)
         self._server.metrics.sources.append(scheduler.samples)

@@ -169,13 +169,29 @@ class Controller(ABC):
         `orphans` gives the keys for an object without a controller: the owners that may want to adopt it.
         """
 
-        def keys(obj: Object) -> Iterable[str]:
-            ref = meta.controller_of(obj)
-            if ref is None:
-                return orphans(obj) if orphans is not None and not meta.is_deleting(obj) else ()
-            return (owner_key(obj, ref),) if is_kind(ref, owner) else ()
+        informer = self.informer(resource)
 
-        return self.watch(resource, keys, moved=_has_moved, delay=delay)
+        def enqueue(obj: Object) -> None:
+            ref = meta.controller_of(obj)
+            if ref is not None:
+                if is_kind(ref, owner):
+                    self._add_later(owner_key(obj, ref), delay)
+            elif orphans is not None and not meta.is_deleting(obj):
+                for key in orphans(obj):
+                    self._add_later(key, delay)
+
+        def updated(old: Object, new: Object) -> None:
+            ref = meta.controller_of(new)
+            # Five controllers hear of each change of a pod, four of them in vain.
+            if ref is None or ref != meta.controller_of(old):
+                if _has_moved(old, new):
+                    enqueue(old)
+                enqueue(new)
+            elif is_kind(ref, owner):
+                self._add_later(owner_key(new, ref), delay)
+
+        informer.add_handler(on_add=enqueue, on_update=updated, on_delete=enqueue)
+        return informer
 
     def _add_later(self, key: str, delay: float) -> None:
         """Queue a key after `delay`, or when its turn comes among many that wait: no more than 200 a second then.
@@ -264,8 +280,7 @@ def owner_key(obj: Object, ref: Object) -> Key:
 
 def is_kind(ref: Object, resource: Resource) -> bool:
     """Tell whether an owner reference is to a kind, whatever the version."""
-    group = ref.get("apiVersion", "").rpartition("/")[0]
-    return ref.get("kind") == resource.kind and group == resource.group
+    return ref.get("kind") == resource.kind and ref.get("apiVersion", "").rpartition("/")[0] == resource.group
 
 
 def _has_moved(old: Object, new: Object) -> bool:

@@ -156,14 +156,14 @@ def _budget_terms(budget: Object) -> tuple[str]:
 
 def _matters(old: Object, new: Object) -> bool:
     """Tell whether an update of a pod can change a budget."""
-
-    def view(pod: Object) -> tuple[object, ...]:
-        return (
-            meta.labels(pod), meta.is_deleting(pod), podutil.is_ready(pod), podutil.is_finished(pod),
-            meta.condition(pod, DISRUPTION_TARGET), pod["metadata"].get("ownerReferences"),
-        )  # fmt: skip
-
-    return view(old) != view(new)
+    return (
+        podutil.is_ready(old) != podutil.is_ready(new)
+        or meta.is_deleting(old) != meta.is_deleting(new)
+        or relabelled(old, new)
+        or podutil.is_finished(old) != podutil.is_finished(new)
+        or meta.condition(old, DISRUPTION_TARGET) != meta.condition(new, DISRUPTION_TARGET)
+        or old["metadata"].get("ownerReferences") != new["metadata"].get("ownerReferences")
+    )
 
 
 class DisruptionController(Controller):

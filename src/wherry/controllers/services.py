@@ -67,17 +67,18 @@ def relabelled(old: Object, new: Object) -> bool:
 
 
 def _matters(old: Object, new: Object) -> bool:
-    """Tell whether an update of a pod can change endpoints."""
-
-    def view(pod: Object) -> tuple[object, ...]:
-        status, spec = pod.get("status") or {}, pod["spec"]
-        return (
-            meta.labels(pod), meta.is_deleting(pod), podutil.is_ready(pod), podutil.is_finished(pod),
-            status.get("podIPs"), status.get("podIP"), spec.get("nodeName"), spec.get("hostname"),
-            spec.get("subdomain"),
-        )  # fmt: skip
-
-    return view(old) != view(new)
+    """Tell whether an update of a pod can change endpoints; those without an address are in none."""
+    before, after = old.get("status") or {}, new.get("status") or {}
+    if not (after.get("podIP") or after.get("podIPs") or before.get("podIP") or before.get("podIPs")):
+        return False
+    return (
+        podutil.is_ready(old) != podutil.is_ready(new)
+        or any(before.get(name) != after.get(name) for name in ("podIP", "podIPs"))
+        or meta.is_deleting(old) != meta.is_deleting(new)
+        or relabelled(old, new)
+        or podutil.is_finished(old) != podutil.is_finished(new)
+        or any(old["spec"].get(name) != new["spec"].get(name) for name in ("nodeName", "hostname", "subdomain"))
+    )
 
 
 def pod_ips(pod: Object) -> list[str]:

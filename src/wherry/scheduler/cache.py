@@ -163,7 +163,10 @@ class Cache:
         where = self._where.get(info.key)
         if where is not None:
             old_node, old = where
-            if old_node == node_name and old.shape is info.shape and _same_to_others(old, info):
+            if old_node == node_name and old.shape is info.shape and _same_to_nodes(old, info):
+                if old.labels != info.labels:
+                    self._count(node_name, old, -1)
+                    self._count(node_name, info, 1)
                 self._where[info.key] = (node_name, info)
                 self._node_of(node_name).pods[info.key] = info
                 return
@@ -219,18 +222,12 @@ class Cache:
         node = self._node_of(node_name)
         node.add(info)
         self._where[info.key] = (node_name, info)
-        for label in info.labels.items():
-            self._by_label.setdefault(label, {})[info.key] = None
         self._pod_changed(node, info, 1)
 
     def _remove(self, info: PodInfo, node_name: str) -> None:
         node = self._node_of(node_name)
         node.remove(info)
         del self._where[info.key]
-        for label in info.labels.items():
-            self._by_label[label].pop(info.key, None)
-            if not self._by_label[label]:
-                del self._by_label[label]
         self._pod_changed(node, info, -1)
         if node_name in self._orphans and not node.pods:
             del self._orphans[node_name]
@@ -239,13 +236,23 @@ class Cache:
         self.priorities[info.priority] = self.priorities.get(info.priority, 0) + by
         if not self.priorities[info.priority]:
             del self.priorities[info.priority]
-        for term in (*info.labels.items(), None):
-            for counter in self._counters_by_term.get(term, {}).values():
-                counter.change(info, node.name, by)
+        self._count(node.name, info, by)
         if info.shape.has_affinity:
             self.anti_affinity.change(info, node.name, by)
             self.attractions.change(info, node.name, by)
         self._changed(node.name)
+
+    def _count(self, node_name: str, info: PodInfo, by: int) -> None:
+        """Count a pod that came (+1) or went (-1) where its labels count."""
+        for label in info.labels.items():
+            if by > 0:
+                self._by_label.setdefault(label, {})[info.key] = None
+            else:
+                _drop(self._by_label, label, info.key)
+        if self._counters:
+            for term in (*info.labels.items(), None):
+                for counter in self._counters_by_term.get(term, {}).values():
+                    counter.change(info, node_name, by)
 
     def sizes(self) -> dict[str, int]:
         """Return how many nodes, pods and assumed pods there are."""
@@ -319,5 +326,12 @@ class Cache:
             self._log_start += cut
 
 
-def _same_to_others(old: PodInfo, new: PodInfo) -> bool:
-    return old.labels == new.labels and old.deleting == new.deleting and old.priority == new.priority
+def _same_to_nodes(old: PodInfo, new: PodInfo) -> bool:
+    return old.deleting == new.deleting and old.priority == new.priority
+
+
+def _drop(groups: dict[tuple[str, str], dict[str, None]], group: tuple[str, str], key: str) -> None:
+    members = groups[group]
+    members.pop(key, None)
+    if not members:
+        del groups[group]

@@ -76,6 +76,11 @@ class SchedulingQueue:
             counts["gated" if self._pods[key].gated else place] += 1
         return counts
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no pod is ready to try."""
+        return not self._active
+
     def refusals(self) -> Counter[tuple[str, str]]:
         """Return how many of the pods that wait each plugin refused, by plugin and profile."""
         return Counter(

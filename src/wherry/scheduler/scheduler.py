@@ -59,6 +59,7 @@ class Scheduler:
         )
         self._sources = Sources(factory, self.cache, self.queue, self._choosers.keys())
         self._binding = asyncio.Semaphore(_BINDING_AT_ONCE)
+        self._under_way = 0
         self._reports: dict[str, asyncio.Task[None]] = {}
         self._preempting: set[str] = set()
         self._attempts = Attempts()
@@ -72,6 +73,10 @@ class Scheduler:
         for (plugin, profile), number in self.queue.refusals().items():
             yield "scheduler_unschedulable_pods", {"plugin": plugin, "profile": profile}, number
         yield from self._attempts.samples()
+
+    def is_quiet(self) -> bool:
+        """Tell whether no pod is being scheduled or bound."""
+        return not self._under_way and self.queue.is_idle
 
     async def run(self) -> None:
         """Schedule until cancelled."""
@@ -124,6 +129,7 @@ class Scheduler:
                     self._failed(queued, "Unschedulable", status.message, scope, plugins=(plugin.name,))
                     return False
         attempt("scheduled")
+        self._under_way += 1
         scope.spawn(self._bind(queued, chooser.profile, choice, scope), guard=True)
         return True
 
@@ -147,6 +153,7 @@ class Scheduler:
                 self._failed(queued, "SchedulerError", f"binding rejected: {error}", scope)
             return
         finally:
+            self._under_way -= 1
             self._binding.release()
         self.cache.nominate(info, "")
         self.queue.done(queued)

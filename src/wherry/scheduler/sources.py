@@ -24,7 +24,7 @@ from wherry.api.resources import (
 )
 from wherry.client.informer import InformerFactory
 from wherry.scheduler.cache import Cache
-from wherry.scheduler.podinfo import pod_info
+from wherry.scheduler.podinfo import PodInfo, pod_info
 from wherry.scheduler.queue import SchedulingQueue
 
 # Changes that may let a pod be scheduled, by the kind that plugins name in their hints.
@@ -115,7 +115,7 @@ class Sources:
                 self._waiting_updated(old, pod)
             return
         if not old["spec"].get("nodeName"):
-            info = pod_info(pod)
+            info = self._bound(pod)
             self._queue.delete(info.key)
             self._cache.nominate(info, "")
             self._cache.set_pod(info, node_name)
@@ -125,6 +125,15 @@ class Sources:
         else:
             self._cache.set_pod(pod_info(pod), node_name)
             self._queue.moved("AssignedPod", old, pod)
+
+    def _bound(self, pod: Object) -> PodInfo:
+        """Return the parsed pod; most were assumed, and are what they were but for their node."""
+        assumed = self._cache.find_pod(meta.key_of(pod))
+        if assumed is not None:
+            before, after = assumed.pod["spec"], pod["spec"]
+            if len(after) == len(before) + 1 and all(after.get(name) == value for name, value in before.items()):
+                return PodInfo(pod, assumed.shape)
+        return pod_info(pod)
 
     def _waiting_updated(self, old: Object, pod: Object) -> None:
         info = pod_info(pod)

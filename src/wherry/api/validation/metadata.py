@@ -193,6 +193,8 @@ def managed_fields(found: Iterable[Mapping[str, Any]], path: str) -> list[FieldE
 def field_manager(name: str, path: str) -> list[FieldError]:
     """Check the name of a field manager."""
     errors: list[FieldError] = []
+    if name.isascii() and name.isprintable() and len(name) <= _MAX_MANAGER:
+        return errors
     if len(name.encode()) > _MAX_MANAGER:
         errors.append(field.too_long(path, _MAX_MANAGER))
     place = 0

@@ -17,6 +17,8 @@ class PodTopologyLabels(Plugin):
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
+        self._following = False
+        self._labels: dict[str, dict[str, str]] = {}
 
     def handles(self, operation: Operation) -> bool:
         return operation.subresource in ("", "binding")
@@ -26,13 +28,24 @@ class PodTopologyLabels(Plugin):
         if obj is None:
             return
         name = _node_of_binding(obj) if operation.subresource else obj["spec"].get("nodeName")
-        node = self._reader.get(NODES, None, name) if name else None
-        if node is None:
-            return
-        found = {label: meta.labels(node)[label] for label in _LABELS if label in meta.labels(node)}
+        found = self._of_node(name) if name else None
         if found:
             # The labels of a binding become those of the pod.
             obj["metadata"] = {**obj["metadata"], "labels": {**found, **meta.labels(obj)}}
+
+    def _of_node(self, name: str) -> dict[str, str] | None:
+        if not self._following:
+            self._following = True
+            self._reader.follow(NODES, self._changed)
+        return self._labels.get(name)
+
+    def _changed(self, key: str, node: meta.Object | None) -> None:
+        name = key.rpartition("/")[2]
+        if node is None:
+            self._labels.pop(name, None)
+        else:
+            labels = meta.labels(node)
+            self._labels[name] = {label: labels[label] for label in _LABELS if label in labels}
 
 
 def _node_of_binding(binding: meta.Object) -> str:

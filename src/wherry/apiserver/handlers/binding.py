@@ -3,14 +3,15 @@
 from typing import Any
 
 from wherry.api import meta
-from wherry.api.errors import BadRequest, Conflict, Invalid
+from wherry.api.errors import BadRequest, Conflict, Invalid, NotFound
 from wherry.api.field import FieldError, not_supported, required
 from wherry.api.resources import PODS
 from wherry.apiserver.admission.plugin import CREATE
 from wherry.apiserver.api import Api, operation
 from wherry.apiserver.decode import decode, options_of
-from wherry.apiserver.handlers.writing import change
+from wherry.apiserver.handlers.writing import durable
 from wherry.apiserver.request import Made, Request
+from wherry.store.protocol import Mismatch
 from wherry.util import clock
 
 Object = dict[str, Any]
@@ -33,11 +34,31 @@ async def handle(api: Api, request: Request) -> Made:
         raise Invalid.of("Binding", name, errors)
     await api.admission.validate(asked)
 
-    async def make(old: Object) -> Object:
-        return _bound(old, wanted["target"]["name"], wanted["metadata"])
-
-    await change(api, request, make, dry=dry, admitted=True)
+    await _bind(api, request, wanted, dry=dry)
     return Made({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, None, 201)
+
+
+async def _bind(api: Api, request: Request, binding: Object, *, dry: bool) -> None:
+    """Write the pod with its node, which changes nothing of a valid pod that would have to be looked at again."""
+    registry = api.registry
+    key = registry.key(PODS, request.namespace, request.name)
+    while True:
+        record = registry.store.latest(key)
+        if record is None:
+            raise NotFound.of(PODS.plural, request.name)
+        try:
+            new = _bound(registry.obj(record), binding["target"]["name"], binding["metadata"])
+        except Conflict:
+            # Who is told of a conflict reads again, and must find what was in the way.
+            await durable(api, record)
+            raise
+        if dry:
+            return
+        try:
+            await registry.write(PODS, new, namespace=request.namespace, name=request.name, expected=record.revision)
+            return
+        except Mismatch:
+            continue
 
 
 def _errors(target: Object) -> list[FieldError]:
