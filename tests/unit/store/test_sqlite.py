@@ -109,3 +109,19 @@ async def test_a_file_of_another_format_is_refused(tmp_path):
     raw.close()
     with pytest.raises(OSError, match="format 99"):
         SQLiteStore(tmp_path / "store.db")
+
+
+async def test_the_write_ahead_log_has_its_blocks_before_it_is_used_and_keeps_them(tmp_path):
+    path, wal = tmp_path / "state.db", tmp_path / "state.db-wal"
+    store = SQLiteStore(path)
+    full = wal.stat().st_size
+    assert full > 16_000_000
+    await store.write("/registry/a", lambda _: b"one", expected=0)
+    assert wal.stat().st_size == full
+    blocks = wal.stat().st_ino
+    await store.close()
+    again = SQLiteStore(path)
+    assert (wal.stat().st_ino, wal.stat().st_size) == (blocks, full)
+    record = again.get("/registry/a")
+    assert record is not None and record.value == b"one"
+    await again.close()
