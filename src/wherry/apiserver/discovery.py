@@ -179,6 +179,8 @@ class Discovery:
         etag = f'"{hashlib.sha512(raw).hexdigest().upper()}"'
         if media == PROTOBUF:
             raw = envelope(f"apidiscovery.k8s.io/{version}", "APIGroupDiscoveryList", encode_groups(items))
+        else:
+            raw += b"\n"
         return Document(raw, f"{media};g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList", etag, varies=True)
 
     def _aggregated_group(self, name: str) -> Object:
@@ -257,7 +259,7 @@ def _aggregated_form(accept: str) -> str:
 
 
 def _plain(obj: Object, *, varies: bool = False) -> Document:
-    return Document(orjson.dumps(obj), varies=varies)
+    return Document(orjson.dumps(obj, option=orjson.OPT_APPEND_NEWLINE), varies=varies)
 
 
 def storage_hash(resource: Resource) -> str:

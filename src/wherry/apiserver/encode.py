@@ -29,23 +29,20 @@ class Encoder:
         self._joined: dict[tuple[Resource, str], tuple[int, bytes]] = {}
         self._joined_bytes = 0
 
-    def encode(self, answer: Stored | Made | Listed, form: Form, params: Mapping[str, str]) -> bytes:
-        """Return the body of an answer. Raises NotAcceptable, BadRequest."""
+    def encode(self, answer: Stored | Made | Listed, form: Form, params: Mapping[str, str]) -> tuple[bytes, ...]:
+        """Return the body of an answer, in parts: nothing long is copied to put its head before it or its end behind.
+
+        JSON ends with a newline unless it is indented, as Go's encoder and its indentation leave it.
+        Raises NotAcceptable, BadRequest.
+        """
         if form.plain_json:
             if isinstance(answer, Stored):
-                return self._registry.value(answer.record, answer.resource)
+                return self._registry.value(answer.record, answer.resource), b"\n"
             if isinstance(answer, Listed):
-                return b"".join(self._list(answer))
-            return orjson.dumps(answer.obj)
-        if form.media == PROTOBUF and not form.kind and not isinstance(answer, Made):
-            return self._protobuf(answer)
-        return self._write(self._object(answer, form, params.get("includeObject", "")), form)
-
-    def parts(self, answer: Stored | Made | Listed, form: Form, params: Mapping[str, str]) -> tuple[bytes, ...]:
-        """Return the same in parts: a long list is not copied to put its head before it."""
-        if isinstance(answer, Listed) and form.plain_json:
-            return self._list(answer)
-        return (self.encode(answer, form, params),)
+                return self._list(answer)
+        elif form.media == PROTOBUF and not form.kind and not isinstance(answer, Made):
+            return (self._protobuf(answer),)
+        return (self._write(self._object(answer, form, params.get("includeObject", "")), form),)
 
     def object_of(self, answer: Listed) -> Object:
         """Return a list as an object."""
@@ -81,7 +78,7 @@ class Encoder:
             if encoded is not None:
                 return encoded
             raise NotAcceptable(f"only the following media types are accepted: {MEDIA_TYPES}")
-        return orjson.dumps(obj, option=orjson.OPT_INDENT_2) if form.pretty else orjson.dumps(obj)
+        return orjson.dumps(obj, option=orjson.OPT_INDENT_2 if form.pretty else orjson.OPT_APPEND_NEWLINE)
 
     def _list(self, answer: Listed) -> tuple[bytes, bytes]:
         registry, resource = self._registry, answer.resource
@@ -90,7 +87,7 @@ class Encoder:
             known = self._joined.get(key)
             if known is not None and known[0] == answer.version:
                 return _list_head(answer), known[1]
-        body = b",".join([registry.item(record, resource) for record in answer.records]) + b"]}"
+        body = b",".join([registry.item(record, resource) for record in answer.records]) + b"]}\n"
         if answer.version is not None and len(answer.records) > 1:
             self._keep(key, answer.version, body)
         return _list_head(answer), body

@@ -141,12 +141,13 @@ class Quick:
         if record is None:
             return None
         form = negotiate.form_for(accept, resource)
-        body = self._encoder.encode(Stored(record, resource), form, {})
-        if len(body) >= _SMALL:
+        parts = self._encoder.encode(Stored(record, resource), form, {})
+        size = sum(map(len, parts))
+        if size >= _SMALL:
             return None
         headers = [*answer_headers(new_audit_id(), form.media), *flow.headers]
         seconds = clock.monotonic() - started
         flow.level.passed(flow.schema, seconds)
         frontend.authenticated(user)
-        frontend.metrics.count("get", info, 200, seconds, len(body))
-        return head_of(200, headers, len(body)) + body
+        frontend.metrics.count("get", info, 200, seconds, size)
+        return b"".join((head_of(200, headers, size), *parts))

@@ -47,7 +47,7 @@ class Responder:
         if not isinstance(answer, Made) and self._registry.is_fetched(answer.resource):
             records = [answer.record] if isinstance(answer, Stored) else answer.records
             await self._registry.ready(records, answer.resource)
-        parts = self._encoder.parts(answer, form, request.params)
+        parts = self._encoder.encode(answer, form, request.params)
         headers = x.answer_headers(form.media)
         if sum(map(len, parts)) >= _GZIP_FROM and negotiate.takes_gzip(x.http.headers.get(hdrs.ACCEPT_ENCODING, "")):
             parts = (await asyncio.to_thread(gzip.compress, b"".join(parts), 1),)
@@ -116,13 +116,13 @@ class Responder:
         if x.record is not None:
             shown = {k: v for k, v in status.obj.items() if k not in ("kind", "apiVersion")}
             x.record.response_status, x.record.response_object = shown, status.obj
-        body = self._encoder.encode(status, form, {})
+        parts = self._encoder.encode(status, form, {})
         out = x.answer_headers(form.media)
         seconds = (error.details or {}).get("retryAfterSeconds")
         if seconds:
             out.append(("Retry-After", str(seconds)))
         out.extend((name, value) for name, value in error.headers.items() if name != "Retry-After" or not seconds)
-        return WholeResponse(error.status_code, out, body)
+        return WholeResponse(error.status_code, out, *parts)
 
     def plain(self, x: Exchange, plain: Plain) -> WholeResponse:
         """Return the response of bytes that are ready."""

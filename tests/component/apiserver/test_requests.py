@@ -1,14 +1,31 @@
 """What requests may ask for besides an object: forms, deadlines, methods and paths."""
 
+import asyncio
 import json
 
 import pytest
 
 from tests.component.apiserver.conftest import Http
 from wherry.apiserver import names
+from wherry.apiserver.server import ApiServer
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
+AGGREGATED = "application/json;as=APIGroupDiscoveryList;g=apidiscovery.k8s.io"
 THING = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"a": "1"}}
+
+
+async def raw(server: ApiServer, *lines: str) -> tuple[int, str]:
+    """Send the lines of a head as they are, for a client would make them good; return the status and what is said."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    sent = [*lines, "Host: h", "Authorization: Bearer secret"]
+    writer.write(("\r\n".join(sent) + "\r\n\r\n").encode())
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = next(int(line[16:]) for line in head.splitlines() if line.startswith(b"Content-Length: "))
+    body = (await reader.readexactly(length)).decode()
+    writer.close()
+    await writer.wait_closed()
+    said = json.loads(body)["message"] if body.startswith("{") else body
+    return int(head.split()[1]), said
 
 
 @pytest.mark.parametrize(
@@ -55,11 +72,15 @@ async def test_a_watch_does_not_read_the_timeout_of_other_requests(http: Http) -
         ("?pretty=T", "kubectl", True),
     ],
 )
-async def test_people_get_indented_json(http: Http, query: str, agent: str, indented: bool) -> None:
+async def test_people_get_indented_json_and_programs_one_line_with_its_end(
+    http: Http, query: str, agent: str, indented: bool
+) -> None:
     await http("POST", CONFIGMAPS, THING)
     for path in (f"{CONFIGMAPS}/c", CONFIGMAPS, f"{CONFIGMAPS}/none", "/apis/apps/v1"):
         await http("GET", path + query, User_Agent=agent)
-        assert (b"\n" in http.body) is indented, path
+        lines = http.body.split(b"\n")
+        assert len(lines) > 2 if indented else lines[1:] == [b""], path
+        assert http.body.endswith(b"}") is indented, path
 
 
 async def test_built_in_resources_know_no_head_and_other_paths_do(http: Http) -> None:
@@ -207,3 +228,68 @@ async def test_an_apply_of_a_union_that_is_none_of_its_members_is_refused(http: 
     path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/x.example.com?fieldManager=m"
     code, status = await http("PATCH", path, body, Content_Type="application/apply-patch+yaml")
     assert (code, status["reason"]) == (400, "BadRequest")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "code"),
+    [
+        ("FOO", CONFIGMAPS, 405),
+        ("get", CONFIGMAPS, 405),
+        ("FOO", "/apis/apps/v1", 405),
+        ("FOO", "/apis/apps", 200),
+        ("FOO", "/apis", 200),
+        ("HEAD", "/apis", 200),
+        ("HEAD", "/version", 405),
+        ("POST", "/openid/v1/jwks", 405),
+        ("POST", "/version/x", 404),
+        ("POST", "/api/v2", 404),
+        ("FOO", "/nothing", 404),
+        ("POST", "/healthz", 200),
+        ("GET", "/openid/v1/jwks/", 200),
+        ("GET", "/openapi/v2/", 404),
+        ("GET", "/openapi/v3/apis/none", 404),
+    ],
+)
+async def test_methods_count_where_upstream_routes_by_them(http: Http, method: str, path: str, code: int) -> None:
+    found, answer = await http(method, path)
+    assert found == code
+    if code == 405 and method != "HEAD":
+        assert answer["message"] == "the server does not allow this method on the requested resource"
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        (f"{CONFIGMAPS}/%2e%2e", "Name parameter invalid: \"..\": may not be '..'"),
+        (f"{CONFIGMAPS}/a%25b", "Name parameter invalid: \"a%b\": may not contain '%'"),
+        ("/api/v1/namespaces/default/pods/%2e/log", "Name parameter invalid: \".\": may not be '.'"),
+    ],
+)
+async def test_names_that_are_no_segment_of_a_path_are_refused(server: ApiServer, path: str, message: str) -> None:
+    assert await raw(server, f"GET {path} HTTP/1.1", "Connection: close") == (400, message)
+
+
+async def test_what_is_no_http_is_refused_in_gos_words(server: ApiServer) -> None:
+    assert await raw(server, "GARBAGE") == (400, "400 Bad Request")
+    assert await raw(server, f"GET {CONFIGMAPS}/%zz HTTP/1.1", "Connection: close") == (400, "400 Bad Request")
+
+
+@pytest.mark.parametrize(
+    ("path", "accept", "code", "media"),
+    [
+        ("/apis", "application/vnd.kubernetes.protobuf", 200, "application/vnd.kubernetes.protobuf"),
+        ("/api/v1", "application/yaml", 200, "application/yaml"),
+        ("/apis", "text/html", 406, "application/json"),
+        ("/version", "text/html", 406, "application/json"),
+        ("/openid/v1/jwks", "application/json", 406, "application/json"),
+        ("/apis", f"{AGGREGATED};v=v2beta1,application/json", 200, "application/json"),
+        ("/apis", f"{AGGREGATED};v=v2beta1", 406, "application/json"),
+        ("/apis", f"{AGGREGATED};v=v2", 200, "application/json"),
+    ],
+)
+async def test_discovery_comes_in_the_form_that_is_asked_for(
+    http: Http, path: str, accept: str, code: int, media: str
+) -> None:
+    assert (await http("GET", path, Accept=accept))[0] == code
+    assert http.headers["Content-Type"].partition(";")[0] == media
+    assert ("as=APIGroupDiscoveryList" in http.headers["Content-Type"]) is accept.endswith("v=v2")
