@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from wherry.images.protocol import ImageError
+from wherry.util import linux
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -25,6 +26,7 @@ MOST_DOCUMENT = 8 << 20
 
 _DIGEST = re.compile(r"sha256:[a-f0-9]{64}")
 _CHUNK = 1 << 20
+_AHEAD = 16 << 20  # a large blob goes to the disk in pieces of this size while the rest still comes in
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386", "riscv64": "riscv64"}
 
 
@@ -197,6 +199,8 @@ class NewBlob:
         """Write everything that `source` has."""
         while data := source.read(_CHUNK):
             self.write(data)
+            if self.size % _AHEAD < _CHUNK:
+                linux.begin_writeback(self._file.fileno())
 
     @property
     def digest(self) -> str:

@@ -5,6 +5,7 @@ symbolic link or hard link in an archive reaches anything outside. Whiteouts bec
 character device 0:0 and an opaque directory carries an extended attribute (the OCI image specification, "Layer").
 """
 
+import errno
 import hashlib
 import os
 import shutil
@@ -24,6 +25,8 @@ _OPAQUE = ".wh..wh..opq"
 _OPAQUE_ATTRIBUTE = "trusted.overlay.opaque"
 _PAX_ATTRIBUTE = "SCHILY.xattr."
 _CHUNK = 1 << 20
+_SMALL = 1 << 16  # bytes from which the kernel's copy is worth its call
+_LARGE = 1 << 20  # bytes from which a file may go to the disk while others are unpacked
 
 
 class _Hashing:
@@ -45,20 +48,25 @@ class _Hashing:
         return f"sha256:{self._hash.hexdigest()}"
 
 
-def unpack(blob: str, directory: str, *, diff_id: str, most_bytes: int = MOST_BYTES) -> int:
+def unpack(blob: str, directory: str, *, diff_id: str, known: bool = False, most_bytes: int = MOST_BYTES) -> int:
     """Unpack the layer in the file `blob` into the new `directory` and return its size in bytes.
 
-    Raises ImageError when it is damaged, is not the layer `diff_id` or holds more than `most_bytes`; there may be a
-    part of it in `directory` then.
+    `known` says that the file has been found to be the plain tar whose digest is `diff_id`: its files are then copied
+    by the kernel. Raises ImageError when it is damaged, is not the layer `diff_id` or holds more than `most_bytes`;
+    there may be a part of it in `directory` then.
     """
     free = shutil.disk_usage(os.path.dirname(directory)).free
     os.mkdir(directory, 0o755)
     os.chmod(directory, 0o755)
     root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
+        unpacker = _Unpacker(root, min(most_bytes, free))
+        if known:
+            with open(blob, "rb", buffering=_SMALL) as plain, tarfile.open(fileobj=plain, mode="r:") as archive:
+                unpacker.run(archive, plain.fileno())
+            return unpacker.size
         with open(blob, "rb") as raw, compression.reading(raw) as stream:
             hashing = _Hashing(stream)
-            unpacker = _Unpacker(root, min(most_bytes, free))
             with tarfile.open(fileobj=hashing, mode="r|", bufsize=_CHUNK) as archive:  # type: ignore[call-overload]
                 unpacker.run(archive)
             if (actual := hashing.digest()) != diff_id:
@@ -79,10 +87,12 @@ class _Unpacker:
         self._most_bytes = most_bytes
         self._parent_path: str | None = None
         self._parent = -1
+        self._source = -1
         self._times: dict[str, float] = {}
 
-    def run(self, archive: tarfile.TarFile) -> None:
-        """Unpack every member, directories' times last."""
+    def run(self, archive: tarfile.TarFile, source: int = -1) -> None:
+        """Unpack every member, directories' times last. `source` is a descriptor of the archive where it is a file."""
+        self._source = source
         try:
             for count, member in enumerate(_members(archive)):
                 if count >= MOST_ENTRIES:
@@ -194,10 +204,13 @@ class _Unpacker:
             raise ImageError(f"layer holds more than {self._most_bytes} bytes")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with os.fdopen(os.open(name, flags, 0o600, dir_fd=parent), "wb") as file:
-            source = archive.extractfile(member)
-            if source is not None:
+            if self._source >= 0 and member.size >= _SMALL and not member.issparse():
+                _copy_in_kernel(self._source, member.offset_data, file.fileno(), member.size)
+            elif (source := archive.extractfile(member)) is not None:
                 shutil.copyfileobj(source, file, _CHUNK)
             file.flush()
+            if member.size >= _LARGE:
+                linux.begin_writeback(file.fileno())
             self._own(file.fileno(), member)
             os.utime(file.fileno(), (member.mtime, member.mtime))
 
@@ -219,6 +232,22 @@ class _Unpacker:
             attribute = key.removeprefix(_PAX_ATTRIBUTE)
             if attribute != key and (attribute == "security.capability" or attribute.startswith("user.")):
                 os.setxattr(descriptor, attribute, value.encode("utf-8", "surrogateescape"))
+
+
+def _copy_in_kernel(source: int, offset: int, target: int, size: int) -> None:
+    """Copy a part of a file to the beginning of another (which shares the disk's blocks where a filesystem can)."""
+    done = 0
+    while done < size:
+        try:
+            copied = os.copy_file_range(source, target, size - done, offset + done, done)
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
+                raise
+            os.lseek(target, done, os.SEEK_SET)
+            copied = os.sendfile(target, source, offset + done, size - done)
+        if not copied:
+            raise tarfile.ReadError("unexpected end of data")
+        done += copied
 
 
 def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:

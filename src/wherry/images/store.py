@@ -222,7 +222,7 @@ class OverlayImageStore:
             return
         temporary = f"{self._blobs.temporary}/{self._layer_name(diff_id)}"
         try:
-            size = layers.unpack(self._blobs.path(digest), temporary, diff_id=diff_id)
+            size = layers.unpack(self._blobs.path(digest), temporary, diff_id=diff_id, known=digest == diff_id)
             with open(f"{path}.size", "w") as file:
                 file.write(str(size))
             os.rename(temporary, path)

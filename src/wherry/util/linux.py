@@ -26,6 +26,7 @@ _SYS_SETRESUID = {"x86_64": 117, "aarch64": 147}
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x02, 0x10
 
 _TMPFS_MAGIC = 0x01021994
+_SYNC_FILE_RANGE_WRITE = 2
 
 _AT_FDCWD, _AT_SYMLINK_NOFOLLOW = -100, 0x100
 _STATX_SIZE, _STATX_ATTR_MOUNT_ROOT = 256, 0x2000
@@ -145,6 +146,14 @@ def sync_filesystem(path: str) -> None:
         _check(_libc.syncfs(descriptor), path)
     finally:
         os.close(descriptor)
+
+
+def begin_writeback(descriptor: int) -> None:
+    """Have the kernel begin to write a file to its disk, without waiting for it (sync_file_range(2)).
+
+    It is but a hint: where the filesystem does not know it, nothing happens.
+    """
+    _libc.sync_file_range(descriptor, ctypes.c_int64(0), ctypes.c_int64(0), _SYNC_FILE_RANGE_WRITE)
 
 
 def sync_directory(path: str) -> None:

@@ -134,6 +134,17 @@ def test_a_damaged_or_exchanged_layer_is_refused(tmp_path: Path) -> None:
         _unpack(tmp_path, data[:1500])
 
 
+def test_a_layer_whose_digest_is_known_unpacks_as_any_other(tmp_path: Path) -> None:
+    texts = {"d/large": "large " * 20_000, "d/small": "x", "d/empty": "", "last": "y" * 70_000}
+    data = _tar(("d", DIR, ""), *((name, REG, text) for name, text in texts.items()), ("d/.wh.gone", REG, ""))
+    layer = _unpack(tmp_path, data, known=True)
+    assert {name: (layer / name).read_text() for name in texts} == texts
+    assert stat.S_ISCHR((layer / "d/gone").stat().st_mode)
+    (tmp_path / "blob").write_bytes(data[:100_000])
+    with pytest.raises(ImageError, match="unexpected end of data"):
+        unpack(str(tmp_path / "blob"), str(tmp_path / "cut"), diff_id="", known=True)
+
+
 def test_a_bomb_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="more than 1000 bytes"):
         _unpack(tmp_path, _tar(("a", REG, "x" * 600), ("b", REG, "x" * 600)), most_bytes=1000)
