@@ -50,7 +50,9 @@ from wherry.util.tasks import Scope
 
 log = logging.getLogger(__name__)
 
-_SERVER_POLL = 0.02
+_SERVER_POLL, _SERVER_AWAY_POLL = 0.02, 0.5
+_SERVER_START = 10.0
+"""Seconds after which a server that does not answer is away, rather than about to start."""
 _THREADS = 16
 
 
@@ -108,7 +110,8 @@ async def _serve(config: ClusterConfig) -> None:
     runtime = make_runtime(config, runtimes.load(config.paths.state / "runtimes.yaml"))
     images = OverlayImageStore(str(config.paths.images))
     async with AsyncExitStack() as stack:
-        await asyncio.gather(network.start(), runtime.start(), _wait_server(config))
+        await asyncio.gather(network.start(), runtime.start(), _wait_files(config))
+        served = asyncio.Event()
         stack.push_async_callback(runtime.close)
         node = await _client(stack, config, "kubelet")
         reader = await _client(stack, config, "kube-proxy")
@@ -123,6 +126,7 @@ async def _serve(config: ClusterConfig) -> None:
             runtime=runtime,
             images=images,
             network=network,
+            served=served,
             cgroups=Cgroups(),
         )
         proxy = Proxy(
@@ -140,7 +144,6 @@ async def _serve(config: ClusterConfig) -> None:
             lambda: nodes.lister.get(config.node_name),
             address=gateway(config.pod_cidr),
         )
-        node_informers.run(scope)
         scope.spawn(kubelet.run(), name="kubelet")
         scope.spawn(proxy.run(), name="proxy")
         scope.spawn(provisioner.run(), name="local-path")
@@ -155,6 +158,9 @@ async def _serve(config: ClusterConfig) -> None:
         image_api = ImageAPI(images, config.paths.node_socket)
         await image_api.start()
         stack.push_async_callback(image_api.stop)
+        await _wait_found(config, "/version")
+        served.set()
+        node_informers.run(scope)
         await _wait_rights(config)
         for factory in (informers, storage_informers):
             factory.run(scope)
@@ -179,11 +185,10 @@ async def _client(stack: AsyncExitStack, config: ClusterConfig, user: str) -> Cl
     return Client(transport, field_manager=user)
 
 
-async def _wait_server(config: ClusterConfig) -> None:
-    """Wait until the API server answers: both processes are started at once, and its files are the server's to make."""
+async def _wait_files(config: ClusterConfig) -> None:
+    """Wait for the node's certificates: both processes are started at once, and they are the server's to make."""
     while not ((config.paths.pki / "admin.key").exists() and config.paths.storage_kubeconfig.exists()):
         await clock.sleep(_SERVER_POLL)
-    await _wait_found(config, "/version")
 
 
 async def _wait_rights(config: ClusterConfig) -> None:
@@ -196,9 +201,10 @@ async def _wait_rights(config: ClusterConfig) -> None:
 
 async def _wait_found(config: ClusterConfig, path: str) -> None:
     probe = ApiProbe(config)
+    begun = clock.monotonic()
     try:
         while await asyncio.to_thread(probe.get, path) is None:
-            await clock.sleep(_SERVER_POLL)
+            await clock.sleep(_SERVER_POLL if clock.monotonic() - begun < _SERVER_START else _SERVER_AWAY_POLL)
     finally:
         probe.close()
 

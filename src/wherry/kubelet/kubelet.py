@@ -45,12 +45,16 @@ from wherry.util.tasks import Scope
 
 log = logging.getLogger(__name__)
 
+_PATIENCE = 2.0
+"""Seconds for which static pods wait for what the API server has of them, when both start at one time."""
+
 
 class Kubelet:
     """One node's kubelet. `run` it until it is cancelled; containers run on after that.
 
     `ready` is set once the node is registered, its pods are known and their workers run. `informers` may be shared
-    with other parts of the node process (the proxy needs Services too); they are started by their owner.
+    with other parts of the node process (the proxy needs Services too); they are started by their owner. `served` is
+    set when the API server is there; static pods do not wait for it.
     """
 
     def __init__(
@@ -62,11 +66,13 @@ class Kubelet:
         runtime: Runtime,
         images: ImageStore,
         network: Network,
+        served: asyncio.Event,
         cgroups: Cgroups | None = None,
         machine: Machine | None = None,
     ) -> None:
         self.config = config
         self.ready = asyncio.Event()
+        self._served = served
         self._client = client
         self._informers = informers
         self._runtime = runtime
@@ -120,10 +126,6 @@ class Kubelet:
             server = NodeServer(config, pods=manager, services=services, status=status)
             scope.spawn(server.run(), name="node API")
             await server.listening.wait()
-        scope.spawn(status.run(scope), name="node status")
-        await self._pod_informer.wait_synced()
-        await self._service_informer.wait_synced()
-        manager.start()
         static = StaticPods(
             Manifests(config.manifests, config.node_name),
             client=self._client,
@@ -132,8 +134,15 @@ class Kubelet:
             scope=scope,
             node=services.node,
         )
+        synced = scope.spawn(self._synced(scope, status))
+        await asyncio.wait({synced}, timeout=_PATIENCE)
+        if not synced.done():
+            log.warning("the API server does not answer; static pods start without it")
         await static.start()
         scope.spawn(static.run(), name="static pods", guard=True)
+        await synced
+        manager.start()
+        static.show()
         collector = ImageCollector(config, self._images, manager.pods, self._recorder, status.reference)
         scope.spawn(collector.run(), name="image garbage", guard=True)
         evictor = Evictor(manager, services, status, collector)
@@ -143,6 +152,13 @@ class Kubelet:
         await status.registered.wait()
         self.ready.set()
         await asyncio.Event().wait()
+
+    async def _synced(self, scope: Scope, status: NodeStatus) -> None:
+        """Have the node registered from when the API server is there; return when its pods and Services are known."""
+        await self._served.wait()
+        scope.spawn(status.run(scope), name="node status")
+        await self._pod_informer.wait_synced()
+        await self._service_informer.wait_synced()
 
     def _services(self, scope: Scope, http: HttpCaller, status: NodeStatus) -> NodeServices:
         config, events = self.config, PodEvents(self._recorder)

@@ -47,19 +47,27 @@ class StaticPods:
         self._running: dict[str, meta.Object] = {}
         self._ending: set[str] = set()
         self._changed = asyncio.Event()
+        self._shown = False
 
     async def start(self) -> None:
-        """Start what the directory holds now; call it once the informer is synced."""
+        """Start what the directory holds now. It needs no API server."""
         await asyncio.to_thread(self._manifests.directory.mkdir, parents=True, exist_ok=True)
         await self._follow_directory()
+
+    def show(self) -> None:
+        """Keep mirrors from now on; call it once the informer is synced."""
         self._informer.add_handler(
             on_add=self._mirror_changed,
             on_update=lambda old, new: self._mirror_changed(new),
             on_delete=self._mirror_changed,
         )
+        self._shown = True
+        for mirror in self._informer.lister.list():
+            self._mirror_changed(mirror)
+        self._changed.set()
 
     async def run(self) -> None:
-        """Follow the directory and the mirrors until cancelled."""
+        """Follow the directory, and the mirrors when they are to be shown, until cancelled."""
         self._scope.spawn(self._watch_directory(), name="static pod manifests")
         backoff = Backoff(1.0, 20.0)
         delay = None
@@ -71,7 +79,8 @@ class StaticPods:
             self._changed.clear()
             try:
                 await self._follow_directory()
-                await self._follow_mirrors()
+                if self._shown:
+                    await self._follow_mirrors()
                 backoff.reset()
                 delay = None
             except (errors.StatusError, OSError, TimeoutError) as error:

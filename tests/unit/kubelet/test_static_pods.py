@@ -43,7 +43,7 @@ def write(node: Node, version: str = "one") -> None:
 
 
 @asynccontextmanager
-async def static_pods(node: Node) -> AsyncIterator[StaticPods]:
+async def static_pods(node: Node, *, served: bool = True) -> AsyncIterator[StaticPods]:
     async with node.kubelet() as manager, Scope() as scope:
         static = StaticPods(
             Manifests(node.root / "state" / "manifests", NODE),
@@ -55,6 +55,8 @@ async def static_pods(node: Node) -> AsyncIterator[StaticPods]:
         )
         await static.start()
         scope.spawn(static.run())
+        if served:
+            static.show()
         yield static
 
 
@@ -81,6 +83,21 @@ def test_a_static_pod_runs_and_its_mirror_shows_it(node: Node) -> None:
             assert marks["kubernetes.io/config.mirror"] == marks["kubernetes.io/config.hash"]
             assert marks["kubernetes.io/config.source"] == "file"
             assert found["metadata"]["ownerReferences"][0]["kind"] == "Node"
+
+    run(main())
+
+
+def test_static_pods_start_and_follow_their_files_without_the_server_and_are_shown_when_it_comes(node: Node) -> None:
+    async def main() -> None:
+        write(node)
+        async with static_pods(node, served=False) as static:
+            await node.until(lambda: node.runtime.running("app") is not None)
+            write(node, "two")
+            await node.until(lambda: node.runtime.log.count("start app") == 2)
+            assert mirror(node) is None
+            static.show()
+            await node.until(lambda: ready(node))
+            assert node.runtime.log.count("start app") == 2
 
     run(main())
 
