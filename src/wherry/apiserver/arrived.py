@@ -12,7 +12,7 @@ from aiohttp import HttpVersion11
 from multidict import CIMultiDict
 
 _HEAD = re.compile(
-    rb"(GET|POST|PUT|PATCH|DELETE) (/[!-~]*) HTTP/1\.1\r\n((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n)+)"
+    rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) (/[!-~]*) HTTP/1\.1\r\n((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n)+)"
 )
 _UNSURE = ("Transfer-Encoding", "Upgrade", "Expect", "Connection")
 _LENGTH = "Content-Length"

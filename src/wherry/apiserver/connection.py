@@ -3,10 +3,12 @@
 import asyncio
 import logging
 import re
+from http import HTTPStatus
 from typing import Any, cast
 from urllib.parse import unquote
 
-from aiohttp import web
+from aiohttp import hdrs, web
+from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
 from wherry.apiserver.arrived import Arrived, Head, parse
@@ -14,10 +16,13 @@ from wherry.apiserver.attributes import UserInfo
 from wherry.apiserver.authn import x509
 from wherry.apiserver.authn.token import with_authenticated
 from wherry.apiserver.http import STREAMED, Frontend, certificate_of
+from wherry.apiserver.paths import TEXT
 from wherry.apiserver.quick import Asked, Quick
+from wherry.apiserver.whole import WholeResponse
 
 log = logging.getLogger(__name__)
 
+_WHOLE = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 _MAX_HELD = 1 << 16
 _MAX_PACKETS = 16
 
@@ -74,6 +79,19 @@ class Connection(RequestHandler):
                     return
             self._trace(data)
         super().data_received(data)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what is no HTTP as Go's server does, and tell nothing of what runs here."""
+        super().handle_error(request, status, exc, message)  # writes the log
+        if isinstance(exc, LineTooLong):
+            status = 431
+        return WholeResponse(status, [("Content-Type", TEXT)], f"{status} {HTTPStatus(status).phrase}".encode())
 
     async def drain(self) -> None:
         """Wait until the connection takes more."""
@@ -150,12 +168,20 @@ class Shortcuts:
         if arrived is None:
             return None
         path, _, query = arrived.raw_path.partition("?")
+        if arrived.method not in _WHOLE:
+            # aiohttp takes the standard methods alone: it would refuse the others before anybody is asked.
+            odd = arrived.method not in hdrs.METH_ALL and "%" not in path and not self._is_others(path)
+            return arrived if odd else None
         if "%" in path or "watch" in unquote(query):
             return None
-        info, aggregator = self.frontend.parser.parse(path), self.frontend.aggregator
+        info = self.frontend.parser.parse(path)
         if info.resource is None or info.watch or info.subresource in STREAMED:
             return None
-        return None if aggregator is not None and aggregator.find(path) is not None else arrived
+        return None if self._is_others(path) else arrived
+
+    def _is_others(self, path: str) -> bool:
+        aggregator = self.frontend.aggregator
+        return aggregator is not None and aggregator.find(path) is not None
 
 
 class Server(web.Server):

@@ -5,17 +5,21 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import orjson
+import yaml
 
-from wherry.api.protobuf import envelope, message
+from wherry.api import schema
+from wherry.api.protobuf import encode_body, envelope, message
 from wherry.api.resources import Resource, Subresource
 from wherry.apiserver.registry import Registry
 
 Object = dict[str, Any]
 
-JSON, PROTOBUF = "application/json", "application/vnd.kubernetes.protobuf"
+JSON, YAML, PROTOBUF = "application/json", "application/yaml", "application/vnd.kubernetes.protobuf"
+_DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 # Groups of an upstream server in the order of their priority; others follow by name.
 _ORDER = (
@@ -246,12 +250,15 @@ def _discovered(resource: Resource) -> Object:
 
 
 def _aggregated_form(accept: str) -> str:
-    """Return version and media type of the aggregated form that is asked for before a plain one, else ''."""
+    """Return version and media type of the aggregated form that is asked for before a plain one, else ''.
+
+    The beta of that form is gone (the gate AggregatedDiscoveryRemoveBetaType).
+    """
     for clause in accept.split(","):
         media, *rest = (part.strip() for part in clause.split(";"))
         params = dict(part.partition("=")[::2] for part in rest)
         if params.get("as") == "APIGroupDiscoveryList" and params.get("g") == "apidiscovery.k8s.io":
-            if params.get("v") in ("v2", "v2beta1") and media in (JSON, PROTOBUF):
+            if params.get("v") == "v2" and media in (JSON, PROTOBUF):
                 return f"{params['v']} {media}"
         elif media in (JSON, "*/*") and "as" not in params:
             return ""
@@ -260,6 +267,17 @@ def _aggregated_form(accept: str) -> str:
 
 def _plain(obj: Object, *, varies: bool = False) -> Document:
     return Document(orjson.dumps(obj, option=orjson.OPT_APPEND_NEWLINE), varies=varies)
+
+
+@lru_cache(maxsize=256)
+def in_form(body: bytes, media: str) -> bytes:
+    """Return a plain document in another media type than JSON: YAML or protobuf."""
+    obj = orjson.loads(body)
+    if media == YAML:
+        return yaml.dump(obj, Dumper=_DUMPER, sort_keys=True, default_flow_style=False, allow_unicode=True).encode()
+    inner = encode_body({**obj, "apiVersion": "v1"}, schema.load())
+    assert inner is not None
+    return envelope("v1", obj["kind"], inner)
 
 
 def storage_hash(resource: Resource) -> str:

@@ -8,7 +8,9 @@ write) → encode (`respond`). Paths that are no resources go to `wherry.apiserv
 import asyncio
 import contextlib
 import hashlib
+import json
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -97,6 +99,8 @@ class Frontend:
         raw, _, query = request.raw_path.partition("?")
         path = unquote(raw) if "%" in raw else raw
         x = Exchange(request, path, self.parser.parse(path), parse_query(query) if query else {})
+        if "%" in path and _BAD_ESCAPE.search(raw):
+            return self._respond.plain(x, _BAD_REQUEST)
         started = clock.monotonic()
         try:
             response = await (self._in_time(x) if "timeout" in x.params else self._answer(x))
@@ -113,7 +117,9 @@ class Frontend:
         except Exception as error:
             log.exception("%s %s failed", request.method, path)
             response = self._respond.failure(x, InternalError.of(error))
-        self.metrics.count(x.verb, x.info, response.status, clock.monotonic() - started, response.body_length)
+        # Methods that nobody knows are the client's invention and no labels.
+        verb = x.verb if request.method in hdrs.METH_ALL else "other"
+        self.metrics.count(verb, x.info, response.status, clock.monotonic() - started, response.body_length)
         if x.record is not None:
             self._note(x.record.event(COMPLETE))
         return response
@@ -238,7 +244,7 @@ class Frontend:
         http, info, verb = x.http, x.info, x.verb
         resource = info.resource
         if resource is None:
-            if info.group in BUILTIN_GROUPS and not info.path.startswith("//"):
+            if info.group in BUILTIN_GROUPS and not info.path.startswith(("//", "/apis//")):
                 raise NotFound.path()
             return self._respond.plain(x, NOT_FOUND)
         if http.method == hdrs.METH_HEAD and resource.custom is None and info.subresource != "proxy":
@@ -263,6 +269,9 @@ class Frontend:
         handler = None
         if info.subresource not in STREAMED or resource.custom is not None:
             handler = dispatch.find(self.api, request)
+        if info.name and ("%" in info.name or info.name in (".", "..")):
+            why = "may not contain '%'" if "%" in info.name else f"may not be '{info.name}'"
+            raise BadRequest(f"Name parameter invalid: {json.dumps(info.name)}: {why}")
         form = negotiate.form_for(http.headers.get(hdrs.ACCEPT, ""), resource)
         if negotiate.is_pretty(x.params, request.user_agent):
             form = replace(form, pretty=True)
@@ -298,6 +307,8 @@ class Frontend:
             task.cancel()
 
 
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_BAD_REQUEST = Plain(b"400 Bad Request", TEXT, 400)
 _ACROSS = frozenset({"list", "watch"})
 _UNAVAILABLE = Plain(b"service unavailable\n", TEXT, 503, {"X-Content-Type-Options": "nosniff"})
 _TOO_MANY = Plain(
@@ -346,7 +357,7 @@ def _selected_name(field_selector: str) -> str:
 
 def _verb(x: Exchange) -> str:
     watch = "watch" in x.params and boolean(x.params, "watch")
-    return verb_of(x.http.method, x.info, watch=watch) or x.verb if x.info.is_resource else x.verb
+    return verb_of(x.http.method, x.info, watch=watch) if x.info.is_resource else x.verb
 
 
 def _narrow_to_name(request: Request) -> None:

@@ -51,8 +51,7 @@ def negotiate(accept: str, *, protobuf: bool = True) -> Form:
 
 def _negotiated(accept: str, protobuf: bool) -> Form:
     named = clauses(accept)
-    if not any(media in (*_SERVED, "*/*") for media, _ in named):
-        raise NotAcceptable(f"406: Not Acceptable\n\nAvailable representations: {MEDIA_TYPES}", {})
+    refuse_unknown(accept, *_SERVED)
     if not protobuf:
         named = [clause for clause in named if clause[0] != PROTOBUF]
     for media, params in named:
@@ -109,6 +108,26 @@ _PEOPLE = ("curl", "Wget", "Mozilla/5.0")
 def takes_gzip(accept_encoding: str) -> bool:
     """Tell whether an ``Accept-Encoding`` header names gzip; weights are not understood, as upstream has it."""
     return "gzip" in accept_encoding and any(token.strip() == "gzip" for token in accept_encoding.split(","))
+
+
+def untransformed(accept: str, *, routed: bool = True) -> Form:
+    """Return the form for what is shown as nothing else, as discovery is. Raises NotAcceptable.
+
+    `routed`: upstream looks at the media types alone before, and has other words for what it does not know.
+    """
+    named = clauses(accept or "*/*")
+    if routed:
+        refuse_unknown(accept, *_SERVED)
+    for media, params in named:
+        if "as" not in params and media in (*_SERVED, "*/*"):
+            return Form(JSON if media == "*/*" else media)
+    raise NotAcceptable(f"only the following media types are accepted: {MEDIA_TYPES}")
+
+
+def refuse_unknown(accept: str, *served: str) -> None:
+    """Refuse an ``Accept`` header that names none of the media types that a route has. Raises NotAcceptable."""
+    if not any(media in (*served, "*/*") for media, _ in clauses(accept or "*/*")):
+        raise NotAcceptable(f"406: Not Acceptable\n\nAvailable representations: {', '.join(served)}", {})
 
 
 def error_form(accept: str) -> Form:

@@ -6,16 +6,16 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Protocol
 
-from wherry.api.errors import NotFound
 from wherry.api.openapi import Documents, protobuf, protobuf3
 from wherry.api.resources import Resource
 from wherry.api.schema import Schema
 from wherry.apiserver import negotiate
-from wherry.apiserver.paths import JSON, TEXT, Plain
+from wherry.apiserver.paths import JSON, NOT_FOUND, TEXT, Plain
 from wherry.util import clock
 
 _JSON_TYPES = frozenset({"*/*", "application/*", JSON})
 _NOT_ACCEPTABLE = Plain(b"", TEXT, 406)
+_NO_DOCUMENT = Plain(b"", "", 404)
 _YEAR = timedelta(days=365)
 _V3 = "/openapi/v3/"
 
@@ -47,10 +47,9 @@ class OpenApi:
         )
 
     async def provide(self, path: str, params: Mapping[str, str], headers: Mapping[str, str]) -> Plain:
-        """Answer a path below ``/openapi/``. Raises NotFound."""
-        path = path.rstrip("/")
+        """Answer a path below ``/openapi/``."""
         if path not in ("/openapi/v2", "/openapi/v3") and not path.startswith(_V3):
-            raise NotFound.path()
+            return NOT_FOUND
         accept = headers.get("Accept", "")
         if path == "/openapi/v2":
             return await self._v2(accept, headers)
@@ -74,7 +73,7 @@ class OpenApi:
         """Answer with one document, for ever where its hash is asked for; who asks for another hash is sent there."""
         found = self.documents.v3(name)
         if found is None:
-            raise NotFound.path()
+            return _NO_DOCUMENT
         form = _form(accept, protobuf3.ASKED_AS)
         if not form:
             return _NOT_ACCEPTABLE

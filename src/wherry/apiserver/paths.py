@@ -8,10 +8,10 @@ import orjson
 
 from wherry.api.errors import MethodNotAllowed, NotFound
 from wherry.api.resources import BUILTIN_GROUPS
-from wherry.apiserver.discovery import Discovery
+from wherry.apiserver.discovery import Discovery, in_form
 from wherry.apiserver.health import Health
 from wherry.apiserver.metrics import Metrics
-from wherry.apiserver.negotiate import is_pretty
+from wherry.apiserver.negotiate import is_pretty, refuse_unknown, untransformed
 
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
@@ -66,51 +66,71 @@ class Paths:
         self.providers: dict[str, Provider] = {}
 
     async def answer(self, method: str, path: str, params: Mapping[str, str], headers: Mapping[str, str]) -> Plain:
-        """Answer a path. Raises NotFound, MethodNotAllowed."""
+        """Answer a path. Raises NotFound, MethodNotAllowed, NotAcceptable.
+
+        Upstream finds the API versions, ``/version`` and what OpenID needs by method and media type, too; other paths
+        answer whatever method they are asked.
+        """
         root = path.split("/", 2)[1] if path.startswith("/") else ""
         if root in ("livez", "readyz", "healthz"):
             code, text = self._health.answer(path, params)
             return Plain(text.encode(), TEXT, code, {"X-Content-Type-Options": "nosniff"})
-        if method not in ("GET", "HEAD"):
-            if root in ("api", "apis", "version"):
-                raise MethodNotAllowed(details={})
-            return NOT_FOUND
         if root in ("api", "apis"):
-            return await self._discover(path, params, headers)
+            return self._discover(method, path, params, headers)
         if path in ("/", "/index.html"):
             return Plain(orjson.dumps({"paths": self.known()}, option=orjson.OPT_INDENT_2))
-        if path in ("/version", "/version/"):
-            return Plain(self._version)
         if path == "/metrics":
             return Plain(self.metrics.text().encode(), _METRICS)
         if path == "/metrics/slis":
             return Plain(self._health.metrics().encode(), _METRICS)
         if path in self.tables:
             return Plain(self.tables[path](), TEXT)
-        if path in self.documents:
-            media, make = self.documents[path]
-            return Plain(orjson.dumps(make()), media, headers={"Cache-Control": "public, max-age=3600"})
+        for routed in ("/version", *self.documents):
+            if path == routed or path.startswith(f"{routed}/"):
+                return self._routed(method, path, routed, headers)
         for prefix, provider in self.providers.items():
             if path.startswith(prefix):
                 return await provider(path, params, headers)
         return NOT_FOUND
 
-    async def _discover(self, path: str, params: Mapping[str, str], headers: Mapping[str, str]) -> Plain:
-        document = self._discovery.document(path, headers.get("Accept", ""))
+    def _routed(self, method: str, path: str, found: str, headers: Mapping[str, str]) -> Plain:
+        if path.rstrip("/") != found:
+            raise NotFound.path()
+        if method != "GET":
+            raise MethodNotAllowed(details={})
+        media = JSON if found == "/version" else self.documents[found][0]
+        refuse_unknown(headers.get("Accept", ""), media)
+        if found == "/version":
+            return Plain(self._version)
+        body = orjson.dumps(self.documents[found][1]())
+        return Plain(body, media, headers={"Cache-Control": "public, max-age=3600"})
+
+    def _discover(self, method: str, path: str, params: Mapping[str, str], headers: Mapping[str, str]) -> Plain:
+        accept = headers.get("Accept", "")
+        document = self._discovery.document(path, accept)
+        root, _, rest = path.strip("/").partition("/")
+        group, _, version = rest.partition("/")
         if document is None:
-            root, _, group = path.strip("/").partition("/")
-            if root == "apis" and group.partition("/")[0] not in BUILTIN_GROUPS:
+            if root == "apis" and group not in BUILTIN_GROUPS:
                 return NOT_FOUND
             raise NotFound.path()
+        # The list of groups, each group and what custom kinds have are no routes.
+        routed = root == "api" or (bool(version) and group in BUILTIN_GROUPS)
+        if routed and method != "GET":
+            raise MethodNotAllowed(details={})
         if headers.get("If-None-Match") == document.etag and document.etag:
             return Plain(b"", document.media, 304, {"ETag": document.etag})
         extra = {"ETag": document.etag} if document.etag else {}
         if document.varies:
             extra["Vary"] = "Accept"
-        body = document.body
-        if document.media.startswith(JSON) and is_pretty(params, headers.get("User-Agent", "")):
+        body, media = document.body, document.media
+        if media == JSON:
+            media = untransformed(accept, routed=routed).media
+            if media != JSON:
+                body = in_form(body, media)
+        if media.startswith(JSON) and is_pretty(params, headers.get("User-Agent", "")):
             body = orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2)
-        return Plain(body, document.media, headers=extra)
+        return Plain(body, media, headers=extra)
 
     def known(self) -> list[str]:
         """Return every path that is served, for ``/``."""

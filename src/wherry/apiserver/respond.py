@@ -128,8 +128,8 @@ class Responder:
         """Return the response of bytes that are ready."""
         if x.record is not None:
             x.record.response_status = {"metadata": {}, "code": plain.code}
-        headers = (dict(x.answer_headers(plain.media)) | plain.headers).items()
-        return WholeResponse(plain.code, headers, plain.body)
+        headers = dict(x.answer_headers(plain.media)) | plain.headers
+        return WholeResponse(plain.code, [pair for pair in headers.items() if pair[1]], plain.body)
 
 
 async def _encoded(encoder: WatchEncoder, answer: Watched) -> AsyncIterator[Sequence[bytes]]:
