@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 
 _TIMEOUT = 2.0
 _ROUNDS = 2
+_PATIENCE = 5.0
+"""Seconds for which one question is asked of all resolvers; a client that waits longer asks again itself."""
 _ENTRIES = 10_000
 _LONGEST = 30
 _FAILED = 5
@@ -96,13 +98,16 @@ class Forwarder:
             self._cache.popitem(last=False)
 
     async def _ask(self, question: DNSQuestion) -> DNSRecord | None:
+        end = clock.monotonic() + _PATIENCE
         failure: DNSRecord | None = None
         for _ in range(_ROUNDS):
             for server in self._upstreams.servers():
+                if (left := end - clock.monotonic()) <= 0:
+                    return failure
                 query = DNSRecord(DNSHeader(id=secrets.randbits(16), rd=1), q=question)
                 query.add_ar(EDNS0(udp_len=_UDP_SIZE))
                 try:
-                    response = await self._exchange(server, query)
+                    response = await self._exchange(server, query, min(_TIMEOUT, left))
                 except (OSError, TimeoutError, DNSError) as error:
                     log.debug("resolver %s: %r", server, error)
                     continue
@@ -113,9 +118,9 @@ class Forwarder:
                 break
         return failure
 
-    async def _exchange(self, server: str, query: DNSRecord) -> DNSRecord:
+    async def _exchange(self, server: str, query: DNSRecord, seconds: float) -> DNSRecord:
         packet = query.pack()
-        async with asyncio.timeout(_TIMEOUT):
+        async with asyncio.timeout(seconds):
             response = DNSRecord.parse(await _over_udp(server, self._port, packet))
             if response.header.tc:
                 response = DNSRecord.parse(await _over_tcp(server, self._port, packet))

@@ -66,6 +66,11 @@ class ClusterNames:
         self._informers = (services, slices, namespaces)
         self._services, self._slices, self._namespaces = services.lister, slices.lister, namespaces.lister
 
+    @property
+    def synced(self) -> bool:
+        """Whether every name can be looked up: until then a name that is not found may well exist."""
+        return all(informer.synced for informer in self._informers)
+
     async def wait_synced(self) -> None:
         """Wait until every name can be looked up."""
         for informer in self._informers:

@@ -10,6 +10,8 @@ from dnslib import EDNS0, QTYPE, RCODE, DNSError, DNSQuestion, DNSRecord
 from wherry.dns.answer import alias_of, local_answer
 from wherry.dns.forward import Forwarder
 from wherry.dns.names import ClusterNames
+from wherry.util import clock
+from wherry.util.backoff import Backoff
 from wherry.util.tasks import Scope
 
 log = logging.getLogger(__name__)
@@ -24,7 +26,8 @@ _ALIASES = 8
 class DnsServer:
     """The DNS server of one node: the cluster's names from caches, others from `forwarder`.
 
-    `started` is set once `run` listens.
+    `started` is set once `run` listens and knows the cluster's names; before, it says that it cannot answer for them,
+    and forwards others.
     """
 
     def __init__(self, names: ClusterNames, forwarder: Forwarder) -> None:
@@ -34,24 +37,44 @@ class DnsServer:
         self.started = asyncio.Event()
 
     async def run(self, address: str, port: int = 53) -> None:
-        """Serve on one address until cancelled. Raises OSError when it cannot be bound."""
-        await self._names.wait_synced()
+        """Serve on one address until cancelled; a socket that is lost is opened again.
+
+        Raises OSError when the address cannot be bound at first.
+        """
+        backoff = Backoff(0.1, 10.0)
+        bound = asyncio.Event()
+        while True:
+            try:
+                await self._serve(address, port, bound)
+            except OSError as error:
+                if not bound.is_set():
+                    raise
+                log.warning("the DNS server has lost %s:%d: %s", address, port, error)
+            await clock.sleep(backoff.next())
+
+    async def _serve(self, address: str, port: int, bound: asyncio.Event) -> None:
+        """Serve until a socket is lost."""
         loop = asyncio.get_running_loop()
         async with Scope() as scope, AsyncExitStack() as stack:
-            transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self, scope), (address, port))
+            lost: asyncio.Future[None] = loop.create_future()
+            transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self, scope, lost), (address, port))
             stack.callback(transport.close)
             listener = await asyncio.start_server(
                 lambda reader, writer: scope.spawn(self._connected(reader, writer), guard=True), address, port
             )
             stack.callback(listener.close)
+            bound.set()
+            await self._names.wait_synced()
             self.started.set()
-            await asyncio.Event().wait()
+            await lost
 
     def answer_nowait(self, query: DNSRecord) -> DNSRecord | None:
         """Return the response to a query that needs nobody else, None for one that `answer` must see."""
         if query.header.opcode != 0 or query.header.qr or len(query.questions) != 1:
             return _failure(query, RCODE.NOTIMP)
         response = local_answer(query, self._names)
+        if response is not None and response.header.rcode == RCODE.NXDOMAIN and not self._names.synced:
+            return _failure(query, RCODE.SERVFAIL)
         return None if response is None or alias_of(response) else response
 
     async def answer(self, query: DNSRecord) -> DNSRecord:
@@ -105,13 +128,20 @@ class DnsServer:
 
 
 class _Datagrams(asyncio.DatagramProtocol):
-    def __init__(self, server: DnsServer, scope: Scope) -> None:
+    """Answers datagrams; `lost` is done when its socket is gone, unless that was asked for."""
+
+    def __init__(self, server: DnsServer, scope: Scope, lost: asyncio.Future[None]) -> None:
         self._server = server
         self._scope = scope
+        self._lost = lost
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.DatagramTransport, transport)  # asyncio's own is not an instance of it
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._lost.done():
+            self._lost.set_result(None)
 
     def datagram_received(self, data: bytes, addr: tuple[str | object, int]) -> None:
         try:

@@ -13,6 +13,7 @@ from wherry.api.resources import ENDPOINTSLICES, NAMESPACES, SERVICES
 from wherry.client.client import Client
 from wherry.client.fake import FakeTransport
 from wherry.client.informer import InformerFactory
+from wherry.dns import forward
 from wherry.dns.forward import Forwarder, Upstreams
 from wherry.dns.names import ClusterNames
 from wherry.dns.server import DnsServer
@@ -26,12 +27,15 @@ class Resolver(asyncio.DatagramProtocol):
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.silent = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport: Any = transport
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
-        self.transport.sendto(self.respond(data, truncate=True), addr)
+        response = self.respond(data, truncate=True)
+        if not self.silent:
+            self.transport.sendto(response, addr)
 
     def respond(self, data: bytes, *, truncate: bool) -> bytes:
         query = DNSRecord.parse(data)
@@ -129,3 +133,63 @@ async def test_without_a_resolver_other_names_fail_and_own_names_do_not(resolver
         (tmp_path / "resolv.conf").unlink()
         assert (await ask("example.org")).header.rcode == RCODE.SERVFAIL
         assert (await ask("absent.ns.svc.cluster.local")).header.rcode == RCODE.NXDOMAIN
+
+
+async def test_a_resolver_that_is_silent_costs_a_bounded_wait_and_serves_again_when_it_speaks(
+    resolver: Resolver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forward, "_PATIENCE", 0.3)
+    monkeypatch.setattr(forward, "_TIMEOUT", 0.1)
+    (tmp_path / "resolv.conf").write_text(f"nameserver {ADDRESS}\n" * 5)
+    async with serving(tmp_path):
+        resolver.silent = True
+        assert (await ask("example.org")).header.rcode == RCODE.SERVFAIL
+        assert len(resolver.asked) <= 4
+        assert (await ask("absent.ns.svc.cluster.local")).header.rcode == RCODE.NXDOMAIN
+        resolver.silent = False
+        assert (await ask("example.org")).header.rcode == RCODE.NOERROR
+
+
+async def test_a_socket_that_is_lost_is_opened_again(
+    resolver: Resolver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, opened, again = asyncio.get_running_loop(), [], asyncio.Event()
+    real = loop.create_datagram_endpoint
+
+    async def noted(*args: Any, **options: Any) -> Any:
+        made = await real(*args, **options)
+        if options.get("remote_addr") is None:
+            opened.append(made[0])
+            if len(opened) == 2:
+                again.set()
+        return made
+
+    monkeypatch.setattr(loop, "create_datagram_endpoint", noted, raising=False)
+    async with serving(tmp_path):
+        opened[0].abort()
+        async with asyncio.timeout(10):
+            await again.wait()
+        for tcp in (False, True):
+            assert (await ask("example.org", tcp=tcp)).header.rcode == RCODE.NOERROR
+
+
+async def test_until_the_clusters_names_are_known_they_fail_and_others_are_forwarded(
+    resolver: Resolver, tmp_path: Path
+) -> None:
+    factory = InformerFactory(Client(FakeTransport()))  # whose server is away
+    server = DnsServer(
+        ClusterNames(factory, server_address=ADDRESS),
+        Forwarder(Upstreams(tmp_path / "resolv.conf"), port=RESOLVER_PORT),
+    )
+    async with Scope() as scope:
+        scope.spawn(server.run(ADDRESS, PORT))
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    found = await ask("some.ns.svc.cluster.local", tcp=True)
+                    break
+                except ConnectionRefusedError:
+                    await asyncio.sleep(0.01)
+        assert found.header.rcode == RCODE.SERVFAIL
+        assert (await ask("example.org")).header.rcode == RCODE.NOERROR
+        assert not server.started.is_set()
