@@ -249,9 +249,7 @@ class Chooser:
     ) -> str | None:
         """Add to the ranking's scores what compares nodes with each other (`known` plugins are in them)."""
         names = list(ranking.scores)
-        # Each node that is compared costs, so where nobody chose a share it is a fixed number, however many there are.
-        chosen = self.profile.config.percentage_of_nodes_to_score
-        enough = self._enough(len(self._cache.nodes)) if chosen else _FEW_NODES
+        enough = self._enough(len(self._cache.nodes))
         start = self._start % len(names) if names else 0
         nodes: list[NodeInfo] = []
         for name in chain(islice(names, start, None), islice(names, start)):

@@ -152,7 +152,7 @@ class Plugin:
         """Make room for a pod that no node can take. A Status leaves an earlier nomination as it is."""
 
     def pre_score(self, state: CycleState, info: PodInfo, nodes: Sequence[NodeInfo]) -> Status | None:
-        """Prepare scoring of the nodes that can take the pod, or SKIP."""
+        """Prepare scoring of the nodes that can take the pod, or SKIP. Without nodes: only say which of both."""
 
     def score(self, state: CycleState, info: PodInfo, node: NodeInfo) -> int:
         """Return how good a node is, 0 to 100 unless ``normalize`` brings it there."""

@@ -17,8 +17,8 @@ _AFFINITY = "node(s) didn't match pod affinity rules"
 _ANTI_AFFINITY = "node(s) didn't match pod anti-affinity rules"
 _EXISTING = "node(s) didn't satisfy existing pods anti-affinity rules"
 
-Pairs = dict[tuple[str, str], int]
-"""Numbers of pods by topology key and value."""
+Pairs = dict[str, dict[str, int]]
+"""Numbers of pods by topology key and its value, none of them 0; few keys, and as many values as nodes."""
 
 
 @dataclass(slots=True)
@@ -30,7 +30,7 @@ class _State:
     anti_affinity: Pairs = field(default_factory=dict)
 
     def clone(self) -> "_State":
-        return _State(dict(self.existing), dict(self.affinity), dict(self.anti_affinity))
+        return _State(*(_copied(pairs) for pairs in (self.existing, self.affinity, self.anti_affinity)))
 
 
 class InterPodAffinity(Plugin):
@@ -86,11 +86,10 @@ class InterPodAffinity(Plugin):
         if info.shape.affinity and not self._has_company(found, info, labels):
             return self.status(Code.UNRESOLVABLE, _AFFINITY)
         if found.anti_affinity and any(
-            (term.topology_key, labels.get(term.topology_key)) in found.anti_affinity
-            for term in info.shape.anti_affinity
+            _has(found.anti_affinity, term.topology_key, labels) for term in info.shape.anti_affinity
         ):
             return self.status(Code.UNSCHEDULABLE, _ANTI_AFFINITY)
-        if found.existing and any(labels.get(key) == value for key, value in found.existing):
+        if any(_has(found.existing, key, labels) for key in found.existing):
             return self.status(Code.UNSCHEDULABLE, _EXISTING)
         return None
 
@@ -98,7 +97,7 @@ class InterPodAffinity(Plugin):
         terms = info.shape.affinity
         if any(term.topology_key not in labels for term in terms):
             return False
-        if all((term.topology_key, labels[term.topology_key]) in found.affinity for term in terms):
+        if all(_has(found.affinity, term.topology_key, labels) for term in terms):
             return True
         # The first pod of a group that wants to be together is not to wait for itself.
         return not found.affinity and all(self._matches(term, info.namespace, info.pod) for term in terms)
@@ -118,10 +117,7 @@ class InterPodAffinity(Plugin):
             for term in terms:
                 value = node.labels.get(term.topology_key)
                 if value is not None:
-                    pair = term.topology_key, value
-                    pairs[pair] = pairs.get(pair, 0) + by
-                    if not pairs[pair]:
-                        del pairs[pair]
+                    _add(pairs, term.topology_key, value, by)
 
     # Scoring.
 
@@ -137,6 +133,8 @@ class InterPodAffinity(Plugin):
         ]
         if not own and not theirs:
             return SKIP
+        if not nodes:
+            return None
         pairs: Pairs = {}
         self._add_attractions(pairs, theirs)
         for terms, sign in ((shape.preferred_affinity, 1), (shape.preferred_anti_affinity, -1)):
@@ -157,7 +155,8 @@ class InterPodAffinity(Plugin):
 
     def score(self, state: CycleState, info: PodInfo, node: NodeInfo) -> int:
         pairs: Pairs = state.data[self.name, "score"]
-        return sum(weight for (key, value), weight in pairs.items() if node.labels.get(key) == value)
+        labels = node.labels
+        return sum(weights.get(labels[key], 0) for key, weights in pairs.items() if key in labels)
 
     def normalize(self, state: CycleState, info: PodInfo, scores: dict[str, int]) -> None:
         lowest, highest = min(scores.values()), max(scores.values())
@@ -168,11 +167,15 @@ class InterPodAffinity(Plugin):
     # Terms.
 
     def _collect(self, pairs: Pairs, key: str, by_node: dict[str, int], *, weight: int = 1) -> None:
+        nodes = self.cache.nodes
+        found: dict[str, int] = {}
         for node_name, count in by_node.items():
-            node = self.cache.nodes.get(node_name)
+            node = nodes.get(node_name)
             value = node.labels.get(key) if node is not None else None
             if value is not None:
-                pairs[key, value] = pairs.get((key, value), 0) + count * weight
+                found[value] = found.get(value, 0) + count
+        for value, count in found.items():
+            _add(pairs, key, value, count * weight)
 
     def _counter(self, terms: Sequence[AffinityTerm], info: PodInfo) -> Any:
         spaces = [self._spaces(term, info.namespace) for term in terms]
@@ -196,3 +199,23 @@ class InterPodAffinity(Plugin):
             return False
         spaces = self._spaces(term, owner)
         return spaces is None or meta.namespace(pod) in spaces
+
+
+def _add(pairs: Pairs, key: str, value: str, by: int) -> None:
+    values = pairs.setdefault(key, {})
+    number = values.get(value, 0) + by
+    if number:
+        values[value] = number
+        return
+    values.pop(value, None)
+    if not values:
+        del pairs[key]
+
+
+def _has(pairs: Pairs, key: str, labels: dict[str, str]) -> bool:
+    """Tell whether any pod is counted where a node with `labels` is."""
+    return labels.get(key) in pairs.get(key, ())
+
+
+def _copied(pairs: Pairs) -> Pairs:
+    return {key: dict(values) for key, values in pairs.items()}

@@ -153,6 +153,8 @@ class PodTopologySpread(Plugin):
         constraints = self._constraints(info, "ScheduleAnyway")
         if not constraints:
             return SKIP
+        if not nodes:
+            return None
         # Default constraints are for any cluster: a node that lacks a label still has the other.
         every_key = bool(info.shape.spread) or not self._system
         ignored = {n.name for n in nodes if every_key and any(c.key not in n.labels for c in constraints)}
@@ -174,10 +176,11 @@ class PodTopologySpread(Plugin):
         return None
 
     def _count(self, constraint: _Constraint, counter: PodCounter, info: PodInfo, count: dict[str, int]) -> None:
+        nodes, key, narrows = self.cache.nodes, constraint.key, _narrows(constraint, info)
         for name, number in counter.by_node.items():
-            node = self.cache.nodes.get(name)
-            value = node.labels.get(constraint.key) if node is not None else None
-            if node is not None and value in count and _included(constraint, info, node):
+            node = nodes.get(name)
+            value = node.labels.get(key) if node is not None else None
+            if node is not None and value in count and (not narrows or _included(constraint, info, node)):
                 count[value] += number
 
     def score(self, state: CycleState, info: PodInfo, node: NodeInfo) -> int:
