@@ -1,6 +1,7 @@
 """From the bytes of a request to an object of the API: media types, parsing, fields nobody knows."""
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from wherry.api import meta, protobuf, schema
@@ -28,17 +29,20 @@ class Schemas:
 
     def __init__(self, definitions: schema.Schema | None = None) -> None:
         self.definitions = definitions or schema.load()
-        self._legacy: dict[Resource, TypeSchema] = {}
+        self._known: dict[Resource, TypeSchema] = {}
 
     def add(self, resource: Resource, type_schema: TypeSchema) -> None:
         """Use `type_schema` for a resource that the definitions do not have."""
-        self._legacy[resource] = type_schema
+        self._known[resource] = type_schema
 
     def of(self, resource: Resource) -> TypeSchema:
         """Return the schema of a resource's objects."""
         if resource.custom is not None:
             return resource.custom.schema
-        return self._legacy.get(resource) or self.definitions.for_resource(resource)
+        found = self._known.get(resource)
+        if found is None:
+            found = self._known[resource] = self.definitions.for_resource(resource)
+        return found
 
     def of_subresource(self, subresource: Subresource) -> TypeSchema:
         """Return the schema of what a subresource takes."""
@@ -46,6 +50,7 @@ class Schemas:
         return self.definitions.for_kind(version, subresource.kind)
 
 
+@lru_cache(maxsize=256)
 def media_type(content_type: str) -> str:
     """Return the media type of a body (JSON when none is named). Raises UnsupportedMediaType."""
     kind = content_type.partition(";")[0].strip().lower()

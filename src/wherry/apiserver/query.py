@@ -178,6 +178,8 @@ def write_options(params: Mapping[str, str], kind: str, *, first: Sequence[Field
     `kind` (``CreateOptions`` …) is for the message; `first` are errors of options that only this kind has. Raises
     Invalid.
     """
+    if not params and not first:
+        return False
     dry = values(params, "dryRun")
     errors = [*first, *field_manager(params.get("fieldManager") or "", "fieldManager"), *dry_run_errors(dry)]
     mode = params.get("fieldValidation")
