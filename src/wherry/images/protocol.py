@@ -60,6 +60,9 @@ class Ids:
 
 
 class ImageStore(Protocol):
+    on_named: Callable[[Image], None]
+    """Called on the event loop with an image that has got a name: it was pulled, loaded, built or tagged."""
+
     async def list(self) -> Sequence[Image]: ...
 
     async def find(self, reference: str) -> Image | None:

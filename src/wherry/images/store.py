@@ -47,6 +47,7 @@ class OverlayImageStore:
     (`wherry.images.registry.RegistriesConfig`)."""
 
     def __init__(self, root: str, *, registries: str = "/etc/wherry/registries.toml") -> None:
+        self.on_named: Callable[[Image], None] = _nobody
         self._root = root
         self._registries = registries
         self._blobs = Blobs(root)
@@ -182,7 +183,9 @@ class OverlayImageStore:
             await asyncio.to_thread(linux.sync_filesystem, self._root)
         size = manifest.config.size + sum(layer.size for layer in manifest.layers)
         async with self._lock:
-            return await asyncio.to_thread(self._name, manifest, manifest_digest, ids, size, list(names))
+            image = await asyncio.to_thread(self._name, manifest, manifest_digest, ids, size, list(names))
+        self.on_named(image)
+        return image
 
     def _name(self, manifest: Manifest, digest: str, ids: Sequence[str], size: int, names: Sequence[str]) -> Image:
         image_id = manifest.config.digest
@@ -310,7 +313,10 @@ class OverlayImageStore:
                 raise ImageError(f"No such image: {image}")
             record = self._records[image_id]
             manifest = Manifest.parse(await asyncio.to_thread(self._blobs.read, record.manifest))
-            return await asyncio.to_thread(self._name, manifest, record.manifest, record.diff_ids, record.size, [name])
+            ids, size = record.diff_ids, record.size
+            found = await asyncio.to_thread(self._name, manifest, record.manifest, ids, size, [name])
+        self.on_named(found)
+        return found
 
     async def build(
         self,
@@ -488,6 +494,10 @@ class OverlayImageStore:
         self._records.clear()
         self._images.clear()
         self._opened = False
+
+
+def _nobody(image: Image) -> None:
+    """Tell nobody."""
 
 
 def _ignore(line: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from wherry.api import meta
 from wherry.client.informer import SharedInformer
+from wherry.images.protocol import Image
 from wherry.kubelet import cgroups, labels, podspec, sandboxes
 from wherry.kubelet.services import NodeServices
 from wherry.kubelet.starting import VOLUME_ROOT
@@ -34,6 +35,7 @@ class PodManager:
         services.cache.on_change = self._wake
         services.objects.on_change = self._objects_changed
         services.others = self.others
+        services.images.on_named = self._image_named
 
     def start(self) -> None:
         """Follow the informer; call it after the runtime's state is loaded."""
@@ -100,6 +102,10 @@ class PodManager:
     def _objects_changed(self, uid: str) -> None:
         if worker := self._workers.get(uid):
             worker.objects_changed()
+
+    def _image_named(self, image: Image) -> None:
+        for worker in self._workers.values():
+            worker.image_named(image)
 
     async def remove_unclaimed(self) -> None:
         """Remove roots and addresses that an earlier process made and died before it could use them.

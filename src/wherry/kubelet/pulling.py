@@ -18,6 +18,9 @@ from wherry.util import clock
 
 log = logging.getLogger(__name__)
 
+WAITING_REASONS = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull")
+"""Why a container waits whose image is not there."""
+
 _CHECK_AGAIN = 10.0
 
 

@@ -1,11 +1,13 @@
 """The images of one pod's containers and image volumes: a pull runs beside its worker, which is woken at the end."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from wherry.api import errors, meta
-from wherry.images.protocol import Image
+from wherry.images.protocol import Image, ImageError
+from wherry.images.reference import parse
 from wherry.kubelet.podspec import Container
 from wherry.kubelet.pulling import NotReady
 from wherry.kubelet.starting import ContainerStarter
@@ -23,6 +25,16 @@ class Images:
 
     own: Image
     volumes: Mapping[str, Image] = field(default_factory=dict)
+
+
+def wants(pod: meta.Object, container: Container, image: Image) -> bool:
+    """Tell whether an image has a name that a container, or an image volume that it mounts, calls for."""
+    names = (*image.tags, *image.digests)
+    for _, wanted in (("", container), *mounted(pod, container)):
+        with contextlib.suppress(ImageError):
+            if str(parse(wanted["image"])) in names:
+                return True
+    return False
 
 
 class PodPulls:
@@ -61,6 +73,10 @@ class PodPulls:
             return None
         result = self._tasks.pop(key).result()
         if isinstance(result, NotReady):
+            # Meanwhile it may have been loaded or built.
+            if (image := await self._starter.image(pod, wanted)) is not None:
+                self._pulled[key] = image
+                return image
             raise result
         if result is not None:
             self._pulled[key] = result

@@ -13,6 +13,7 @@ from typing import Any
 
 from wherry.api import errors, meta
 from wherry.api.resources import NODES, PODS
+from wherry.images.protocol import Image
 from wherry.kubelet import admission, cgroups, conditions, labels, podspec, sandboxes, stopping, termination
 from wherry.kubelet.crashes import EventBackoff
 from wherry.kubelet.ground import GroundMaker
@@ -20,8 +21,8 @@ from wherry.kubelet.hooks import HookError
 from wherry.kubelet.plan import Kill, Start, Verdicts, make_plan
 from wherry.kubelet.podspec import Container
 from wherry.kubelet.probes.prober import PodProbes
-from wherry.kubelet.pulling import NotReady
-from wherry.kubelet.pulls import SHOW_ERROR, Images, PodPulls
+from wherry.kubelet.pulling import WAITING_REASONS, NotReady
+from wherry.kubelet.pulls import SHOW_ERROR, Images, PodPulls, wants
 from wherry.kubelet.resize import Resizer
 from wherry.kubelet.runtime_cache import PodRuntime
 from wherry.kubelet.services import NodeServices
@@ -90,6 +91,16 @@ class PodWorker:
         self._dirty = True
         self._retry.clear()
         self.wake()
+
+    def image_named(self, image: Image) -> None:
+        """An image has come by a name: who waits for it need not wait for another pull."""
+        for name, waiting in self._waiting.items():
+            container = podspec.find_container(self.pod, name)
+            if container is None or waiting.reason not in WAITING_REASONS or name not in self._retry:
+                continue
+            if wants(self.pod, container, image):
+                del self._retry[name]
+                self.wake()
 
     def remove(self, pod: meta.Object) -> None:
         """The pod has left the API."""

@@ -225,12 +225,14 @@ class FakeImageStore:
     pull_time: float = 0.0
     pulls: list[str] = field(default_factory=list)
     mounted: set[str] = field(default_factory=set)
+    on_named: Callable[[Image], None] = lambda image: None
 
     def add(self, reference: str, **members: Any) -> Image:
         image = Image(
             id=f"sha256:{abs(hash(reference)):064x}", tags=(reference,), digests=(), size=1000, created=0.0, **members
         )
         self.local[reference] = image
+        self.on_named(image)
         return image
 
     async def list(self) -> Sequence[Image]:

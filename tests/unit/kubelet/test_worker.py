@@ -130,6 +130,36 @@ def test_crashing_container_restarts_with_doubling_back_off(node: Node) -> None:
     run(main())
 
 
+def test_an_image_that_is_loaded_ends_the_wait_for_a_pull(node: Node) -> None:
+    async def main() -> None:
+        async with node.kubelet():
+            node.create(containers=[container("app", image="registry.test/none:1")])
+            await clock.sleep(40)
+            assert node.status()["containerStatuses"][0]["state"]["waiting"]["reason"] == "ImagePullBackOff"
+            pulls = len(node.images.pulls)
+            node.images.add("registry.test/other:1")
+            node.images.add("registry.test/none:1")
+            asked = clock.monotonic()
+            await node.until(lambda: running(node))
+            assert clock.monotonic() - asked < 1 and len(node.images.pulls) == pulls
+
+    run(main())
+
+
+def test_an_image_that_is_loaded_while_its_pull_fails_is_used(node: Node) -> None:
+    async def main() -> None:
+        node.images.pull_time = 5.0
+        async with node.kubelet():
+            node.create(containers=[container("app", image="registry.test/none:1")])
+            await clock.sleep(1)
+            node.images.add("registry.test/none:1")
+            asked = clock.monotonic()
+            await node.until(lambda: running(node))
+            assert clock.monotonic() - asked < 5
+
+    run(main())
+
+
 @pytest.mark.parametrize("jump", [-3600.0, 3600.0])
 def test_a_clock_that_is_set_delays_neither_restarts_nor_probes(node: Node, jump: float) -> None:
     async def main() -> None:
