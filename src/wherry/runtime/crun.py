@@ -301,12 +301,25 @@ class CrunRuntime:
         """Run a command and return its output. Raises TimeoutError, and kills the command, after `timeout` seconds."""
         return await sessions.collect(await self.exec(container_id, args, stdin=False, tty=False), timeout)
 
-    async def exec(self, container_id: str, args: Sequence[str], *, stdin: bool, tty: bool) -> Session:
-        """Start a command with the container's user, environment and rights. Raises ContainerError."""
+    async def exec(
+        self,
+        container_id: str,
+        args: Sequence[str],
+        *,
+        stdin: bool,
+        tty: bool,
+        size: tuple[int, int] | None = None,
+    ) -> Session:
+        """Start a command with the container's user, environment and rights; `size` (width, height) is its terminal's.
+
+        Raises ContainerError.
+        """
         await self.start()
         record = self._containers.running(container_id)
         self._hasten()
         process = await asyncio.to_thread(self._exec_process, container_id, args, tty)
+        if tty and size is not None:
+            process["consoleSize"] = {"width": size[0], "height": size[1]}
         run_dir = f"{self._run_dir}/exec"
         runtime = self._handlers.command(record.handler)
         return await sessions.run_in_container(runtime, container_id, process, stdin=stdin, tty=tty, run_dir=run_dir)

@@ -281,7 +281,17 @@ class Runtime(Protocol):
         """Run a command and return its output. Raises TimeoutError, and kills the command, after `timeout` seconds."""
         ...
 
-    async def exec(self, container_id: str, args: Sequence[str], *, stdin: bool, tty: bool) -> Session: ...
+    async def exec(
+        self,
+        container_id: str,
+        args: Sequence[str],
+        *,
+        stdin: bool,
+        tty: bool,
+        size: tuple[int, int] | None = None,
+    ) -> Session:
+        """Start a command; `size` (width, height) is its terminal's from the beginning. Raises ContainerError."""
+        ...
 
     async def attach(self, container_id: str) -> Session: ...
 

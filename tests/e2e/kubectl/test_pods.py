@@ -77,7 +77,7 @@ def test_the_older_protocol_of_streams(served: Namespace) -> None:
 
 def test_a_terminal_for_exec(namespace: Namespace) -> None:
     start(namespace, pod("a"))
-    command = f"kubectl -n {namespace.name} exec -it a -- sh -c 'tty; sleep 0.5; stty size'"
+    command = f"kubectl -n {namespace.name} exec -it a -- sh -c 'stty size; tty'"
     arguments = ["script", "-qec", f"stty rows 31 cols 97; {command}", "/dev/null"]
     env = namespace.cluster.environment
     done = subprocess.run(arguments, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)

@@ -193,6 +193,9 @@ async def test_exec_with_a_terminal_has_a_size_and_ends_when_closed(world: World
     assert b"40 100\r\n/dev/pts/0\r\nhello xterm\r\n" in seen
     assert await session.wait() == 4
     await session.close()
+    quick = await world.runtime.exec("c", ["stty", "size"], stdin=False, tty=True, size=(97, 31))
+    assert await quick.stdout.read() == b"31 97\r\n"
+    await quick.close()
     endless = await world.runtime.exec("c", ["sh"], stdin=True, tty=True)
     await endless.close()
     assert (await world.runtime.exec_sync("c", ["ps"], 10)).stdout.count(b"sh") == 0

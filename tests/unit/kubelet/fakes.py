@@ -47,6 +47,7 @@ from wherry.runtime.protocol import (
     UserNamespace,
 )
 from wherry.util import clock
+from wherry.util.disk import DiskUsage
 from wherry.util.tasks import Scope
 
 NODE = "node-1"
@@ -181,7 +182,15 @@ class FakeRuntime:
         answer = self.exec_results.get(args[0])
         return answer() if answer else ExecResult(0, b"", b"")
 
-    async def exec(self, container_id: str, args: Sequence[str], *, stdin: bool, tty: bool) -> Session:
+    async def exec(
+        self,
+        container_id: str,
+        args: Sequence[str],
+        *,
+        stdin: bool,
+        tty: bool,
+        size: tuple[int, int] | None = None,
+    ) -> Session:
         raise NotImplementedError
 
     async def attach(self, container_id: str) -> Session:
@@ -274,8 +283,8 @@ class FakeImageStore:
     async def roots(self) -> Sequence[str]:
         return sorted(self.mounted)
 
-    async def root_usage(self, key: str) -> int:
-        return 0
+    async def root_usage(self, key: str) -> DiskUsage:
+        return DiskUsage()
 
 
 class FakeNetwork:

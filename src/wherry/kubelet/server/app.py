@@ -16,7 +16,7 @@ from wherry.kubelet.probes import counts
 from wherry.kubelet.server import cadvisor, execute, logs, portforward, stats
 from wherry.kubelet.server.auth import Gate
 from wherry.kubelet.server.logformat import LogOptions
-from wherry.kubelet.server.streams import StreamOptions
+from wherry.kubelet.server.streams import RemoteStreams, StreamOptions
 from wherry.kubelet.services import NodeServices
 from wherry.runtime.protocol import RUNNING, ContainerStatus, Session
 from wherry.util import metrics
@@ -128,8 +128,10 @@ class NodeServer:
     async def _exec(self, request: web.Request) -> web.StreamResponse:
         words = request.query.getall("command", [])
 
-        async def start(status: ContainerStatus, options: StreamOptions) -> Session:
-            return await self._services.runtime.exec(status.id, words, stdin=options.stdin, tty=options.tty)
+        async def start(status: ContainerStatus, options: StreamOptions, streams: RemoteStreams) -> Session:
+            size = await execute.first_size(streams, options)
+            runtime = self._services.runtime
+            return await runtime.exec(status.id, words, stdin=options.stdin, tty=options.tty, size=size)
 
         return await execute.serve(request, lambda: self._running(request), start)
 
@@ -137,7 +139,7 @@ class NodeServer:
         pod = self._pods.find(request.match_info["namespace"], request.match_info["pod"])
         container = podspec.find_container(pod or {"spec": {}}, request.match_info["container"]) or {}
 
-        async def start(status: ContainerStatus, options: StreamOptions) -> Session:
+        async def start(status: ContainerStatus, options: StreamOptions, streams: RemoteStreams) -> Session:
             return await self._services.runtime.attach(status.id)
 
         return await execute.serve(request, lambda: self._running(request), start, tty=bool(container.get("tty")))

@@ -17,9 +17,11 @@ from wherry.util.tasks import Scope, cancel
 log = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-OpenSession = Callable[[ContainerStatus, StreamOptions], Awaitable[Session]]
+OpenSession = Callable[[ContainerStatus, StreamOptions, RemoteStreams], Awaitable[Session]]
 
 _CHUNK = 32 * 1024
+_SIZE_PATIENCE = 0.2
+"""Seconds that a command waits for its terminal's size; the client sends it when it has learnt of the connection."""
 
 
 def options_of(request: web.Request, *, tty: bool | None = None) -> StreamOptions:
@@ -55,14 +57,27 @@ async def serve(
             except web.HTTPException as error:
                 await streams.finish(_failure(f"unable to upgrade connection: {error.text}"))
             else:
-                await run(streams, options, lambda: open_session(status, options))
+                await run(streams, options, lambda: open_session(status, options, streams))
         return socket
     status = find()
     protocol = upgrade.choose(request, STREAM_PROTOCOLS)
     async with upgrade.spdy(request, protocol) as connection:
         spdy = await SpdyStreams.collect(connection, options, protocol)
-        await run(spdy, options, lambda: open_session(status, options))
+        await run(spdy, options, lambda: open_session(status, options, spdy))
     return upgrade.Upgraded()
+
+
+async def first_size(streams: RemoteStreams, options: StreamOptions) -> tuple[int, int] | None:
+    """Return the size (width, height) of the client's terminal, None without one or where the client tells none.
+
+    A program that looks at its terminal as soon as it runs shall find it as wide as it is.
+    """
+    if not options.tty:
+        return None
+    try:
+        return await asyncio.wait_for(streams.read_size(), _SIZE_PATIENCE)
+    except TimeoutError:
+        return None
 
 
 async def run(streams: RemoteStreams, options: StreamOptions, open_session: Callable[[], Awaitable[Session]]) -> None:
