@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from wherry.util.disk import DiskUsage
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
@@ -119,8 +121,8 @@ class ImageStore(Protocol):
         """Return the keys of the roots that were mounted and not unmounted."""
         ...
 
-    async def root_usage(self, key: str) -> int:
-        """Return the bytes on disk that were written to the root `key`, 0 when there is none."""
+    async def root_usage(self, key: str) -> DiskUsage:
+        """Return what was written to the root `key`, nothing when there is none."""
         ...
 
     async def usage(self) -> int:

@@ -23,7 +23,8 @@ from wherry.images import archive, blobs, build, layers, overlay, registry, user
 from wherry.images.blobs import Blobs, Manifest
 from wherry.images.protocol import Credentials, Ids, Image, ImageError, User
 from wherry.images.reference import Reference, parse
-from wherry.util import clock, linux
+from wherry.util import clock, disk, linux
+from wherry.util.disk import DiskUsage
 
 _ID_PREFIX = re.compile(r"[a-f0-9]{3,64}")
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
@@ -467,9 +468,9 @@ class OverlayImageStore:
         await self._open()
         return await asyncio.to_thread(os.listdir, self._mounts)
 
-    async def root_usage(self, key: str) -> int:
-        """Return the bytes on disk that were written to the root `key`, 0 when there is none."""
-        return await asyncio.to_thread(_tree_size, f"{self._mounts}/{key}/{overlay.UPPER}")
+    async def root_usage(self, key: str) -> DiskUsage:
+        """Return what was written to the root `key`, nothing when there is none."""
+        return await asyncio.to_thread(disk.usage, f"{self._mounts}/{key}/{overlay.UPPER}")
 
     async def usage(self) -> int:
         """Return the bytes that images and writable layers use on disk."""
@@ -483,7 +484,7 @@ class OverlayImageStore:
                 with contextlib.suppress(OSError, ValueError), open(f"{self._layers}/{name}") as file:
                     total += int(file.read())
         for key in os.listdir(self._mounts):
-            total += _tree_size(f"{self._mounts}/{key}/{overlay.UPPER}")
+            total += disk.usage(f"{self._mounts}/{key}/{overlay.UPPER}").size
         return total
 
     async def destroy(self) -> None:
@@ -502,10 +503,6 @@ def _nobody(image: Image) -> None:
 
 def _ignore(line: str) -> None:
     """Report nothing."""
-
-
-def _tree_size(path: str) -> int:
-    return sum(_size(f"{directory}/{name}") for directory, _, files in os.walk(path) for name in files)
 
 
 def _size(path: str) -> int:

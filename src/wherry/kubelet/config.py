@@ -38,6 +38,7 @@ class KubeletConfig:
     kubernetes_version: str = "v1.36.2"
     node_labels: dict[str, str] = field(default_factory=dict)
     max_pods: int = 110
+    pod_pids_limit: int = -1
     max_parallel_starts: int = 8
     crash_backoff: tuple[float, float] = (10.0, 300.0)
     image_backoff: tuple[float, float] = (10.0, 300.0)
@@ -56,6 +57,7 @@ class KubeletConfig:
     eviction_soft: Mapping[str, str] = field(default_factory=dict)
     eviction_soft_grace: Mapping[str, float] = field(default_factory=dict)
     eviction_max_pod_grace: float = 0.0
+    eviction_minimum_reclaim: Mapping[str, str] = field(default_factory=dict)
     pressure_transition: float = 300.0
     static_pod_path: Path | None = None
     allowed_sysctls: Sequence[str] = ()

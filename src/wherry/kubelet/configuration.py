@@ -91,12 +91,14 @@ def shown(config: KubeletConfig) -> dict[str, Any]:
         "cgroupsPerQOS": True,
         "cgroupDriver": "cgroupfs",
         "maxPods": config.max_pods,
+        "podPidsLimit": config.pod_pids_limit,
         "resolvConf": str(config.resolv_conf),
         "evictionHard": dict(config.eviction_hard),
         "evictionSoft": dict(config.eviction_soft),
         "evictionSoftGracePeriod": {name: duration(value) for name, value in config.eviction_soft_grace.items()},
         "evictionPressureTransitionPeriod": duration(config.pressure_transition),
         "evictionMaxPodGracePeriod": int(config.eviction_max_pod_grace),
+        "evictionMinimumReclaim": dict(config.eviction_minimum_reclaim),
         "failSwapOn": False,
         "containerLogMaxSize": quantity.of(config.log_max_size, "BinarySI"),
         "containerLogMaxFiles": config.log_max_files,
@@ -127,6 +129,13 @@ def _thresholds(value: Mapping[str, Any]) -> dict[str, str]:
     return {signal: str(threshold) for signal, threshold in value.items()}
 
 
+def _pids(value: Any) -> int:
+    number = int(value)
+    if number < 1 and number != -1:
+        raise ValueError("must be positive, or -1 for no limit")
+    return number
+
+
 def _words(value: Any) -> tuple[str, ...]:
     return tuple(str(word) for word in value)
 
@@ -138,6 +147,7 @@ _FIELDS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "crashLoopBackOff": ("crash_backoff", lambda value: (10.0, _seconds(value["maxContainerRestartPeriod"]))),
     "evictionHard": ("eviction_hard", _thresholds),
     "evictionMaxPodGracePeriod": ("eviction_max_pod_grace", float),
+    "evictionMinimumReclaim": ("eviction_minimum_reclaim", _thresholds),
     "evictionPressureTransitionPeriod": ("pressure_transition", _seconds),
     "evictionSoft": ("eviction_soft", _thresholds),
     "evictionSoftGracePeriod": ("eviction_soft_grace", lambda value: {k: _seconds(v) for k, v in value.items()}),
@@ -149,6 +159,7 @@ _FIELDS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "nodeLeaseDurationSeconds": ("lease_duration", int),
     "nodeStatusReportFrequency": ("status_period", _seconds),
     "nodeStatusUpdateFrequency": ("pressure_period", _seconds),
+    "podPidsLimit": ("pod_pids_limit", _pids),
     "resolvConf": ("resolv_conf", Path),
     "staticPodPath": ("static_pod_path", Path),
 }

@@ -7,7 +7,6 @@ first, then the one furthest above its request. Critical pods stay. Unused image
 
 import asyncio
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +19,8 @@ from wherry.kubelet.pods import PodManager
 from wherry.kubelet.pressure import INODES, MEMORY, STORAGE, Shortage
 from wherry.kubelet.services import NodeServices
 from wherry.kubelet.status import Failure
-from wherry.util import clock
+from wherry.util import clock, disk
+from wherry.util.disk import DiskUsage
 
 log = logging.getLogger(__name__)
 
@@ -93,17 +93,19 @@ class Evictor:
     async def look(self) -> None:
         """Evict the pods that break their own limits; with the node short of something, one more."""
         pods = [p for p in self._manager.pods() if not podspec.is_terminal(p) and not meta.is_deleting(p)]
-        for pod in pods:
-            if message := await self._broken_limit(pod):
-                self._evict(pod, message, 1.0)
-                return
+        broken = [(pod, message) for pod in pods if (message := await self._broken_limit(pod))]
+        for pod, message in broken:
+            self._evict(pod, message, 1.0)
         await self._status.measure()
         shortage = self._status.shortage()
-        if shortage is None or self._waits():
+        if broken or shortage is None or self._waits():
             return
         self._status.warn("EvictionThresholdMet", f"Attempting to reclaim {shortage.resource}")
         if shortage.resource in (STORAGE, INODES) and await self._collector.collect(everything=True):
-            return
+            await self._status.measure()
+            shortage = self._status.shortage()
+            if shortage is None:
+                return
         measured = [(pod, await self._usage(pod, shortage.resource)) for pod in pods if self._runs(pod)]
         for pod, usage in rank(measured):
             self._evict(pod, low_message(shortage, usage), shortage.grace)
@@ -126,11 +128,13 @@ class Evictor:
 
     async def _usage(self, pod: meta.Object, resource: str) -> list[Usage]:
         if resource in (STORAGE, INODES):
-            # Who filled the disk with files most likely filled it with bytes too: inodes are not counted by pod.
             found = await self._storage(pod)
-            shares = [Usage(name, used, _amount(pod, name, "requests", STORAGE)) for name, used in found.items()]
             volumes = [v["name"] for v in pod["spec"].get("volumes") or () if _is_on_disk(v)]
-            return [*shares, Usage("", sum([await self._volume_size(pod, name) for name in volumes]), 0)]
+            of_volumes = sum([await self._volume(pod, name) for name in volumes], DiskUsage())
+            if resource == INODES:  # which nobody can ask for
+                return [*(Usage(name, used.inodes, 0) for name, used in found.items()), Usage("", of_volumes.inodes, 0)]
+            shares = [Usage(name, used.size, _amount(pod, name, "requests", STORAGE)) for name, used in found.items()]
+            return [*shares, Usage("", of_volumes.size, 0)]
         result = []
         for status in self._services.cache.pod(meta.uid(pod)).running():
             stats = await self._services.runtime.stats(status.id)
@@ -141,15 +145,15 @@ class Evictor:
                 result.append(Usage(status.name, stats.pids, 0))
         return result
 
-    async def _storage(self, pod: meta.Object) -> dict[str, int]:
-        """Return the bytes that each container of a pod has written to its root and its logs."""
-        found: dict[str, int] = {}
+    async def _storage(self, pod: meta.Object) -> dict[str, DiskUsage]:
+        """Return what each container of a pod has written to its root and its logs."""
+        found: dict[str, DiskUsage] = {}
         services = self._services
         logs = services.config.log_directory(meta.namespace(pod), meta.name(pod), meta.uid(pod))
         for status in services.cache.pod(meta.uid(pod)).containers.values():
-            found[status.name] = found.get(status.name, 0) + await services.images.root_usage(status.id)
+            found[status.name] = found.get(status.name, DiskUsage()) + await services.images.root_usage(status.id)
         for name in found:
-            found[name] += await asyncio.to_thread(tree_size, f"{logs}/{name}")
+            found[name] += await asyncio.to_thread(disk.usage, f"{logs}/{name}")
         return found
 
     async def _broken_limit(self, pod: meta.Object) -> str:
@@ -160,7 +164,7 @@ class Evictor:
             return ""
         total = 0
         for name, limit in volumes.items():
-            size = await self._volume_size(pod, name)
+            size = (await self._volume(pod, name)).size
             total += size
             if size > quantity.parse(limit).whole():
                 return f'Usage of EmptyDir volume "{name}" exceeds the limit "{limit}". '
@@ -168,21 +172,21 @@ class Evictor:
             return ""
         found = await self._storage(pod)
         for name, used in found.items():
-            if limits.get(name) and used > quantity.parse(limits[name]).whole():
+            if limits.get(name) and used.size > quantity.parse(limits[name]).whole():
                 return f'Container {name} exceeded its local ephemeral storage limit "{limits[name]}". '
         if all(limits.values()):
             for volume in pod["spec"].get("volumes") or ():
                 if volume["name"] not in volumes and _is_on_disk(volume):
-                    total += await self._volume_size(pod, volume["name"])
+                    total += (await self._volume(pod, volume["name"])).size
             whole = sum(quantity.parse(limit).whole() for limit in limits.values())
-            if total + sum(found.values()) > whole:
+            if total + sum(used.size for used in found.values()) > whole:
                 shown = next(iter(limits.values())) if len(limits) == 1 else str(whole)
                 return f"Pod ephemeral local storage usage exceeds the total limit of containers {shown}. "
         return ""
 
-    async def _volume_size(self, pod: meta.Object, name: str) -> int:
+    async def _volume(self, pod: meta.Object, name: str) -> DiskUsage:
         directory = self._services.config.pod_directory(meta.uid(pod))
-        return await asyncio.to_thread(tree_size, f"{directory}/volumes/kubernetes.io~empty-dir/{name}")
+        return await asyncio.to_thread(disk.usage, f"{directory}/volumes/kubernetes.io~empty-dir/{name}")
 
 
 def _is_on_disk(volume: Mapping[str, Any]) -> bool:
@@ -207,28 +211,3 @@ def _amount(pod: meta.Object, container: str, kind: str, name: str) -> int:
     found = podspec.find_container(pod, container) or {}
     values = (found.get("resources") or {}).get(kind) or {}
     return resources.memory(values) if name == "memory" else quantity.parse(values.get(name) or "0").whole()
-
-
-def tree_size(path: str) -> int:
-    """Return the bytes on disk below `path`, in its own filesystem. Blocks."""
-    try:
-        device = os.lstat(path).st_dev
-    except FileNotFoundError:
-        return 0
-    total = 0
-    for directory, names, files in os.walk(path):
-        for name in files:
-            try:
-                found = os.lstat(f"{directory}/{name}")
-            except FileNotFoundError:
-                continue
-            total += found.st_blocks * 512
-        names[:] = [n for n in names if _same_device(f"{directory}/{n}", device)]
-    return total
-
-
-def _same_device(path: str, device: int) -> bool:
-    try:
-        return os.lstat(path).st_dev == device
-    except FileNotFoundError:
-        return False

@@ -48,13 +48,17 @@ def amount(threshold: str, capacity: int) -> int:
 
 
 class Pressures:
-    """Remembers since when each threshold has been crossed, and when each condition was last true."""
+    """Remembers since when each threshold has been crossed, and when each condition was last true.
+
+    Once a threshold is met there is a shortage until so much more than it is there as ``evictionMinimumReclaim`` says.
+    """
 
     def __init__(self, config: KubeletConfig, machine: Machine) -> None:
         self._config = config
         self._machine = machine
         self._since: dict[str, float] = {}
         self._last_true: dict[str, float] = {}
+        self._met: set[str] = set()
         self.shortages: list[Shortage] = []
 
     def measure(self) -> None:
@@ -64,12 +68,15 @@ class Pressures:
         found: list[Shortage] = []
         for signal, (kind, resource) in SIGNALS.items():
             available, capacity = readings[signal.partition(".")[2] if resource in (STORAGE, INODES) else signal]
+            reclaim = amount(config.eviction_minimum_reclaim.get(signal, "0"), capacity)
             for threshold, wait, grace in self._thresholds(signal):
                 least, key = amount(threshold, capacity), f"{signal}<{threshold}"
-                if available >= least:
+                if available >= least + (reclaim if key in self._met else 0):
                     self._since.pop(key, None)
+                    self._met.discard(key)
                 elif now - self._since.setdefault(key, now) >= wait:
                     self._last_true[kind] = now
+                    self._met.add(key)
                     found.append(Shortage(resource, _shown(least), _shown(available), grace))
         self.shortages = found
         for kind, last in list(self._last_true.items()):

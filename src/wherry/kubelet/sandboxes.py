@@ -2,9 +2,11 @@
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 
 from wherry.api import meta
 from wherry.kubelet import cgroups, hosts, labels, podspec, resources
+from wherry.kubelet.config import KubeletConfig
 from wherry.kubelet.services import NodeServices
 from wherry.kubelet.together import together
 from wherry.network.protocol import AttachOptions, PortMapping
@@ -80,7 +82,7 @@ async def run(
             sysctls={k: v for k, v in sysctls_of(pod).items() if not k.startswith("net.")},
             cgroup_parent=cgroups.pod_cgroup(pod, config),
             log_directory=str(log_directory),
-            resources=resources.pod_level_resources(pod),
+            resources=replace(resources.pod_level_resources(pod), pids_limit=_pids_limit(config)),
             host_id=None if podspec.host_users(pod) else await services.host_ids.of(meta.uid(pod)),
             handler=handler,
         )
@@ -90,6 +92,10 @@ async def run(
             id=sandbox_id, ready=True, labels=marks, created_at=clock.seconds(), network_namespace=namespace_path
         )
     )
+
+
+def _pids_limit(config: KubeletConfig) -> int | None:
+    return config.pod_pids_limit if config.pod_pids_limit > 0 else None
 
 
 def addresses(pod: meta.Object, sandbox: SandboxStatus, services: NodeServices) -> Sequence[str]:

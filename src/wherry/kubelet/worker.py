@@ -14,7 +14,17 @@ from typing import Any
 from wherry.api import errors, meta
 from wherry.api.resources import NODES, PODS
 from wherry.images.protocol import Image
-from wherry.kubelet import admission, cgroups, conditions, labels, podspec, sandboxes, stopping, termination
+from wherry.kubelet import (
+    admission,
+    cgroups,
+    conditions,
+    deadcontainers,
+    labels,
+    podspec,
+    sandboxes,
+    stopping,
+    termination,
+)
 from wherry.kubelet.crashes import EventBackoff
 from wherry.kubelet.ground import GroundMaker
 from wherry.kubelet.hooks import HookError
@@ -414,13 +424,8 @@ class PodWorker:
                 self._messages[status.id] = await asyncio.to_thread(termination.read_message, config, status)
 
     async def _prune(self) -> None:
-        """Remove attempts that nobody asks for any more."""
-        runtime = self._services.cache.pod(self.uid)
-        for _, container in podspec.every_container(self.pod):
-            dead = [a for a in runtime.attempts(container["name"]) if a.state == EXITED]
-            for attempt in dead[self._services.config.dead_containers :]:
-                await sandboxes.remove_container(self.uid, attempt.id, self._services)
-                self._messages.pop(attempt.id, None)
+        for container_id in await deadcontainers.prune(self.pod, self._services):
+            self._messages.pop(container_id, None)
 
     def _token_due(self) -> bool:
         renewal = self._services.tokens.renewal(self.uid)

@@ -92,6 +92,18 @@ def test_a_soft_threshold_counts_after_its_grace_period_and_gives_pods_time() ->
     virtualtime.run(main())
 
 
+def test_a_shortage_lasts_until_the_minimum_is_reclaimed() -> None:
+    machine = _Machine()
+    config = _config(evictionHard={"memory.available": "1Gi"}, evictionMinimumReclaim={"memory.available": "512Mi"})
+    pressures = Pressures(config, machine)
+    short = []
+    for free in (1 << 30, (1 << 30) - 1, 1400 << 20, 1536 << 20, 1400 << 20):
+        machine.free = free
+        pressures.measure()
+        short.append(bool(pressures.shortages))
+    assert short == [False, True, True, False, False]
+
+
 def test_a_node_under_pressure_starts_what_is_critical_and_for_memory_what_asked_for_some() -> None:
     memory, disk = {"MemoryPressure": True}, {"MemoryPressure": True, "DiskPressure": True}
     asking = pod("asking")
@@ -115,6 +127,8 @@ def test_a_node_under_pressure_starts_what_is_critical_and_for_memory_what_asked
         ("featureGates", {"Some": True}),
         ("evictionSoft", {"memory.available": "1Gi"}),
         ("imageGCHighThresholdPercent", 70),
+        ("evictionMinimumReclaim", {"memory.free": "1Gi"}),
+        ("podPidsLimit", 0),
     ],
 )
 def test_settings_that_cannot_be_followed_are_refused(field: str, value: Any) -> None:

@@ -177,6 +177,24 @@ def test_a_clock_that_is_set_delays_neither_restarts_nor_probes(node: Node, jump
     run(main())
 
 
+def test_of_the_attempts_that_ended_the_last_stays_with_its_log(node: Node) -> None:
+    async def main() -> None:
+        node.runtime.programs["app"] = [(0.5, 1)]
+        async with node.kubelet():
+            node.create(containers=[container("app")])
+            await node.until(lambda: bool(node.runtime.configs))
+            logs = Path(next(iter(node.runtime.configs.values())).log_path).parent
+            logs.mkdir(parents=True)
+            for name in ("0.log", "0.log.20260101-000000.gz", "1.log", "2.log", "2.log.20260101-000000"):
+                (logs / name).touch()
+            await node.until(lambda: node.runtime.log.count("start app") == 4)
+            await clock.sleep(0.1)
+            assert len(node.runtime.named("app")) == 2
+            assert sorted(path.name for path in logs.iterdir()) == ["2.log", "2.log.20260101-000000"]
+
+    run(main())
+
+
 def test_crash_loop_is_shown_as_waiting(node: Node) -> None:
     async def main() -> None:
         node.runtime.programs["app"] = [(1.0, 3)]

@@ -69,7 +69,7 @@ FAMILIES = {
 
 async def text(pods: Sequence[meta.Object], services: NodeServices) -> str:
     """Return the whole page in the text format of Prometheus."""
-    written = {c.id: await services.images.root_usage(c.id) for c in _running(pods, services)}
+    written = {c.id: (await services.images.root_usage(c.id)).size for c in _running(pods, services)}
     samples = await asyncio.to_thread(lambda: list(_samples(pods, services, written)))
     return metrics.text(samples, FAMILIES)
 
