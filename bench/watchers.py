@@ -3,138 +3,178 @@
 usage: watchers.py URL TOKEN [WATCHERS] [WRITES_PER_SECOND] [SECONDS]   (200, 1000, 8)
 
 Each watcher is a connection of its own to the ConfigMaps of one namespace. A write carries the moment at which its
-request left; its latency is the time from there until the event is in a watcher's process. Watchers run in processes of
-their own (four), so that the reader does not measure itself. Printed: events lost, out of order, and the latency.
+request left; its latency is the time from there until the event is in a watcher's process. Printed: events lost, out of
+order, and the latency.
+
+Watchers run in processes of their own (two), without HTTP or JSON libraries: the reader shares the machine with the
+server. What many connections bring alike is read once.
 """
 
 import asyncio
 import json
 import multiprocessing
 import re
+import selectors
+import socket
 import ssl
 import sys
 import time
-from array import array
+from collections import Counter
 from operator import ge
+from urllib.parse import urlsplit
 
-import aiohttp
-
-PROCESSES = 4
+PROCESSES = 2
+WRITERS = 32
 PATIENCE = 20
 """Seconds without an event after which what is missing counts as lost."""
 
 NAMESPACE = "watchers"
-MOMENT = re.compile(rb'"at":"([0-9.]+)"')
-NUMBER = re.compile(rb'"number":"([0-9]+)"')
-VERSION = re.compile(rb'"resourceVersion":"([0-9]+)"')
-SLOTS = 32
-"""The ConfigMaps that are written in turn."""
+PATH = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
+EVENT = re.compile(rb'"resourceVersion":"([0-9]+)".*?"at":"([0-9.]+)","number":"([0-9]+)".*?\n')
+"""The order of fields is that of Kubernetes' JSON: kind, apiVersion, metadata, data by name."""
 
 
-def session(token, **options):
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    headers = {"Authorization": "Bearer " + token, "Content-Type": "application/json"}
-    connector = aiohttp.TCPConnector(ssl=context, limit=0)
-    timeout = aiohttp.ClientTimeout(total=None, sock_read=PATIENCE)
-    return aiohttp.ClientSession(headers=headers, connector=connector, timeout=timeout, **options)
+def context():
+    made = ssl.create_default_context()
+    made.check_hostname = False
+    made.verify_mode = ssl.CERT_NONE
+    return made
+
+
+def request(method, path, token, body=b""):
+    head = f"{method} {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\nAccept: application/json\r\n"
+    return f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+class Lines:
+    """Reads events, remembering the pieces that several connections bring."""
+
+    def __init__(self):
+        self.known = {}
+
+    def read(self, lines):
+        """Return versions, moments and numbers of the events in `lines`."""
+        found = self.known.get(lines)
+        if found is None:
+            rows = EVENT.findall(lines)
+            found = [int(row[0]) for row in rows], [float(row[1]) for row in rows], {row[2] for row in rows}
+            if len(self.known) > 64:
+                self.known.clear()
+            self.known[lines] = found
+        return found
 
 
 class Watcher:
-    def __init__(self):
-        self.latencies, self.numbers, self.disordered, self.version = array("d"), set(), 0, 0
+    def __init__(self, connection, lines):
+        self.connection, self.lines = connection, lines
+        self.rest, self.version, self.disordered, self.seen = b"", 0, 0, set()
 
-    async def follow(self, client, url, start, wanted, ready):
-        path = f"{url}/api/v1/namespaces/{NAMESPACE}/configmaps?watch=1&resourceVersion={start}"
-        async with client.get(path) as answer:
-            ready.release()
-            rest = b""
-            async for chunk in answer.content.iter_any():
-                now = time.time()
-                lines, end, rest = (rest + chunk).rpartition(b"\n")
-                if end:
-                    self.take(lines, now)
-                if len(self.numbers) >= wanted:
-                    return
-
-    def take(self, lines, now):
-        """Note whole lines, all with a few calls: the reader shares the machine with the server."""
-        versions = [self.version, *map(int, VERSION.findall(lines))]
-        self.version = versions[-1]
-        self.disordered += sum(map(ge, versions, versions[1:]))
-        self.numbers.update(NUMBER.findall(lines))
-        self.latencies.extend(now - moment for moment in map(float, MOMENT.findall(lines)))
+    def read(self, latencies):
+        """Take what has come; tell whether the connection still stands."""
+        pieces, now = [self.rest], time.time()
+        try:
+            while piece := self.connection.recv(1 << 18):
+                pieces.append(piece)
+            return False
+        except ssl.SSLWantReadError:
+            pass
+        # The sizes of chunks stay where they are, between two events.
+        lines, end, self.rest = b"".join(pieces).rpartition(b"}\n")
+        if end:
+            versions, moments, numbers = self.lines.read(lines + end)
+            self.disordered += sum(map(ge, [self.version, *versions], versions))
+            self.version = versions[-1] if versions else self.version
+            self.seen |= numbers
+            latencies.update(round((now - moment) * 1000) for moment in moments)
+        return True
 
 
 def watch(url, token, count, start, wanted, ready, results):
     """Run `count` watchers in this process until each has seen `wanted` events or none for `PATIENCE` seconds."""
+    at, tls, lines, latencies = urlsplit(url), context(), Lines(), Counter()
+    selector, watchers = selectors.DefaultSelector(), []
+    for _ in range(count):
+        connection = tls.wrap_socket(socket.create_connection((at.hostname, at.port)))
+        connection.sendall(request("GET", f"{PATH}?watch=1&resourceVersion={start}", token))
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += connection.recv(1)
+        assert head.startswith(b"HTTP/1.1 200"), head
+        connection.setblocking(False)
+        watchers.append(Watcher(connection, lines))
+        selector.register(connection, selectors.EVENT_READ, watchers[-1])
+        ready.release()
+    while selector.get_map():
+        for key, _ in selector.select(PATIENCE) or [(key, 0) for key in list(selector.get_map().values())]:
+            if not _ or not key.data.read(latencies) or len(key.data.seen) >= wanted:
+                selector.unregister(key.fileobj)
+    results.put((sum(wanted - len(w.seen) for w in watchers), sum(w.disordered for w in watchers), latencies))
 
-    async def run():
-        watchers = [Watcher() for _ in range(count)]
-        async with session(token, read_bufsize=1 << 20) as client:
-            follow = (watcher.follow(client, url, start, wanted, ready) for watcher in watchers)
-            await asyncio.gather(*follow, return_exceptions=True)
-        for watcher in watchers:
-            results.put((wanted - len(watcher.numbers), watcher.disordered, watcher.latencies.tobytes()))
 
-    asyncio.run(run())
+class Caller:
+    """One connection on which requests are sent, one after the other."""
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        self.writer.close()
+
+    @classmethod
+    async def connect(cls, url, token):
+        self, at = cls(), urlsplit(url)
+        self.token = token
+        self.reader, self.writer = await asyncio.open_connection(at.hostname, at.port, ssl=context())
+        return self
+
+    async def call(self, method, path, body, expected=(200,)):
+        self.writer.write(request(method, path, self.token, body))
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        answer = await self.reader.readexactly(int(re.search(rb"(?i)content-length: (\d+)", head)[1]))
+        assert int(head[9:12]) in expected, answer
+        return answer
 
 
-async def prepare(client, url):
+async def prepare(caller):
     """Make the namespace and its ConfigMaps; return the revision to watch from."""
-    async with client.post(f"{url}/api/v1/namespaces", json={"metadata": {"name": NAMESPACE}}) as answer:
-        assert answer.status in (201, 409), await answer.text()
-    for slot in range(SLOTS):
-        made = {"metadata": {"name": f"slot-{slot}"}, "data": {}}
-        async with client.post(f"{url}/api/v1/namespaces/{NAMESPACE}/configmaps", json=made) as answer:
-            assert answer.status in (201, 409), await answer.text()
-    async with client.get(f"{url}/api/v1/namespaces/{NAMESPACE}/configmaps?limit=1") as answer:
-        return json.loads(await answer.read())["metadata"]["resourceVersion"]
+    await caller.call("POST", "/api/v1/namespaces", b'{"metadata":{"name":"%b"}}' % NAMESPACE.encode(), (201, 409))
+    for slot in range(WRITERS):
+        await caller.call("POST", PATH, b'{"metadata":{"name":"slot-%d"},"data":{}}' % slot, (201, 409))
+    return json.loads(await caller.call("GET", f"{PATH}?limit=1", b""))["metadata"]["resourceVersion"]
 
 
-async def write(client, url, rate, total):
-    """Send `total` writes, `rate` in a second, each ConfigMap in turn; return the seconds that it took."""
+async def write(callers, rate, total):
+    """Send `total` writes, `rate` in a second, each ConfigMap on a connection of its own; return how long it took."""
     began = time.time()
-    turns = [asyncio.Lock() for _ in range(SLOTS)]
 
-    async def one(number):
-        slot = number % SLOTS
-        async with turns[slot]:
-            data = {"at": f"{time.time():.6f}", "number": str(number), "text": "x" * 200}
-            body = {"metadata": {"name": f"slot-{slot}"}, "data": data}
-            async with client.put(f"{url}/api/v1/namespaces/{NAMESPACE}/configmaps/slot-{slot}", json=body) as answer:
-                assert answer.status == 200, await answer.text()
-
-    async with asyncio.TaskGroup() as group:
-        for number in range(total):
+    async def some(caller, slot):
+        for number in range(slot, total, len(callers)):
             await asyncio.sleep(max(0.0, began + number / rate - time.time()))
-            group.create_task(one(number))
+            data = f'{{"at":"{time.time():.6f}","number":"{number}","text":"{"x" * 200}"}}'
+            body = f'{{"metadata":{{"name":"slot-{slot}"}},"data":{data}}}'
+            await caller.call("PUT", f"{PATH}/slot-{slot}", body.encode())
+
+    await asyncio.gather(*(some(caller, slot) for slot, caller in enumerate(callers)))
     return time.time() - began
 
 
 async def main(url, token, watchers=200, rate=1000, seconds=8):
-    context = multiprocessing.get_context("spawn")
-    ready, results, total = context.Semaphore(0), context.Queue(), rate * seconds
-    async with session(token) as client:
-        start = await prepare(client, url)
-        counts = [len(range(first, watchers, PROCESSES)) for first in range(PROCESSES)]
-        arguments = [(url, token, count, start, total, ready, results) for count in counts]
-        processes = [context.Process(target=watch, args=a, daemon=True) for a in arguments]
-        for process in processes:
-            process.start()
-        for _ in range(watchers):
-            await asyncio.to_thread(ready.acquire)
-        took = await write(client, url, rate, total)
-        found = [await asyncio.to_thread(results.get) for _ in range(watchers)]
-    latencies = array("d")
-    for _, _, one in found:
-        latencies.frombytes(one)
-    ordered = sorted(latencies)
-    p50, p99 = (ordered[int(len(ordered) * q)] * 1000 for q in (0.5, 0.99))
+    spawn = multiprocessing.get_context("spawn")
+    ready, results, total = spawn.Semaphore(0), spawn.Queue(), rate * seconds
+    callers = [await Caller.connect(url, token) for _ in range(WRITERS)]
+    start = await prepare(callers[0])
+    counts = [len(range(first, watchers, PROCESSES)) for first in range(PROCESSES)]
+    for count in counts:
+        spawn.Process(target=watch, args=(url, token, count, start, total, ready, results), daemon=True).start()
+    for _ in range(watchers):
+        await asyncio.to_thread(ready.acquire)
+    took = await write(callers, rate, total)
+    found = [await asyncio.to_thread(results.get) for _ in counts]
+    latencies = sorted(sum((one[2] for one in found), Counter()).elements())
+    p50, p99 = (latencies[int(len(latencies) * q)] for q in (0.5, 0.99))
     print(
-        f"{watchers} watchers, {total / took:.0f} writes/s: lost {sum(f[0] for f in found)}, out of order "
-        f"{sum(f[1] for f in found)}, p50 {p50:.0f} ms, p99 {p99:.0f} ms"
+        f"{watchers} watchers, {total / took:.0f} writes/s: lost {sum(one[0] for one in found)}, out of order "
+        f"{sum(one[1] for one in found)}, p50 {p50} ms, p99 {p99} ms"
     )
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import re
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, cast
 from urllib.parse import unquote
@@ -38,7 +39,7 @@ class Connection(RequestHandler):
     ended with a request. Once that cannot be told (a head in two packets, a body without a length), they stay closed.
     """
 
-    __slots__ = ("_asked", "_head", "_held", "_owed", "_peer", "_running", "_shortcuts", "_traceable")
+    __slots__ = ("_asked", "_head", "_held", "_owed", "_peer", "_running", "_shortcuts", "_traceable", "on_lost")
 
     def __init__(self, server: "Server", shortcuts: "Shortcuts", **options: Any) -> None:
         super().__init__(server, loop=asyncio.get_running_loop(), **options)
@@ -50,6 +51,7 @@ class Connection(RequestHandler):
         self._held: list[bytes] = []
         self._head: Head | None = None
         self._asked = Asked()
+        self.on_lost: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Note who the client is, by its certificate."""
@@ -57,6 +59,12 @@ class Connection(RequestHandler):
         user = x509.user_of(certificate) if certificate else None
         self._peer = with_authenticated(user) if user is not None else None
         super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Tell who asked to be told: aiohttp lets a handler find out by itself, which one that waits never does."""
+        super().connection_lost(exc)
+        if self.on_lost is not None:
+            self.on_lost()
 
     def data_received(self, data: bytes) -> None:
         """Answer at once, begin to answer, or hand on."""

@@ -129,6 +129,10 @@ _PREFIXES = {
 _LENGTH = 4  # bytes before an event in a stream of protobuf
 
 
+Shared = dict[tuple[Any, ...], bytes]
+"""Batches that were encoded, by their form, first and last change and length."""
+
+
 class WatchEncoder:
     """Encodes the events of one watch in its form."""
 
@@ -137,6 +141,7 @@ class WatchEncoder:
         self._resource = resource
         self._include = include
         self._first = True
+        self._form = form
         self._shape: Callable[[Object], Object] | None = None
         if form.kind == negotiate.PARTIAL:
             self._shape = lambda obj: table.partial(obj, form.version)
@@ -148,22 +153,20 @@ class WatchEncoder:
             raise NotAcceptable(f"only the following media types are accepted: {JSON}, {PROTOBUF};stream=watch")
         self.media = f"{PROTOBUF};stream=watch" if self._protobuf else JSON
 
-    def encode(self, changes: Sequence[Change]) -> bytes:
-        """Return the lines of a batch of events; hundreds of watches that tell the same batch encode it once."""
-        if self._protobuf:
-            return b"".join([self._frame(change) for change in changes])
-        if self._shape is not None:
-            return b"".join([self._line(change) for change in changes])
-        first, last, resource = changes[0], changes[-1], self._resource
-        known = first.joined
-        if known is not None and known[0] is resource and known[1] is last and known[2] == len(changes):
-            return bytes(known[3])
-        data = b"".join([self._line(change) for change in changes])
-        before, self._registry.told = self._registry.told, first
-        if before is not None:
-            before.joined = None  # one batch is kept, not all that the store remembers events of
-        first.joined = (resource, last, len(changes), data)
-        return data
+    def encode(self, changes: Sequence[Change], shared: Shared | None = None) -> bytes:
+        """Return a batch of events as a chunk of an answer (RFC 9112, 7.1).
+
+        Hundreds of watches that tell the same batch encode it once when they have `shared` in common.
+        """
+        key = (self._resource, self._form, changes[0], changes[-1], len(changes))
+        if shared is not None and (known := shared.get(key)) is not None:
+            return known
+        encode = self._frame if self._protobuf else self._line
+        data = b"".join([encode(change) for change in changes])
+        chunk = b"%x\r\n%b\r\n" % (len(data), data)
+        if shared is not None and self._form.kind != negotiate.TABLE:  # the first row of a watch has columns
+            shared[key] = chunk
+        return chunk
 
     def messages(self, changes: Sequence[Change]) -> list[bytes]:
         """Return the events one by one, without the lengths that frame them in a stream of bytes."""

@@ -1,15 +1,16 @@
 """A client transport straight into the handlers: no socket, no encoding; authorization and admission as for anybody."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from wherry.api.errors import NotFound
+from wherry.api.resources import Resource
 from wherry.apiserver import dispatch
 from wherry.apiserver.api import Api
 from wherry.apiserver.attributes import Attributes, Authorizer, UserInfo
 from wherry.apiserver.authz.messages import forbidden
 from wherry.apiserver.request import Answer, Change, Listed, Request, Stored, Watched
-from wherry.client.transport import Call, WatchEvent
+from wherry.client.transport import Call, Take, WatchEvent
 
 Object = dict[str, Any]
 
@@ -36,16 +37,51 @@ class InProcessTransport:
 
     async def watch(self, call: Call) -> AsyncIterator[WatchEvent]:
         """Iterate over the events of a watch."""
-        answer = await self._answer(call)
-        assert isinstance(answer, Watched)
-        events = answer.events
+        watched = await self._watched(call)
+        events = watched.stream()
         try:
             async for changes in events:
-                for change in changes:
-                    yield WatchEvent(change.type, self._object(change, answer))
+                for event in self._events(changes, watched):
+                    yield event
         finally:
-            if isinstance(events, AsyncGenerator):
-                await events.aclose()
+            await events.aclose()
+
+    async def follow(self, call: Call, take: Take) -> None:
+        """Call `take` with the events of a watch in the step in which the store publishes them."""
+        watched = await self._watched(call)
+        if self._api.registry.is_fetched(watched.resource):
+            async for changes in watched.stream():
+                take(self._events(changes, watched))
+            return
+
+        def tell() -> None:
+            try:
+                while True:
+                    if changes := watched.take():
+                        take(self._events(changes, watched))
+                    if not watched.waits:
+                        return
+            except Exception as error:
+                watched.close()
+                watched.interrupt(error)
+
+        try:
+            async for changes in watched.begin():
+                take(self._events(changes, watched))
+            watched.follow(tell)
+            while not watched.over:
+                tell()
+                await watched.idle()
+        finally:
+            watched.close()
+
+    async def _watched(self, call: Call) -> Watched:
+        answer = await self._answer(call)
+        assert isinstance(answer, Watched)
+        return answer
+
+    def _events(self, changes: Sequence[Change], watched: Watched) -> list[WatchEvent]:
+        return [WatchEvent(change.type, self._object(change, watched.resource)) for change in changes]
 
     async def close(self) -> None:
         """Nothing is held."""
@@ -79,7 +115,6 @@ class InProcessTransport:
             given=call.body,
             content_type=call.content_type,
             user_agent=self._user_agent,
-            paced=False,
         )
         return await dispatch.find(self._api, request)(self._api, request)
 
@@ -102,7 +137,7 @@ class InProcessTransport:
         assert not isinstance(answer, Watched)
         return answer.obj
 
-    def _object(self, change: Change, answer: Watched) -> Object:
+    def _object(self, change: Change, resource: Resource) -> Object:
         if change.record is not None:
-            return self._api.registry.light(change.record, answer.resource)
+            return self._api.registry.light(change.record, resource)
         return change.obj or {}

@@ -14,7 +14,6 @@ from wherry.api import protobuf, schema
 from wherry.api.resources import TABLE, Resource, ResourceTable
 from wherry.apiserver import conversion
 from wherry.apiserver.attributes import Follower
-from wherry.apiserver.request import Change
 from wherry.store.protocol import PUT, Event, Record, Store, Subscription
 from wherry.util import clock
 from wherry.util.metrics import Histogram
@@ -77,8 +76,6 @@ class Registry:
         self._subscription: Subscription | None = None
         self._collections: dict[tuple[Resource, str], tuple[int, Sequence[Object]]] = {}
         self.on_table_change: list[Callable[[], None]] = []
-        self.told: Change | None = None
-        """The beginning of the batch of events that was encoded last."""
 
     async def start(self) -> None:
         """Follow the store, so that `version` changes in the same step as what `list` shows."""

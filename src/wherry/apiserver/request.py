@@ -1,6 +1,7 @@
 """One request on a resource and its answer, however they travel (HTTPS or in process)."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,8 +19,8 @@ class Request:
     """A request on a resource after its path was taken apart.
 
     `body` are the bytes of the wire, or with `given` the object itself (a request in process, not to be changed).
-    `warnings` collects what is sent as ``Warning`` headers. A `paced` watch may hold back events for some milliseconds
-    so that more go together. `fields` are those of a new object beside metadata that its maker owns, where known.
+    `warnings` collects what is sent as ``Warning`` headers. `fields` are those of a new object beside metadata that its
+    maker owns, where known.
     """
 
     verb: str
@@ -34,7 +35,6 @@ class Request:
     content_type: str = ""
     user_agent: str = ""
     warnings: list[str] = field(default_factory=list)
-    paced: bool = True
     fields: Node | None = None
 
     @property
@@ -75,25 +75,65 @@ class Listed:
     code: int = 200
 
 
-@dataclass(slots=True)
-class Watched:
-    """The answer is a stream of batches of changes, each ready to be encoded."""
+class Watched(ABC):
+    """The answer is a watch of `resource`: `begin`, then what is taken until it is `over`; or all of it by `stream`.
 
-    events: AsyncGenerator[Sequence["Change"], None]
+    Who takes is told in the very step in which events come (`follow`), so a consumer needs no task that wakes for them.
+    """
+
     resource: Resource
+    over: bool
+
+    @abstractmethod
+    def begin(self) -> AsyncGenerator[Sequence["Change"], None]:
+        """Yield what comes first: the objects that there are, where they are asked for, or an ERROR and no more."""
+
+    @abstractmethod
+    def follow(self, notify: Callable[[], None]) -> None:
+        """Call `notify` from now on when events have come where none waited, and when the watch ended because nobody
+        took them. It must not raise."""
+
+    @abstractmethod
+    def take(self) -> list["Change"]:
+        """Return the next changes: some, not all that wait. None: a bookmark when one is due, and the end when the
+        time is up. Not for a resource whose form a webhook makes."""
+
+    @property
+    @abstractmethod
+    def waits(self) -> bool:
+        """Whether events have come that were not taken."""
+
+    @abstractmethod
+    async def idle(self) -> None:
+        """Wait until something is due though nothing happens or until `interrupt`."""
+
+    @abstractmethod
+    def interrupt(self, failure: Exception | None = None) -> None:
+        """End the waiting in `idle`; with a `failure` that raises it, now or when it is called next."""
+
+    @abstractmethod
+    def hold(self, *, held: bool) -> None:
+        """Note that nothing is taken because the client does not read: the watch ends when too much waits."""
+
+    @abstractmethod
+    def stream(self) -> AsyncGenerator[Sequence["Change"], None]:
+        """Yield everything, in batches; closes the watch."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End it."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Change:
     """One event of a watch: `record` for ADDED, MODIFIED and DELETED, `obj` for BOOKMARK and ERROR.
 
-    Watches without selectors share it; `joined` is what their encoder made of the batch that begins with it.
+    Watches without selectors share it.
     """
 
     type: str
     record: Record | None = None
     obj: Object | None = None
-    joined: Any = None
 
 
 Answer = Stored | Made | Listed | Watched

@@ -5,6 +5,7 @@ import gzip
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -16,6 +17,7 @@ from wherry.apiserver.audit.policy import STARTED
 from wherry.apiserver.authn import websocket
 from wherry.apiserver.encode import Encoder, WatchEncoder
 from wherry.apiserver.exchange import Exchange
+from wherry.apiserver.feeds import Feed, Pacer
 from wherry.apiserver.metrics import Metrics
 from wherry.apiserver.negotiate import Form
 from wherry.apiserver.paths import Plain
@@ -37,6 +39,7 @@ class Responder:
         self._registry = registry
         self._metrics = metrics
         self._encoder = Encoder(registry)
+        self._pacer = Pacer()
         self._stopping = stopping
         self._note = note
 
@@ -76,20 +79,21 @@ class Responder:
                     x.http, _encoded(encoder, answer), text=encoder.media == negotiate.JSON
                 )
             finally:
-                await answer.events.aclose()
+                answer.close()
         response = web.StreamResponse(headers=CIMultiDict(x.answer_headers(encoder.media)))
         response.enable_chunked_encoding()
         kind = (answer.resource.group, answer.resource.version, answer.resource.kind)
         # The client must see that the watch stands before anything happens.
         await response.prepare(x.http)
         self._note_start(x, 200)
+        feed = Feed(x.http, answer, encoder, pacer=self._pacer, count=partial(self._metrics.watched, kind))
         try:
-            async for changes in answer.events:
-                if encoder.nothing:
-                    break
-                data = encoder.encode(changes)
-                self._metrics.watched(kind, len(changes), len(data))
-                await response.write(data)
+            if encoder.nothing:
+                await anext(answer.stream(), None)
+            elif self._registry.is_fetched(answer.resource):
+                await feed.run_slowly()
+            else:
+                await feed.run()
             await response.write_eof()
         except (ConnectionResetError, ConnectionAbortedError):
             log.debug("a watch of %s ended early", request.resource.plural)
@@ -99,7 +103,7 @@ class Responder:
                 raise  # also at the stop, when the client does not read: the connection is dropped
             await response.write_eof()
         finally:
-            await answer.events.aclose()
+            answer.close()
         return response
 
     def _note_start(self, x: Exchange, code: int) -> None:
@@ -133,7 +137,7 @@ class Responder:
 
 
 async def _encoded(encoder: WatchEncoder, answer: Watched) -> AsyncIterator[Sequence[bytes]]:
-    async for changes in answer.events:
+    async for changes in answer.stream():
         if encoder.nothing:
             return
         yield encoder.messages(changes)

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from wherry.api.resources import Resource
-from wherry.client.transport import Call, Transport, WatchEvent
+from wherry.client.transport import Call, Pushing, Take, Transport, WatchEvent
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -42,6 +42,16 @@ class Client:
     def watch(self, resource: Resource, namespace: str | None = None, **params: str) -> AsyncIterator[WatchEvent]:
         """Iterate over changes from ``resourceVersion`` on."""
         return self.transport.watch(Call("watch", resource, namespace, params=params))
+
+    async def follow(self, resource: Resource, take: Take, namespace: str | None = None, **params: str) -> None:
+        """Call `take` with batches of changes from ``resourceVersion`` on until the server ends the watch, or `take`
+        raises."""
+        call = Call("watch", resource, namespace, params=params)
+        if isinstance(self.transport, Pushing):
+            await self.transport.follow(call, take)
+            return
+        async for event in self.transport.watch(call):
+            take((event,))
 
     async def create(
         self,

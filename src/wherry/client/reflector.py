@@ -2,12 +2,14 @@
 
 import logging
 import random
+from collections.abc import Sequence
 from typing import Protocol
 
 from wherry.api import errors
 from wherry.api.meta import Object
 from wherry.api.resources import Resource
 from wherry.client.client import Client
+from wherry.client.transport import WatchEvent
 from wherry.util import clock
 from wherry.util.backoff import Backoff
 
@@ -116,13 +118,19 @@ class Reflector:
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(random.randint(300, 600)),
         }
-        async for event, obj in self._client.watch(self._resource, self._namespace, **params):
+        await self._client.follow(self._resource, self._take, self._namespace, **params)
+
+    def _take(self, events: Sequence[WatchEvent]) -> None:
+        told = False
+        for event, obj in events:
             if event == "ERROR":
                 raise errors.from_status(obj)
             if event != "BOOKMARK":
                 self._sink.apply(event, obj)
-                self._well()
-            self._reach(obj["metadata"]["resourceVersion"])
+                told = True
+        if told:
+            self._well()
+        self._reach(events[-1].object["metadata"]["resourceVersion"])
 
     def _well(self) -> None:
         self._backoff.reset()

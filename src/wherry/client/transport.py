@@ -1,8 +1,8 @@
 """What carries a client's calls: HTTPS (``client.http``) or the API server in process (``apiserver.inprocess``)."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from wherry.api.resources import Resource
 
@@ -49,4 +49,17 @@ class Transport(Protocol):
 
     async def close(self) -> None:
         """Release connections."""
+        ...
+
+
+Take = Callable[[Sequence[WatchEvent]], None]
+
+
+@runtime_checkable
+class Pushing(Protocol):
+    """A `Transport` that tells the events of a watch in the step in which they happen."""
+
+    async def follow(self, call: Call, take: Take) -> None:
+        """Call `take` with the events of a watch, in batches, until the server ends it; raises as `call` does, and what
+        `take` raises."""
         ...

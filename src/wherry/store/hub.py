@@ -19,11 +19,6 @@ class Watcher:
         self.prefix = prefix
         self.closed = False
 
-    @property
-    def peers(self) -> int:
-        """How many watches there are of the same prefix, this one included."""
-        return self._hub.count(self.prefix)
-
     def close(self) -> None:
         """End it; the sink is not called again."""
         self.closed = True
@@ -56,10 +51,6 @@ class WatchHub:
             watchers.remove(watcher)
             if not watchers:
                 del self._watchers[watcher.prefix]
-
-    def count(self, prefix: str) -> int:
-        """Return how many watchers watch exactly `prefix`."""
-        return len(self._watchers.get(prefix, ()))
 
     def dispatch(self, events: Sequence[Event]) -> None:
         """Hand each watcher those of `events` that are below its prefix, in one batch; equal prefixes share it."""

@@ -81,11 +81,6 @@ class FutureRevision(Exception):
 class Subscription(Protocol):
     """A running watch."""
 
-    @property
-    def peers(self) -> int:
-        """How many watches there are of the same prefix, this one included."""
-        ...
-
     def close(self) -> None:
         """End it; the sink is not called again."""
         ...

@@ -4,15 +4,17 @@ import asyncio
 from typing import Any
 
 import orjson
+import pytest
+from aiohttp import ClientSession
 
 from tests.component.apiserver.conftest import ADMIN
 from wherry.api.resources import CONFIGMAPS
-from wherry.apiserver import negotiate, registry
-from wherry.apiserver.encode import WatchEncoder
+from wherry.apiserver import registry
 from wherry.apiserver.handlers import watch
 from wherry.apiserver.request import Request
 from wherry.apiserver.server import ApiServer
 from wherry.client.client import Client
+from wherry.client.informer import InformerFactory
 from wherry.client.transport import WatchEvent
 
 
@@ -107,29 +109,81 @@ async def test_decoded_objects_are_few_however_many_there_are(server: ApiServer,
     assert [server.registry.obj(record)["metadata"]["name"] for record in records] == [f"c-{n}" for n in range(8)]
 
 
-async def test_many_watches_that_share_batches_tell_every_event_in_order(server: ApiServer) -> None:
-    api, client = server.api, client_of(server)
-    start, count = str(server.registry.store.revision), 60
+async def test_many_watches_tell_every_event_in_order_in_few_writes(server: ApiServer) -> None:
+    client, count = client_of(server), 60
+    path = f"/api/v1/namespaces/default/configmaps?watch=1&resourceVersion={server.registry.store.revision}"
 
-    async def follow() -> tuple[list[str], int]:
-        params = {"watch": "true", "resourceVersion": start}
-        request = Request("watch", CONFIGMAPS, "default", "", "", ADMIN, params)
-        watched = await watch.handle(api, request)
-        encoder = WatchEncoder(server.registry, CONFIGMAPS, negotiate.PLAIN, "")
-        lines: list[bytes] = []
-        batches = 0
-        async for changes in watched.events:
-            lines += encoder.encode(changes).splitlines()
-            batches += 1
-            if len(lines) >= count:
-                return [orjson.loads(line)["object"]["metadata"]["name"] for line in lines], batches
-        raise AssertionError
+    async def follow(session: ClientSession) -> list[dict[str, Any]]:
+        async with session.get(f"http://127.0.0.1:{server.port}{path}") as answer:
+            return [orjson.loads(await answer.content.readline())["object"] for _ in range(count)]
 
-    async with asyncio.TaskGroup() as group:
-        watches = [group.create_task(follow()) for _ in range(30)]
-        await asyncio.sleep(0)
+    before = asyncio.all_tasks()
+    async with ClientSession(headers={"Authorization": "Bearer secret"}) as session, asyncio.TaskGroup() as group:
+        watches = [group.create_task(follow(session)) for _ in range(30)]
         for number in range(count):
             await client.create(CONFIGMAPS, configmap(f"c-{number}"))
-    wanted = [f"c-{number}" for number in range(count)]
-    assert all(one.result()[0] == wanted for one in watches)
-    assert all(one.result()[1] < count for one in watches), "what is written quickly goes together"
+    _, left = await asyncio.wait(asyncio.all_tasks() - before, timeout=5)
+    assert not left, "a watch ends when its client is gone, though nothing happens"
+    for told in (one.result() for one in watches):
+        assert [obj["metadata"]["name"] for obj in told] == [f"c-{number}" for number in range(count)]
+        versions = [int(obj["metadata"]["resourceVersion"]) for obj in told]
+        assert versions == sorted(set(versions))
+    sizes = server.metrics.watch_sizes["", "v1", "ConfigMap"]
+    assert sum(sizes.counts) < 30 * count, "what is written quickly goes together"
+
+
+async def test_a_watch_ends_when_its_client_does_not_read(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "_MOST_HELD", 20)
+    client = client_of(server)
+    request = Request(
+        "watch", CONFIGMAPS, "default", "", "", ADMIN, {"resourceVersion": str(server.registry.store.revision)}
+    )
+    watched = await watch.handle(server.api, request)
+    notified: list[bool] = []
+    async for _ in watched.begin():
+        pass
+    watched.follow(lambda: notified.append(watched.over))
+    watched.hold(held=True)
+    for number in range(21):
+        await client.create(CONFIGMAPS, configmap(f"c-{number}"))
+    assert notified == [False, True]
+    assert not watched.waits, "nothing is kept for it"
+
+
+async def test_a_watch_of_one_name_hears_of_no_other(server: ApiServer) -> None:
+    client = client_of(server)
+    start = str(server.registry.store.revision)
+    params = {"resourceVersion": start, "fieldSelector": "metadata.name=c"}
+    live = asyncio.ensure_future(take(client.watch(CONFIGMAPS, "default", **params), 2))
+    across = asyncio.ensure_future(take(client.watch(CONFIGMAPS, **params), 2))
+    for name in ("b", "ac", "c", "cc", "d"):
+        await client.create(CONFIGMAPS, configmap(name))
+    await client.delete(CONFIGMAPS, "c", "default")
+    past = client.watch(CONFIGMAPS, "default", **params)
+    for told in (await live, await across, await take(past, 2)):
+        assert [(event.type, event.object["metadata"]["name"]) for event in told] == [("ADDED", "c"), ("DELETED", "c")]
+
+
+async def test_informers_hear_of_a_write_before_its_writer(server: ApiServer) -> None:
+    client = client_of(server)
+    async with InformerFactory(client) as factory:
+        informer = factory.informer(CONFIGMAPS)
+        await informer.wait_synced()
+        await asyncio.sleep(0)
+        await client.create(CONFIGMAPS, configmap("c"))
+        assert informer.lister.get("default/c") is not None
+
+
+async def test_an_informer_lists_again_after_a_change_that_it_cannot_take(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = client_of(server)
+    async with InformerFactory(client) as factory:
+        informer = factory.informer(CONFIGMAPS)
+        await informer.wait_synced()
+        added = asyncio.Event()
+        informer.add_handler(on_add=lambda obj: added.set() if obj["metadata"]["name"] == "c" else None)
+        with monkeypatch.context() as broken:
+            broken.setattr(informer, "apply", lambda event, obj: 1 / 0)
+            await client.create(CONFIGMAPS, configmap("c"))
+        await asyncio.wait_for(added.wait(), 5)

@@ -13,11 +13,12 @@ from tests.component.month.nodes import HEARTBEAT, Nodes
 from wherry.api.meta import Object
 from wherry.apiserver.attributes import AUTHENTICATED_GROUP, MASTERS_GROUP, UserInfo
 from wherry.apiserver.authn.issuer import ServiceAccountIssuer, SigningKey, groups, username
+from wherry.apiserver.inprocess import InProcessTransport
 from wherry.apiserver.server import ApiServer, ServerOptions
 from wherry.client.client import Client
 from wherry.client.events import EventRecorder
 from wherry.client.informer import InformerFactory
-from wherry.client.transport import Call, Transport, WatchEvent
+from wherry.client.transport import Call, Take, WatchEvent
 from wherry.controllers.controller import Settings
 from wherry.controllers.manager import Manager
 from wherry.scheduler.scheduler import Scheduler
@@ -35,19 +36,26 @@ _SECRET = "/registry/core/secrets/"
 class DailyWatches:
     """A transport whose watches last a day and have no bookmarks: a month of those would be all that is tested."""
 
-    def __init__(self, inner: Transport) -> None:
+    def __init__(self, inner: InProcessTransport) -> None:
         self._inner = inner
 
     async def call(self, call: Call) -> dict[str, Any]:
         return await self._inner.call(call)
 
     def watch(self, call: Call) -> AsyncIterator[WatchEvent]:
-        call.params = {**call.params, "timeoutSeconds": str(_DAY)}
-        call.params.pop("allowWatchBookmarks", None)
-        return self._inner.watch(call)
+        return self._inner.watch(_lasting(call))
+
+    async def follow(self, call: Call, take: Take) -> None:
+        await self._inner.follow(_lasting(call), take)
 
     async def close(self) -> None:
         await self._inner.close()
+
+
+def _lasting(call: Call) -> Call:
+    call.params = {**call.params, "timeoutSeconds": str(_DAY)}
+    call.params.pop("allowWatchBookmarks", None)
+    return call
 
 
 class World:

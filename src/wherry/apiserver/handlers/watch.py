@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -12,7 +12,7 @@ from wherry.apiserver.fields import Selection
 from wherry.apiserver.handlers.list import selection
 from wherry.apiserver.query import boolean, integer, resource_version, validate_list
 from wherry.apiserver.request import Change, Request, Watched
-from wherry.store.protocol import PUT, Compacted, Event, Record
+from wherry.store.protocol import PUT, Compacted, Event, Record, Subscription
 from wherry.util import clock
 
 Object = dict[str, Any]
@@ -20,10 +20,10 @@ Object = dict[str, Any]
 _BOOKMARK_PERIOD = 60.0
 _DEFAULT_TIMEOUT = 1800.0
 _BATCH = 500
-_SHARE = 0.0001
-"""Seconds between two batches for each watch of the same collection: thousands of deliveries a second then take about
-half of the event loop's time, whatever is written, and the other half is left for those who write."""
-_LONGEST_PAUSE = 0.05
+
+_MOST_HELD, _MOST_HELD_BYTES = 10_000, 32 << 20
+"""What is kept for a client that does not read. Then its watch ends, as upstream's watch cache ends one that is slow;
+the client resumes where it was."""
 
 INITIAL_END = "k8s.io/initial-events-end"
 
@@ -35,161 +35,196 @@ async def handle(api: Api, request: Request) -> Watched:
     chosen = selection(request)
     version = resource_version(params.get("resourceVersion", ""))
     timeout = float(integer(params, "timeoutSeconds") or _DEFAULT_TIMEOUT)
-    return Watched(_stream(api, request, chosen, version, timeout), request.resource)
+    return Watch(api, request, chosen, version=version, timeout=timeout)
 
 
-async def _stream(
-    api: Api, request: Request, chosen: Selection, version: int, timeout: float
-) -> AsyncGenerator[Sequence[Change], None]:
-    registry, resource, params = api.registry, request.resource, request.params
-    prefix = registry.prefix(resource, request.namespace)
-    bookmarks = boolean(params, "allowWatchBookmarks")
-    deadline = clock.monotonic() + timeout
-    initial = boolean(params, "sendInitialEvents") if "sendInitialEvents" in params else version == 0
-    waiting = _Waiting()
-    start = version
-    existing: Sequence[Record] = ()
-    if initial:
-        if version > registry.store.revision:
-            await registry.store.wait_revision(version, timeout)
-        existing, start, _ = registry.store.list(prefix)
-    elif version == 0:
-        start = registry.store.revision
-    try:
-        subscription = await registry.store.watch(prefix, start, waiting.put)
-    except Compacted as error:
-        text = f"too old resource version: {start} ({error.revision})"
-        yield [Change("ERROR", obj=Expired(text).to_status())]
-        return
-    try:
+class Watch(Watched):
+    """One watch. Events come from the store into `_waiting`, in the step in which they are committed."""
+
+    def __init__(self, api: Api, request: Request, chosen: Selection, *, version: int, timeout: float) -> None:
+        self.resource = request.resource
+        self.over = False
+        self._registry = api.registry
+        self._request = request
+        self._chosen = chosen
+        self._version = version
+        self._timeout = timeout
+        self._bookmarks = boolean(request.params, "allowWatchBookmarks")
+        self._deadline = clock.monotonic() + timeout
+        self._next_bookmark = 0.0
+        self._seen = version
+        name = chosen.single_name()
+        self._suffix = f"/{name}" if name else ""
+        self._waiting: deque[Event] = deque()
+        self._held: int | None = 0
+        self._notify: Callable[[], None] | None = None
+        self._failure: Exception | None = None
+        self._turn: asyncio.Future[None] | None = None
+        self._subscription: Subscription | None = None
+
+    async def begin(self) -> AsyncGenerator[Sequence[Change], None]:
+        registry, params, version = self._registry, self._request.params, self._version
+        prefix = registry.prefix(self.resource, self._request.namespace)
+        initial = boolean(params, "sendInitialEvents") if "sendInitialEvents" in params else version == 0
+        existing: Sequence[Record] = ()
         if initial:
-            await registry.ready(existing, resource)
-            found = [r for r in existing if chosen.empty or chosen.matches(registry.obj(r, resource))]
+            if version > registry.store.revision:
+                await registry.store.wait_revision(version, self._timeout)
+            existing, self._seen, _ = registry.store.list(prefix)
+        elif version == 0:
+            self._seen = registry.store.revision
+        start = self._seen
+        try:
+            self._subscription = await registry.store.watch(self._watched(prefix), start, self._put)
+        except Compacted as error:
+            self._end()
+            yield [Change("ERROR", obj=Expired(f"too old resource version: {start} ({error.revision})").to_status())]
+            return
+        if initial:
+            await registry.ready(existing, self.resource)
+            chosen = self._chosen
+            found = [r for r in existing if chosen.empty or chosen.matches(registry.obj(r, self.resource))]
             for at in range(0, len(found), _BATCH):
                 yield [Change("ADDED", record) for record in found[at : at + _BATCH]]
-            if bookmarks and "sendInitialEvents" in params:
-                yield [bookmark(request, start, {INITIAL_END: "true"})]
-        async for batch in _live(api, request, chosen, waiting, deadline, bookmarks, start):
-            yield batch
-            if request.paced:
-                waiting.pause = min(subscription.peers * _SHARE, _LONGEST_PAUSE)
-    finally:
-        subscription.close()
+            if self._bookmarks and "sendInitialEvents" in params:
+                yield [bookmark(self._request, start, {INITIAL_END: "true"})]
+        self._next_bookmark = min(clock.monotonic() + _BOOKMARK_PERIOD, self._deadline - 2)
 
+    def _watched(self, prefix: str) -> str:
+        """Return what is watched in the store: a single object where the selection names it, else the collection."""
+        whole = self._suffix and bool(self._request.namespace) is self.resource.namespaced
+        return prefix[:-1] + self._suffix if whole else prefix
 
-async def _live(
-    api: Api,
-    request: Request,
-    chosen: Selection,
-    waiting: "_Waiting",
-    deadline: float,
-    bookmarks: bool,
-    seen: int,
-) -> AsyncGenerator[Sequence[Change], None]:
-    next_bookmark = min(clock.monotonic() + _BOOKMARK_PERIOD, deadline - 2)
-    while True:
-        now = clock.monotonic()
-        if not waiting.events:
-            if now >= deadline:
-                return
-            if bookmarks and now >= next_bookmark:
-                seen = max(seen, api.registry.store.revision)
-                yield [bookmark(request, seen)]
-                next_bookmark = now + _BOOKMARK_PERIOD if deadline - now > 2 else deadline
-            until = min(deadline, next_bookmark) if bookmarks else deadline
-            if not await waiting.wait(until):
-                continue
-        await waiting.gather()
-        # Counted before they are converted: what comes meanwhile is not.
-        due = min(len(waiting.events), _BATCH)
-        if api.registry.is_fetched(request.resource):
-            await _ready(api, request, waiting.events, due)
-        changes: list[Change] = []
-        for _ in range(due):
-            event = waiting.events.popleft()
-            seen = event.record.revision
-            change = _change(api, request, chosen, event)
-            if change is not None:
-                changes.append(change)
-        if changes:
-            yield changes
+    @property
+    def waits(self) -> bool:
+        return bool(self._waiting)
 
-
-class _Waiting:
-    """The events that one watch has not told yet."""
-
-    __slots__ = ("_told", "_wake", "events", "pause")
-
-    def __init__(self) -> None:
-        self.events: deque[Event] = deque()
-        self.pause = 0.0
-        self._told = 0.0
-        self._wake: asyncio.Future[bool] | None = None
-
-    def put(self, events: Sequence[Event]) -> None:
+    def _put(self, events: Sequence[Event]) -> None:
         """Take a batch (the sink of the store's watch)."""
-        self.events.extend(events)
-        _settle(self._wake, True)
+        if self._suffix:
+            events = [event for event in events if event.record.key.endswith(self._suffix)]
+            if not events:
+                return
+        told = bool(self._waiting)
+        self._waiting.extend(events)
+        if self._held is not None:
+            self._held += sum(len(event.record.value) for event in events)
+            if len(self._waiting) > _MOST_HELD or self._held > _MOST_HELD_BYTES:
+                self._end()
+                told = False
+        if not told and self._notify is not None:
+            self._notify()
 
-    async def wait(self, until: float) -> bool:
-        """Wait for events, at most until a moment of the loop's clock; tell whether there are any.
+    def follow(self, notify: Callable[[], None]) -> None:
+        self._notify, self._held = notify, None
 
-        Thousands of watches wake for every write: a bare future costs a quarter of an event with a timeout.
-        """
+    def hold(self, *, held: bool) -> None:
+        self._held = sum(len(event.record.value) for event in self._waiting) if held else None
+
+    async def idle(self) -> None:
+        if self.over:
+            return
+        due = min(self._deadline, self._next_bookmark) if self._bookmarks else self._deadline
         loop = asyncio.get_running_loop()
-        self._wake = loop.create_future()
-        timer = loop.call_at(until, _settle, self._wake, False)
+        turn = self._turn = loop.create_future()
+        timer = loop.call_at(due, self.interrupt)
         try:
-            return await self._wake
+            if self._failure is None:
+                await turn
         finally:
             timer.cancel()
-            self._wake = None
+            self._turn = None
+        if self._failure is not None:
+            raise self._failure
 
-    async def gather(self) -> None:
-        """Let events come together where the last ones were told less than `pause` seconds ago.
+    def interrupt(self, failure: Exception | None = None) -> None:
+        self._failure = self._failure or failure
+        if self._turn is not None and not self._turn.done():
+            self._turn.set_result(None)
 
-        All watches wait for the same moments, so that they tell the same batch, which is encoded once.
-        """
+    def take(self, limit: int = _BATCH) -> list[Change]:
+        waiting = self._waiting
+        if not waiting:
+            return self._quiet()
+        changes: list[Change] = []
+        convert = self._shared if self._chosen.empty else self._selected
+        for _ in range(min(len(waiting), limit)):
+            event = waiting.popleft()
+            change = convert(event)
+            if change is not None:
+                changes.append(change)
+        self._seen = event.record.revision
+        return changes
+
+    def _quiet(self) -> list[Change]:
+        """Return a bookmark where one is due; end the watch when its time is up."""
         now = clock.monotonic()
-        if now - self._told < self.pause:
-            await clock.sleep(self.pause - now % self.pause)
-            now = clock.monotonic()
-        self._told = now
+        if now >= self._deadline:
+            self._end()
+        elif self._bookmarks and now >= self._next_bookmark:
+            self._next_bookmark = now + _BOOKMARK_PERIOD if self._deadline - now > 2 else self._deadline
+            self._seen = max(self._seen, self._registry.store.revision)
+            return [bookmark(self._request, self._seen)]
+        return []
 
+    async def stream(self) -> AsyncGenerator[Sequence[Change], None]:
+        try:
+            async for changes in self.begin():
+                yield changes
+            self.follow(self.interrupt)
+            while not self.over:
+                if not self._waiting:
+                    await self.idle()
+                changes = self.take(await self._ready())
+                if changes:
+                    self.hold(held=True)
+                    yield changes
+                    self.hold(held=False)
+        finally:
+            self.close()
 
-def _settle(future: "asyncio.Future[bool] | None", result: bool) -> None:
-    if future is not None and not future.done():
-        future.set_result(result)
+    async def _ready(self) -> int:
+        """Have the next events converted, where a webhook does that, and return how many: more may come meanwhile."""
+        batch = list(islice(self._waiting, _BATCH))
+        if self._registry.is_fetched(self.resource):
+            before = [event.previous for event in batch if event.previous is not None]
+            await self._registry.ready([event.record for event in batch] + before, self.resource)
+        return len(batch)
 
+    def close(self) -> None:
+        if self._subscription is not None:
+            self._subscription.close()
+            self._subscription = None
+        self._waiting.clear()
 
-async def _ready(api: Api, request: Request, events: Iterable[Event], count: int) -> None:
-    """Have the next `count` events converted, where a webhook does that."""
-    batch = list(islice(events, count))
-    records = [event.record for event in batch] + [event.previous for event in batch if event.previous is not None]
-    await api.registry.ready(records, request.resource)
+    def _end(self) -> None:
+        self.over = True
+        self.close()
+        self.interrupt()
 
-
-def _change(api: Api, request: Request, chosen: Selection, event: Event) -> Change | None:
-    """Return what an event is to this watch: entering the selection is ADDED, leaving it DELETED."""
-    if chosen.empty:
+    def _shared(self, event: Event) -> Change:
+        """Return what an event is to every watch without a selection."""
         change: Change | None = event.memo
         if change is None:
             put = "MODIFIED" if event.previous is not None else "ADDED"
             change = event.memo = Change(put if event.type == PUT else "DELETED", event.record)
         return change
-    registry, resource = api.registry, request.resource
-    before = event.previous is not None and chosen.matches(registry.obj(event.previous, resource))
-    if event.type != PUT:
-        return Change("DELETED", event.record) if before else None
-    after = chosen.matches(registry.obj(event.record, resource))
-    if after:
-        return Change("MODIFIED" if before else "ADDED", event.record)
-    if not before or event.previous is None:
-        return None
-    # The object as it was when it was still selected, at the revision in which it left.
-    last = dict(registry.obj(event.previous, resource))
-    last["metadata"] = {**last["metadata"], "resourceVersion": str(event.record.revision)}
-    return Change("DELETED", obj=last)
+
+    def _selected(self, event: Event) -> Change | None:
+        """Return what an event is to this watch: entering the selection is ADDED, leaving it DELETED."""
+        registry, resource, chosen = self._registry, self.resource, self._chosen
+        before = event.previous is not None and chosen.matches(registry.obj(event.previous, resource))
+        if event.type != PUT:
+            return Change("DELETED", event.record) if before else None
+        after = chosen.matches(registry.obj(event.record, resource))
+        if after:
+            return Change("MODIFIED" if before else "ADDED", event.record)
+        if not before or event.previous is None:
+            return None
+        # The object as it was when it was still selected, at the revision in which it left.
+        last = dict(registry.obj(event.previous, resource))
+        last["metadata"] = {**last["metadata"], "resourceVersion": str(event.record.revision)}
+        return Change("DELETED", obj=last)
 
 
 def bookmark(request: Request, revision: int, annotations: dict[str, str] | None = None) -> Change:
