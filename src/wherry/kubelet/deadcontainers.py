@@ -6,7 +6,7 @@ import contextlib
 import os
 
 from wherry.api import meta
-from wherry.kubelet import podspec, sandboxes
+from wherry.kubelet import labels, podspec, sandboxes
 from wherry.kubelet.services import NodeServices
 from wherry.runtime.protocol import EXITED
 
@@ -21,18 +21,17 @@ async def prune(pod: meta.Object, services: NodeServices) -> list[str]:
         for attempt in old:
             await sandboxes.remove_container(meta.uid(pod), attempt.id, services)
             removed.append(attempt.id)
-        if old:
-            kept = {attempt.log_path for attempt in attempts if attempt not in old}
-            await asyncio.to_thread(_remove_logs, os.path.dirname(old[0].log_path), kept)
+        if old and (kept := [labels.restart_count(attempt.labels) for attempt in attempts if attempt not in old]):
+            await asyncio.to_thread(_remove_logs, os.path.dirname(old[0].log_path), min(kept))
     return removed
 
 
-def _remove_logs(directory: str, kept: set[str]) -> None:
-    """Remove the logs in `directory`, rotated ones too, but those of the paths `kept`."""
+def _remove_logs(directory: str, first: int) -> None:
+    """Remove the logs in `directory` (``0.log``, rotated ones too) of the attempts before the `first`."""
     if not directory:
         return
-    names = tuple(os.path.basename(path) for path in kept)
     with contextlib.suppress(FileNotFoundError):
         for name in os.listdir(directory):
-            if name not in names and not name.startswith(tuple(f"{each}." for each in names)):
+            number = name.partition(".")[0]
+            if number.isdigit() and int(number) < first:
                 os.unlink(f"{directory}/{name}")
