@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from wherry.scheduler import extenderconfig
 from wherry.scheduler.arguments import problems_of
 from wherry.scheduler.pluginset import MULTI_POINT, POINTS, PluginSet
 from wherry.scheduler.profile import IN_TREE, ProfileConfig, SchedulerConfig, plugins_at
@@ -23,6 +24,7 @@ _WITHOUT_EFFECT = frozenset(
 
 _MEMBERS = _WITHOUT_EFFECT | {
     "apiVersion",
+    "extenders",
     "kind",
     "parallelism",
     "percentageOfNodesToScore",
@@ -53,11 +55,13 @@ def parse(found: Any) -> SchedulerConfig:
     if not isinstance(found, dict) or (found.get("apiVersion"), found.get("kind")) != (API_VERSION, _KIND):
         raise ConfigurationError(f"it holds no {_KIND} of {API_VERSION}")
     try:
-        problems = [*_common_problems(found), *_profile_problems(found)]
+        extenders = found.get("extenders") or ()
+        problems = [*_common_problems(found), *_profile_problems(found), *extenderconfig.problems_of(extenders)]
         if problems:
             raise ConfigurationError("; ".join(problems))
         config = SchedulerConfig(
             tuple(_profile(entry, found) for entry in found.get("profiles") or [{}]),
+            tuple(extenderconfig.parse(entry) for entry in extenders),
             initial_backoff=float(found.get("podInitialBackoffSeconds", 1)),
             maximum_backoff=float(found.get("podMaxBackoffSeconds", 10)),
         )
@@ -76,11 +80,15 @@ def _profile(entry: Mapping[str, Any], found: Mapping[str, Any]) -> ProfileConfi
         )
         for point, chosen in (entry.get("plugins") or {}).items()
     }
+    arguments = {each["name"]: each.get("args") or {} for each in entry.get("pluginConfig") or ()}
+    if ignored := extenderconfig.ignored_resources(found.get("extenders") or ()):
+        fit = arguments.get("NodeResourcesFit") or {}
+        arguments["NodeResourcesFit"] = {**fit, "ignoredResources": [*(fit.get("ignoredResources") or ()), *ignored]}
     percentage = entry.get("percentageOfNodesToScore", found.get("percentageOfNodesToScore"))
     return ProfileConfig(
         entry.get("schedulerName") or "default-scheduler",
         sets,
-        {each["name"]: each.get("args") or {} for each in entry.get("pluginConfig") or ()},
+        arguments,
         percentage or 0,
     )
 
@@ -90,7 +98,7 @@ def _profile(entry: Mapping[str, Any], found: Mapping[str, Any]) -> ProfileConfi
 
 def _common_problems(found: Mapping[str, Any]) -> Iterator[str]:
     for name in sorted(found.keys() - _MEMBERS):
-        yield "extenders: Forbidden: there are none here" if name == "extenders" else f'unknown field "{name}"'
+        yield f'unknown field "{name}"'
     if not isinstance(found.get("parallelism", 16), int) or found.get("parallelism", 16) <= 0:
         yield f"parallelism: Invalid value: {found['parallelism']!r}: should be an integer value greater than zero"
     initial, longest = found.get("podInitialBackoffSeconds", 1), found.get("podMaxBackoffSeconds", 10)

@@ -1,4 +1,5 @@
-"""Chooses a node for a pod: filter, score, select. Synchronous; changes nothing but the plugins' cycle state."""
+"""Chooses a node for a pod: filter, score, select. Changes nothing but the plugins' cycle state; synchronous, but for
+the say of extenders."""
 
 import random
 from collections import OrderedDict
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 
 from wherry.scheduler.cache import Cache
+from wherry.scheduler.extender import Extenders
 from wherry.scheduler.failure import Diagnosis
 from wherry.scheduler.framework import (
     Code,
@@ -52,13 +54,7 @@ class Chooser:
 
     def choose(self, info: PodInfo) -> Choice:
         """Return the best node for a pod. Raises Unschedulable."""
-        state = CycleState()
-        nodes = self._cache.nodes
-        if not nodes:
-            raise Unschedulable(Diagnosis(0, plugins={p.name for p in self.profile.at("filter")}), state)
-        diagnosis = Diagnosis(len(nodes))
-        only = self._pre_filter(state, info, diagnosis)
-        filters = [p for p in self.profile.at("filter") if p.name not in state.skip_filter]
+        state, diagnosis, only, filters = self._begin(info)
         if only is None and not self._cache.nominated:
             return Choice(self._ranked(state, info, filters, diagnosis), state)
         feasible = self._feasible(state, info, filters, only, diagnosis)
@@ -66,7 +62,28 @@ class Chooser:
             raise Unschedulable(diagnosis, state)
         if len(feasible) == 1:
             return Choice(feasible[0].name, state)
-        return Choice(self._best(state, info, feasible), state)
+        return Choice(self._best(state, info, feasible, dict.fromkeys((node.name for node in feasible), 0)), state)
+
+    async def choose_asking(self, info: PodInfo, extenders: Extenders) -> Choice:
+        """Do as `choose` with a say of extenders. Raises Unschedulable, ExtenderError."""
+        state, diagnosis, only, filters = self._begin(info)
+        feasible = self._feasible(state, info, filters, only, diagnosis)
+        feasible = await extenders.filter(info, feasible, diagnosis)
+        if not feasible:
+            raise Unschedulable(diagnosis, state)
+        if len(feasible) == 1:
+            return Choice(feasible[0].name, state)
+        return Choice(self._best(state, info, feasible, await extenders.scores(info, feasible)), state)
+
+    def _begin(self, info: PodInfo) -> tuple[CycleState, Diagnosis, frozenset[str] | None, list[Plugin]]:
+        """Prepare filtering; the third are the only nodes that are possible, the last the filters with a say."""
+        state = CycleState()
+        nodes = self._cache.nodes
+        if not nodes:
+            raise Unschedulable(Diagnosis(0, plugins={p.name for p in self.profile.at("filter")}), state)
+        diagnosis = Diagnosis(len(nodes))
+        only = self._pre_filter(state, info, diagnosis)
+        return state, diagnosis, only, [p for p in self.profile.at("filter") if p.name not in state.skip_filter]
 
     def fits(self, state: CycleState, info: PodInfo, node: NodeInfo) -> Status | None:
         """Return why a node cannot take the pod, with and without the pods that room is being made for there."""
@@ -175,9 +192,8 @@ class Chooser:
                 state.skip_score.add(plugin.name)
         return [plugin for plugin in self.profile.at("score") if plugin.name not in state.skip_score]
 
-    def _best(self, state: CycleState, info: PodInfo, nodes: list[NodeInfo]) -> str:
-        scorers = self._pre_score(state, info, nodes)
-        return self._highest(state, info, nodes, scorers, dict.fromkeys((node.name for node in nodes), 0))
+    def _best(self, state: CycleState, info: PodInfo, nodes: list[NodeInfo], total: dict[str, int]) -> str:
+        return self._highest(state, info, nodes, self._pre_score(state, info, nodes), total)
 
     def _highest(
         self, state: CycleState, info: PodInfo, nodes: list[NodeInfo], scorers: list[Plugin], total: dict[str, int]

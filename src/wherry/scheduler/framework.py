@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from wherry.api.meta import Object
 from wherry.scheduler.nodeinfo import NodeInfo
 from wherry.scheduler.podinfo import PodInfo
+from wherry.scheduler.preemption import Candidate
 
 if TYPE_CHECKING:
     from wherry.scheduler.cache import Cache
@@ -75,12 +76,13 @@ class PreFilterResult:
 class Nomination:
     """The result of a ``post_filter``: the node that room is made on, and the pods that must leave it.
 
-    An empty name takes back an earlier nomination; `message` says why.
+    An empty name takes back an earlier nomination; `message` says why. `candidates` are all that it was chosen among.
     """
 
     node_name: str
     victims: Sequence[PodInfo] = ()
     message: str = ""
+    candidates: Sequence[Candidate] = ()
 
 
 @dataclass(frozen=True, slots=True)

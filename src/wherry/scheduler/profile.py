@@ -7,6 +7,7 @@ from typing import Any
 from wherry.client.client import Client
 from wherry.client.informer import InformerFactory
 from wherry.scheduler.cache import Cache
+from wherry.scheduler.extender import ExtenderConfig
 from wherry.scheduler.framework import Plugin, overrides
 from wherry.scheduler.plugins.defaultbinder import DefaultBinder
 from wherry.scheduler.plugins.defaultpreemption import DefaultPreemption
@@ -83,9 +84,10 @@ class ProfileConfig:
 
 @dataclass(frozen=True, slots=True)
 class SchedulerConfig:
-    """All profiles, which share one queue with its back-off in seconds."""
+    """All profiles, which share the extenders and one queue with its back-off in seconds."""
 
     profiles: tuple[ProfileConfig, ...] = (ProfileConfig(),)
+    extenders: tuple[ExtenderConfig, ...] = ()
     initial_backoff: float = INITIAL_BACKOFF
     maximum_backoff: float = MAXIMUM_BACKOFF
 

@@ -4,7 +4,7 @@ import asyncio
 import heapq
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 INITIAL_BACKOFF, MAXIMUM_BACKOFF = 1.0, 10.0
 _LONGEST_WAIT = 300.0
 
-Decider = Callable[[str], dict[str, Hint | None]]
+Decider = Callable[[str], Mapping[str, Hint | None]]
 """Returns the hints of a plugin by its name."""
 
 SortKey = Callable[[PodInfo, float], Any]

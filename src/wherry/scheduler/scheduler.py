@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from wherry.api import errors, meta
@@ -13,18 +14,22 @@ from wherry.client.events import NORMAL, WARNING, EventRecorder
 from wherry.client.informer import InformerFactory
 from wherry.scheduler.cache import Cache
 from wherry.scheduler.cycle import Choice, Chooser, Unschedulable
-from wherry.scheduler.framework import Hint, Nomination, Remedy, Status
+from wherry.scheduler.extender import NAME as EXTENDER
+from wherry.scheduler.extender import ExtenderError, Extenders
+from wherry.scheduler.framework import Code, Hint, Nomination, Remedy, Status
 from wherry.scheduler.metrics import Attempts
 from wherry.scheduler.podinfo import PodInfo
+from wherry.scheduler.preemption import best
 from wherry.scheduler.profile import Profile, SchedulerConfig, make_profile
 from wherry.scheduler.queue import QueuedPod, SchedulingQueue
-from wherry.scheduler.sources import Sources
+from wherry.scheduler.sources import KINDS, Sources
 from wherry.util import clock
 from wherry.util.tasks import Scope
 
 log = logging.getLogger(__name__)
 
 _BINDING_AT_ONCE = 256
+_EVERY_CHANGE: Mapping[str, Hint | None] = dict.fromkeys(KINDS)
 _TURN = 0.005
 
 
@@ -57,6 +62,7 @@ class Scheduler:
             initial_backoff=config.initial_backoff,
             maximum_backoff=config.maximum_backoff,
         )
+        self._extenders = Extenders(config.extenders)
         self._sources = Sources(factory, self.cache, self.queue, self._choosers.keys())
         self._binding = asyncio.Semaphore(_BINDING_AT_ONCE)
         self._under_way = 0
@@ -81,29 +87,38 @@ class Scheduler:
     async def run(self) -> None:
         """Schedule until cancelled."""
         await self._sources.wait_synced()
-        async with Scope() as scope:
-            turn = clock.monotonic()
-            while True:
-                queued = await self.queue.pop()
-                await self._binding.acquire()
-                if not self._try(queued, scope):
-                    self._binding.release()
-                # The loop belongs to the API server too.
-                if clock.monotonic() - turn > _TURN:
-                    await asyncio.sleep(0)
-                    turn = clock.monotonic()
+        try:
+            async with Scope() as scope:
+                await self._run(scope)
+        finally:
+            await self._extenders.close()
 
-    def _try(self, queued: QueuedPod, scope: Scope) -> bool:
+    async def _run(self, scope: Scope) -> None:
+        turn = clock.monotonic()
+        while True:
+            queued = await self.queue.pop()
+            await self._binding.acquire()
+            if not await self._try(queued, scope):
+                self._binding.release()
+            # The loop belongs to the API server too.
+            if clock.monotonic() - turn > _TURN:
+                await asyncio.sleep(0)
+                turn = clock.monotonic()
+
+    async def _try(self, queued: QueuedPod, scope: Scope) -> bool:
         """Do `_schedule`; where a plugin fails the pod backs off, and the others go on."""
         try:
-            return self._schedule(queued, scope)
+            return await self._schedule(queued, scope)
+        except ExtenderError as error:
+            self._failed(queued, "SchedulerError", str(error), scope)
+            return False
         except Exception as error:
             log.exception("scheduling %s failed", queued.info.key)
             self.cache.forget(queued.info)
             self._failed(queued, "SchedulerError", str(error), scope)
             return False
 
-    def _schedule(self, queued: QueuedPod, scope: Scope) -> bool:
+    async def _schedule(self, queued: QueuedPod, scope: Scope) -> bool:
         """Choose a node for one pod and start its binding; False when there is nothing to bind."""
         info = queued.info
         if info.deleting or self.cache.is_assumed(info.key):
@@ -111,10 +126,15 @@ class Scheduler:
         chooser = self._choosers[info.pod["spec"].get("schedulerName") or "default-scheduler"]
         attempt = self._attempts.begin(chooser.profile.name)
         try:
-            choice = chooser.choose(info)
+            if self._extenders.concern(info):
+                choice = await chooser.choose_asking(info, self._extenders)
+                if choice.node_name not in self.cache.nodes:
+                    raise ExtenderError(f'node "{choice.node_name}" went while extenders were asked')
+            else:
+                choice = chooser.choose(info)
         except Unschedulable as refusal:
             attempt("unschedulable")
-            self._refused(queued, refusal, chooser, scope)
+            await self._refused(queued, refusal, chooser, scope)
             return False
         except Exception:
             attempt("error")
@@ -138,13 +158,10 @@ class Scheduler:
         try:
             if (report := self._reports.get(info.key)) is not None:
                 await asyncio.wait([report])  # it must not come after the binding and deny it
-            for point in ("pre_bind", "bind"):
-                for plugin in profile.at(point):
-                    status: Status | None = await getattr(plugin, point)(choice.state, info, name)
-                    if status is not None:
-                        self._unreserve(profile, choice, info)
-                        self._failed(queued, "SchedulerError", status.message, scope)
-                        return
+            if (status := await self._bind_by_plugins(profile, choice, info)) is not None:
+                self._unreserve(profile, choice, info)
+                self._failed(queued, "SchedulerError", status.message, scope)
+                return
         except Exception as error:
             if not isinstance(error, errors.StatusError | OSError | TimeoutError):
                 log.exception("binding %s failed", info.key)
@@ -163,17 +180,32 @@ class Scheduler:
         message = f"Successfully assigned {info.key} to {name}"
         self._recorder.event(_typed(info.pod), NORMAL, "Scheduled", message, action="Binding")
 
+    async def _bind_by_plugins(self, profile: Profile, choice: Choice, info: PodInfo) -> Status | None:
+        for plugin in profile.at("pre_bind"):
+            status = await plugin.pre_bind(choice.state, info, choice.node_name)
+            if status is not None:
+                return status
+        if await self._extenders.bind(info, choice.node_name):
+            return None
+        for plugin in profile.at("bind"):
+            status = await plugin.bind(choice.state, info, choice.node_name)
+            if status is not None:
+                return status
+        return None
+
     def _unreserve(self, profile: Profile, choice: Choice, info: PodInfo) -> None:
         for plugin in reversed(profile.at("unreserve")):
             plugin.unreserve(choice.state, info, choice.node_name)
         self.cache.forget(info)
 
-    def _refused(self, queued: QueuedPod, refusal: Unschedulable, chooser: Chooser, scope: Scope) -> None:
+    async def _refused(self, queued: QueuedPod, refusal: Unschedulable, chooser: Chooser, scope: Scope) -> None:
         info, diagnosis = queued.info, refusal.diagnosis
         nominated: str | None = None
         helps = diagnosis.statuses and info.key not in self._preempting
         for plugin in chooser.profile.at("post_filter") if helps else ():
             result = plugin.post_filter(refusal.state, info, diagnosis.statuses, chooser)
+            if isinstance(result, Nomination) and result.candidates:
+                result = await self._narrowed(result, info)
             if result is not None and result.message:
                 diagnosis.post_filter = ", ".join(filter(None, (diagnosis.post_filter, result.message)))
             if isinstance(result, Remedy):
@@ -189,6 +221,19 @@ class Scheduler:
         self._failed(
             queued, "Unschedulable", diagnosis.message(), scope, plugins=diagnosis.plugins, nominated=nominated
         )
+
+    async def _narrowed(self, nomination: Nomination, info: PodInfo) -> Nomination | Status:
+        """Let extenders narrow what preemption chooses among."""
+        try:
+            candidates = await self._extenders.preempt(info, nomination.candidates, self.cache)
+        except ExtenderError as error:
+            return Status(Code.ERROR, (f"preemption: {error}",))
+        if candidates is nomination.candidates:
+            return nomination
+        if not candidates:
+            return Status(Code.UNSCHEDULABLE, ("preemption: no candidate node for preemption",))
+        chosen = best(candidates)
+        return replace(nomination, node_name=chosen.node_name, victims=chosen.victims)
 
     async def _preempt(self, nomination: Nomination, info: PodInfo, scheduler_name: str) -> None:
         """Make room, during which nobody looks for other room; what refused to leave is looked at anew."""
@@ -293,7 +338,9 @@ class Scheduler:
                 return status
         return None
 
-    def _hints_of(self, plugin: str) -> dict[str, Hint | None]:
+    def _hints_of(self, plugin: str) -> Mapping[str, Hint | None]:
+        if plugin == EXTENDER:
+            return _EVERY_CHANGE  # nobody knows what an extender looks at
         for chooser in self._choosers.values():
             if plugin in chooser.profile.hints:
                 return chooser.profile.hints[plugin]

@@ -37,6 +37,9 @@ _OTHERS = {
     "ResourceSlice": RESOURCESLICES,
     "DeviceClass": DEVICECLASSES,
 }
+KINDS = ("Pod", "AssignedPod", "Node", *_OTHERS)
+"""All kinds of changes."""
+
 _READ_ONLY = (PODDISRUPTIONBUDGETS, SERVICES, REPLICASETS, STATEFULSETS, REPLICATIONCONTROLLERS)
 _ENDED = ("Succeeded", "Failed")
 

@@ -29,6 +29,7 @@ from wherry.client.client import MERGE_PATCH, Client
 from wherry.client.events import EventRecorder
 from wherry.client.informer import InformerFactory
 from wherry.client.transport import WatchEvent
+from wherry.scheduler.profile import SchedulerConfig
 from wherry.scheduler.scheduler import Scheduler
 from wherry.store.memory import MemoryStore
 from wherry.util.tasks import Scope
@@ -40,7 +41,7 @@ KEY = SigningKey.of(ec.generate_private_key(ec.SECP256R1()))
 
 
 @asynccontextmanager
-async def scheduling() -> AsyncIterator[Client]:
+async def scheduling(config: SchedulerConfig | None = None) -> AsyncIterator[Client]:
     """Run the API with a scheduler, and be its administrator."""
     async with ApiServer(MemoryStore(), ServerOptions(port=0), issuer=ServiceAccountIssuer([KEY])) as server:
         client, admin = Client(server.transport(SCHEDULER)), Client(server.transport(ADMIN))
@@ -49,7 +50,7 @@ async def scheduling() -> AsyncIterator[Client]:
         async with InformerFactory(client) as factory, Scope() as scope:
             recorder = EventRecorder(client, "default-scheduler")
             scope.spawn(recorder.run())
-            scope.spawn(Scheduler(client, factory, recorder).run())
+            scope.spawn(Scheduler(client, factory, recorder, config=config).run())
             yield admin
 
 

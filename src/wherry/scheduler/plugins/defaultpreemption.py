@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from wherry.api import meta
@@ -13,20 +12,12 @@ from wherry.scheduler.failure import preemption_message
 from wherry.scheduler.framework import Code, CycleState, Handle, Nomination, Plugin, Status
 from wherry.scheduler.nodeinfo import NodeInfo
 from wherry.scheduler.podinfo import PodInfo
+from wherry.scheduler.preemption import Candidate, best, started
 from wherry.scheduler.selectors import label_selector
 
 _NOT_HELPFUL = "Preemption is not helpful for scheduling"
 _NO_VICTIMS = "No preemption victims found for incoming pod"
 _FEWEST_CANDIDATES, _PERCENT_OF_CANDIDATES = 100, 10
-
-
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    """A node, and the pods that must leave it, the most important first; `violations` of disruption budgets."""
-
-    node_name: str
-    victims: Sequence[PodInfo]
-    violations: int
 
 
 class DefaultPreemption(Plugin):
@@ -46,7 +37,7 @@ class DefaultPreemption(Plugin):
         total = len(self.cache.nodes)
         helpful = [name for name, status in statuses.items() if status.code is Code.UNSCHEDULABLE]
         refused = dict.fromkeys(statuses, _NOT_HELPFUL)
-        candidates: list[_Candidate] = []
+        candidates: list[Candidate] = []
         if not any(priority < info.priority for priority in self.cache.priorities):
             refused.update(dict.fromkeys(helpful, _NO_VICTIMS))
         else:
@@ -55,15 +46,15 @@ class DefaultPreemption(Plugin):
             for name in helpful[start:] + helpful[:start]:
                 node = self.cache.nodes.get(name)
                 found = self._try(state, info, node, handle) if node is not None else _NOT_HELPFUL
-                if isinstance(found, _Candidate):
+                if isinstance(found, Candidate):
                     candidates.append(found)
                     if len(candidates) >= enough:
                         break
                 else:
                     refused[name] = found
         if candidates:
-            best = min(candidates, key=_cost)
-            return Nomination(best.node_name, best.victims)
+            chosen = best(candidates)
+            return Nomination(chosen.node_name, chosen.victims, candidates=candidates)
         reasons = [*refused.values(), *([_NOT_HELPFUL] * (total - len(refused)))]
         return Nomination("", message=preemption_message(total, reasons))
 
@@ -78,7 +69,7 @@ class DefaultPreemption(Plugin):
                 return "not eligible due to a terminating pod on the nominated node."
         return None
 
-    def _try(self, state: CycleState, info: PodInfo, node: NodeInfo, handle: Handle) -> _Candidate | str:
+    def _try(self, state: CycleState, info: PodInfo, node: NodeInfo, handle: Handle) -> Candidate | str:
         """Return the victims on one node, or why there are none that would help."""
         lower = [pod for pod in node.pods.values() if pod.priority < info.priority]
         if not lower:
@@ -99,7 +90,7 @@ class DefaultPreemption(Plugin):
                     handle.remove_pod(trial_state, info, pod, trial)
                     victims.append(pod)
                     violations += counts
-        return _Candidate(node.name, sorted(victims, key=_importance), violations)
+        return Candidate(node.name, sorted(victims, key=_importance), violations)
 
     def _split(self, pods: Sequence[PodInfo]) -> tuple[list[PodInfo], list[PodInfo]]:
         """Return the pods whose removal would violate a disruption budget, and the others."""
@@ -129,30 +120,6 @@ def _selects(budget: Object, pod: PodInfo) -> bool:
     return bool(selector.requirements) and selector.matches(pod.labels)
 
 
-def _started(pod: PodInfo) -> str:
-    return (pod.pod.get("status") or {}).get("startTime") or "9999"
-
-
 def _importance(pod: PodInfo) -> tuple[int, str]:
     """Sort the most important first: higher priority, then longer running."""
-    return -pod.priority, _started(pod)
-
-
-class _Latest(str):
-    """A time that sorts the latest first."""
-
-    __slots__ = ()
-
-    def __lt__(self, other: str) -> bool:
-        return str.__gt__(self, other)
-
-
-def _cost(candidate: _Candidate) -> tuple[Any, ...]:
-    """Order candidates as Kubernetes does: violations, highest priority, sum of priorities, number, start time."""
-    if not candidate.victims:
-        return (0,)
-    highest = candidate.victims[0].priority
-    earliest = min(_started(pod) for pod in candidate.victims if pod.priority == highest)
-    # Priorities may be negative; shifted, so that more victims always cost more.
-    priorities = sum(pod.priority + 2**31 for pod in candidate.victims)
-    return candidate.violations, highest, priorities, len(candidate.victims), _Latest(earliest)
+    return -pod.priority, started(pod)
