@@ -200,7 +200,9 @@ async def _with_terminal(args: list[str], container_id: str, described: int, run
         process = spawn.start(
             [*args, "--tty", "--console-socket", path, container_id], descriptors={1: errors, 2: errors, 3: described}
         )
+        _order(process.pid, os.SCHED_FIFO, 1)
         master = await _receive_terminal(listener, process)
+        _order(process.pid, os.SCHED_OTHER, 0)
         if master is None:
             await process.wait()
             raise ContainerError(os.pread(errors, 1 << 14, 0).decode(errors="replace").strip() or "exec failed")
@@ -210,6 +212,15 @@ async def _with_terminal(args: list[str], container_id: str, described: int, run
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
     return ExecSession(process, outputs=[os.dup(master)], stdin=master, terminal=True)
+
+
+def _order(pid: int, policy: int, priority: int) -> None:
+    """Have the runtime run before what it starts, or again as any other: its children do not inherit the order.
+
+    It gives a terminal its size when the command's process exists already, which must not look before.
+    """
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(pid, policy | os.SCHED_RESET_ON_FORK, os.sched_param(priority))
 
 
 async def _receive_terminal(listener: socket.socket, process: spawn.Process) -> int | None:

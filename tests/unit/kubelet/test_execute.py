@@ -26,7 +26,7 @@ class _Client:
     ("client", "tty", "size", "waited"),
     [
         (_Client((80, 24), 0.05), True, (80, 24), 0.05),
-        (_Client((80, 24), 3600.0), True, None, 0.2),
+        (_Client((80, 24), 3600.0), True, None, 0.3),
         (_Client(None, 0.0), True, None, 0.0),
         (_Client((80, 24), 0.05), False, None, 0.0),
     ],

@@ -20,7 +20,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 OpenSession = Callable[[ContainerStatus, StreamOptions, RemoteStreams], Awaitable[Session]]
 
 _CHUNK = 32 * 1024
-_SIZE_PATIENCE = 0.2
+_SIZE_PATIENCE = 0.3
 """Seconds that a command waits for its terminal's size; the client sends it when it has learnt of the connection."""
 
 
