@@ -1,11 +1,13 @@
 """The words of Go's JSON parser for text that is no JSON (``encoding/json``): clients are shown them."""
 
-import json
 import re
 
 _SPACE = " \t\r\n"
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _LITERALS = {"t": "true", "f": "false", "n": "null"}
+_ESCAPED = {
+    "\\": "\\\\", "\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v",
+}  # fmt: skip
 _END = "unexpected end of JSON input"
 
 
@@ -13,8 +15,9 @@ class _SyntaxError(Exception):
     pass
 
 
-def syntax_error(text: str) -> str | None:
-    """Return what is wrong with a JSON text in Go's words; None when nothing is."""
+def syntax_error(source: str | bytes) -> str | None:
+    """Return what is wrong with a JSON text in Go's words; None when nothing is. Go reads and names single bytes."""
+    text = (source if isinstance(source, bytes) else source.encode("utf-8", "surrogatepass")).decode("latin-1")
     try:
         end = _skip(text, _value(text, _skip(text, 0), "looking for beginning of value"))
     except _SyntaxError as error:
@@ -29,7 +32,10 @@ def _quote(char: str) -> str:
         return "'\\''"
     if char == '"':
         return "'\"'"
-    return f"'{json.dumps(char)[1:-1]}'"
+    if char.isprintable() and char != "\\":
+        return f"'{char}'"
+    code = ord(char)
+    return f"'{_ESCAPED.get(char) or (chr(92) + (f'x{code:02x}' if code < 128 else f'u{code:04x}'))}'"
 
 
 def _unexpected(text: str, at: int, context: str) -> _SyntaxError:
@@ -56,7 +62,7 @@ def _value(text: str, at: int, context: str) -> int:
         return _string(text, at)
     if char in _LITERALS:
         return _literal(text, at, _LITERALS[char])
-    if char == "-" or char.isdigit():
+    if char == "-" or char in "0123456789":
         return _number(text, at)
     raise _unexpected(text, at, context)
 

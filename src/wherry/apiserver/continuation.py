@@ -1,15 +1,18 @@
 """Continue tokens of lists (apiserver ``storage/continue``)."""
 
 import base64
-import binascii
+import re
 from typing import Any
 
 import orjson
 
 from wherry.api.errors import BadRequest, Expired
+from wherry.api.gojson import syntax_error
 
 _VERSION = "meta.k8s.io/v1"
 _MAX_INT64 = 2**63 - 1
+_NOT_IN_BASE64 = re.compile(r"[^A-Za-z0-9_-]")
+_GO_KINDS = {list: "array", str: "string", int: "number", float: "number", bool: "bool"}
 
 _TOO_OLD = (
     "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
@@ -39,12 +42,17 @@ def encode(revision: int, last: str) -> str:
 
 def decode(token: str) -> tuple[int, str]:
     """Return (revision, the end of the last key seen). Raises BadRequest."""
+    bad = _NOT_IN_BASE64.search(token)
+    if bad or len(token) % 4 == 1:
+        raise _invalid(f"illegal base64 data at input byte {bad.start() if bad else len(token) - 1}")
+    data = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
     try:
-        padded = token + "=" * (-len(token) % 4)
-        content = orjson.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-        version, revision, start = content.get("v"), content.get("rv"), content.get("start")
-    except (binascii.Error, ValueError, AttributeError) as error:
-        raise _invalid(str(error)) from None
+        content = orjson.loads(data) or {}
+    except ValueError as error:
+        raise _invalid(syntax_error(data) or str(error)) from None
+    if not isinstance(content, dict):
+        raise _invalid(f"json: cannot unmarshal {_GO_KINDS[type(content)]} into Go value of type storage.continueToken")
+    version, revision, start = content.get("v"), content.get("rv"), content.get("start")
     if version != _VERSION:
         raise _invalid("server does not recognize this encoded version")
     if revision.__class__ is not int or not -_MAX_INT64 <= revision <= _MAX_INT64 or revision == 0:

@@ -71,3 +71,63 @@ async def test_a_pod_left_marked_to_go_at_once_goes_with_the_next_deletion(
     monkeypatch.setattr(deletion, "remove", remove)
     assert (await http("DELETE", f"{PODS}/p?gracePeriodSeconds=0"))[0] == 200
     assert (await http("GET", f"{PODS}/p"))[0] == 404
+
+
+_ALONE = "ignoreStoreReadErrorWithClusterBreakingPotential: Invalid value: true: cannot be set together with"
+_SCHEME = 'in scheme "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:30"'
+
+
+@pytest.mark.parametrize(
+    ("query", "options", "code", "message"),
+    [
+        ("uid=x", None, 409, "the UID in the precondition (x) does not match"),
+        ("resourceVersion=1", None, 409, "the ResourceVersion in the precondition (1) does not match"),
+        ("uid=&resourceVersion=", None, 200, ""),
+        ("uid=x", {}, 200, ""),
+        ("ignoreStoreReadErrorWithClusterBreakingPotential=true&dryRun=All", None, 422, f"{_ALONE} .dryRun"),
+        (
+            "",
+            {"ignoreStoreReadErrorWithClusterBreakingPotential": True, "gracePeriodSeconds": 0, "preconditions": {}},
+            422,
+            f"{_ALONE} .gracePeriodSeconds",
+        ),
+        ("", {"ignoreStoreReadErrorWithClusterBreakingPotential": False, "gracePeriodSeconds": 0}, 200, ""),
+        ("", {"apiVersion": "foo.example/v9", "kind": "DeleteOptions"}, 200, ""),
+        ("", {"kind": "Pod"}, 400, f'no kind "Pod" is registered for version "meta.k8s.io/v1" {_SCHEME}'),
+        ("", {"apiVersion": "a/b/c"}, 400, "unexpected GroupVersion string: a/b/c"),
+    ],
+)
+async def test_what_delete_options_may_say(
+    http: Http, query: str, options: dict[str, object] | None, code: int, message: str
+) -> None:
+    await http("POST", CONFIGMAPS, {"metadata": {"name": "a"}})
+    found, status = await http("DELETE", f"{CONFIGMAPS}/a?{query}", options)
+    assert found == code
+    assert message in status.get("message", "")
+
+
+async def test_the_version_of_a_list_is_a_precondition_of_deleting_it_without_a_body(http: Http) -> None:
+    await http("POST", CONFIGMAPS, {"metadata": {"name": "a"}})
+    assert (await http("DELETE", f"{CONFIGMAPS}?resourceVersion=0"))[0] == 409
+    assert (await http("DELETE", f"{CONFIGMAPS}?resourceVersion=0", {}))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("continue=x", "continue key is not valid: illegal base64 data at input byte 0"),
+        ("continue=foo", "continue key is not valid: invalid character '~' looking for beginning of value"),
+        ("continue=WzFd", "continue key is not valid: json: cannot unmarshal array into Go value of type storage."),
+        ("continue=bnVsbA", "continue key is not valid: server does not recognize this encoded version"),
+        ("resourceVersion=1&continue=TOKEN", "specifying resource version is not allowed when using continue"),
+    ],
+)
+async def test_continue_tokens_that_cannot_be_used(http: Http, query: str, message: str) -> None:
+    for name in "ab":
+        await http("POST", CONFIGMAPS, {"metadata": {"name": name}})
+    _, page = await http("GET", f"{CONFIGMAPS}?limit=1")
+    token = page["metadata"]["continue"]
+    code, status = await http("GET", f"{CONFIGMAPS}?limit=1&{query.replace('TOKEN', token)}")
+    assert code == 400 and message in status["message"]
+    _, whole = await http("GET", f"{CONFIGMAPS}?limit=1&resourceVersion=0&resourceVersionMatch=NotOlderThan")
+    assert len(whole["items"]) == 2, "what the cache holds comes whole"

@@ -70,7 +70,7 @@ def decode_patch(raw: bytes) -> tuple[Any, list[str]]:
 
 def syntax_error(raw: bytes) -> str:
     """Return Go's message for what is wrong with the JSON text."""
-    return gojson.syntax_error(raw.decode("utf-8", "replace")) or "invalid JSON document"
+    return gojson.syntax_error(raw) or "invalid JSON document"
 
 
 def go_kind(value: Any) -> str:
@@ -156,13 +156,19 @@ class _Pairs(list[tuple[str, Any]]):
 
 def _slow_json(raw: bytes) -> tuple[Any, list[str]]:
     """Read JSON once more, finding double members and keeping the spelling of numbers with an exponent."""
-    parsed = json.loads(raw, object_pairs_hook=_Pairs, parse_float=_number)
+    parsed = json.loads(raw, object_pairs_hook=_Pairs, parse_float=_number, parse_int=_integer)
     problems: dict[str, None] = {}
     return _merge(parsed, "", problems), list(problems)
 
 
 def _number(text: str) -> float:
     return Literal(text) if "e" in text or "E" in text else float(text)
+
+
+def _integer(text: str) -> int | float:
+    """Read an integer; one of more than 64 bits is a float, as orjson has it."""
+    value = int(text)
+    return value if -(1 << 63) <= value < 1 << 64 else float(text)
 
 
 def _merge(value: Any, path: str, problems: dict[str, None]) -> Any:

@@ -1,5 +1,6 @@
 """DELETE of one object."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from wherry.api import protobuf, schema
@@ -25,6 +26,7 @@ _JOB_WARNING = (
 )
 
 _SCHEME = "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:30"
+_IGNORE = "ignoreStoreReadErrorWithClusterBreakingPotential"
 _SYSTEM_CLASS = "this is a system priority class and cannot be deleted"
 
 
@@ -79,14 +81,18 @@ def read_options(request: Request) -> tuple[DeleteOptions, bool]:
     """Return the options of the body, or else of the query, and whether it is a dry run. Raises BadRequest, Invalid."""
     body = _body(request)
     if body is None:
-        params = request.params
-        orphan = boolean(params, "orphanDependents") if "orphanDependents" in params else None
-        options = DeleteOptions(
-            integer(params, "gracePeriodSeconds"), None, None, orphan, params.get("propagationPolicy")
-        )
-        dry = values(params, "dryRun")
-        return _checked(options, dry), bool(dry)
+        body = _of_query(request.params)
     return options_of(body), bool(body.get("dryRun"))
+
+
+def _of_query(params: Mapping[str, str]) -> Object:
+    """Return the options that a query says, a precondition being a parameter of its own. Raises BadRequest."""
+    options: Object = {name: boolean(params, name) for name in ("orphanDependents", _IGNORE) if name in params}
+    options["gracePeriodSeconds"] = integer(params, "gracePeriodSeconds")
+    options["propagationPolicy"] = params.get("propagationPolicy")
+    options["dryRun"] = values(params, "dryRun")
+    conditions = {name: params[name] for name in ("uid", "resourceVersion") if params.get(name)}
+    return {**options, "preconditions": conditions} if conditions else options
 
 
 def options_of(body: Object) -> DeleteOptions:
@@ -99,11 +105,10 @@ def options_of(body: Object) -> DeleteOptions:
         body.get("orphanDependents"),
         body.get("propagationPolicy"),
     )
-    return _checked(options, body.get("dryRun") or [])
-
-
-def _checked(options: DeleteOptions, dry: list[Any]) -> DeleteOptions:
-    _validate(options, dry)
+    dry = body.get("dryRun") or []
+    errors = _errors(options, dry) + (_ignoring_errors(body) if body.get(_IGNORE) else [])
+    if errors:
+        raise Invalid.of("DeleteOptions", "", errors, "meta.k8s.io")
     if options.grace is not None and options.grace < 0:
         options.grace = 1
     return options
@@ -122,9 +127,11 @@ def _body(request: Request) -> Object | None:
             content, _ = schema.decode_body(request.body, media)
     except (DecodeError, protobuf.ProtobufError) as error:
         raise BadRequest(str(error)) from None
+    if (content.get("apiVersion") or "").count("/") > 1:
+        raise BadRequest(f"unexpected GroupVersion string: {content['apiVersion']}")
     kind = content.get("kind") or "DeleteOptions"
     if kind != "DeleteOptions":
-        version = content.get("apiVersion") or "v1"
+        version = content.get("apiVersion") or "meta.k8s.io/v1"
         raise BadRequest(f'no kind "{kind}" is registered for version "{version}" in scheme "{_SCHEME}"')
     options, _, wrong = schema.load().for_kind("v1", "DeleteOptions").conform(content)
     if wrong is not None:
@@ -132,7 +139,7 @@ def _body(request: Request) -> Object | None:
     return options
 
 
-def _validate(options: DeleteOptions, dry: list[Any]) -> None:
+def _errors(options: DeleteOptions, dry: list[Any]) -> list[FieldError]:
     errors: list[FieldError] = []
     if options.policy is not None and options.orphan is not None:
         errors.append(
@@ -141,6 +148,14 @@ def _validate(options: DeleteOptions, dry: list[Any]) -> None:
     if options.policy not in (None, "Foreground", "Background", "Orphan"):
         known = ("Foreground", "Background", "Orphan", "nil")
         errors.append(not_supported("propagationPolicy", options.policy, known, ordered=True))
-    errors += dry_run_errors(dry)
-    if errors:
-        raise Invalid.of("DeleteOptions", "", errors, "meta.k8s.io")
+    return errors + dry_run_errors(dry)
+
+
+def _ignoring_errors(body: Object) -> list[FieldError]:
+    """To delete what cannot be read (which is behind a gate that is off) goes with no other option."""
+    others = ("dryRun", "propagationPolicy", "orphanDependents", "gracePeriodSeconds", "preconditions")
+    return [
+        invalid(_IGNORE, True, f"cannot be set together with .{name}")
+        for name in others
+        if body.get(name) is not None and body[name] != []
+    ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from wherry.api.errors import Expired
+from wherry.api.errors import BadRequest, Expired
 from wherry.apiserver import continuation
 from wherry.apiserver.api import Api
 from wherry.apiserver.fields import Selection
@@ -30,10 +30,14 @@ async def handle(api: Api, request: Request) -> Listed:
         return _present(api, request)
     validate_list(params, watch=False)
     chosen = selection(request)
-    limit = max(integer(params, "limit") or 0, 0)
     token = params.get("continue", "")
     version, match = params.get("resourceVersion", ""), params.get("resourceVersionMatch", "")
+    # Upstream's cache reads no pages of whatever it holds.
+    limit = max(integer(params, "limit") or 0, 0) if version != "0" else 0
     if token:
+        if version not in ("", "0"):
+            continuation.decode(token)
+            raise BadRequest("specifying resource version is not allowed when using continue")
         return await _continued(api, request, chosen, limit, token)
     revision = resource_version(version)
     if revision and match == "Exact":
@@ -43,8 +47,6 @@ async def handle(api: Api, request: Request) -> Listed:
         if limit and not match:
             # A legacy combination: with a limit and no match an exact version is meant.
             return await _page(api, request, chosen, limit, revision)
-    if version == "0" and not match:
-        limit = 0
     if chosen.empty and not limit:
         return _present(api, request)
     return await _page(api, request, chosen, limit, 0)
