@@ -4,22 +4,17 @@ import contextlib
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.conformance.world import World, eventually
+from tests.e2e.node.disturb import kill, state, up, wait_event
 from wherry.runtime import mountns, processes
 from wherry.util import linux
 
 _REMAIN = "trap exit TERM; sleep 1d & wait"
-
-
-def _state(world: World) -> Path:
-    return Path("/var/lib/wherry", world.cluster.name)
 
 
 def _container(pod: Any, name: str = "c") -> str:
@@ -28,7 +23,7 @@ def _container(pod: Any, name: str = "c") -> str:
 
 
 def _conmon(world: World, pod: Any, name: str = "c") -> int:
-    bundle = _state(world) / "containers/containers" / _container(pod, name)
+    bundle = state(world) / "containers/containers" / _container(pod, name)
     return processes.find("conmon", str(bundle))[0]
 
 
@@ -58,27 +53,6 @@ def _last(pod: Any) -> tuple[int, str]:
     return ended["exitCode"], ended["reason"]
 
 
-def _events(world: World, name: str) -> list[str]:
-    found = world.api.get(f"{world.core}/events", fieldSelector=f"involvedObject.name={name}")["items"]
-    return [event["reason"] for event in found for _ in range(event.get("count") or 1)]
-
-
-def _wait_event(world: World, name: str, reason: str, times: int = 1) -> None:
-    eventually(lambda: _events(world, name).count(reason) >= times, f"{times} {reason} of {name}")
-
-
-def _kill(world: World, process: str) -> None:
-    """Kill a process of the cluster and wait until it is gone."""
-    pid = int(Path("/run/wherry", world.cluster.name, f"{process}.pid").read_text())
-    processes.kill(pid, processes.start_ticks(pid), patience=10)
-
-
-def _up(world: World) -> None:
-    """Start what does not run, as an administrator would."""
-    command = [sys.executable, "-m", "wherry", "up", "--name", world.cluster.name]
-    subprocess.run(command, env=world.cluster.environment, check=True, capture_output=True, timeout=120)
-
-
 def test_a_container_whose_conmon_was_killed_is_ended_and_restarted(world: World) -> None:
     world.pod("conmon", _REMAIN)
     pod = world.ready("conmon")
@@ -86,14 +60,14 @@ def test_a_container_whose_conmon_was_killed_is_ended_and_restarted(world: World
     os.kill(_conmon(world, pod), signal.SIGKILL)
     assert _last(_restarted(world, "conmon")) == (255, "Unknown")
     assert _is_gone(init)
-    _wait_event(world, "conmon", "Started", 2)
+    wait_event(world, "conmon", "Started", 2)
 
 
 def test_a_container_whose_first_process_was_killed_restarts(world: World) -> None:
     world.pod("init", _REMAIN)
     os.kill(_init(world, world.ready("init")), signal.SIGKILL)
     assert _last(_restarted(world, "init")) == (137, "Error")
-    _wait_event(world, "init", "Started", 2)
+    wait_event(world, "init", "Started", 2)
 
 
 def test_without_its_pause_a_pod_gets_another_sandbox(world: World) -> None:
@@ -104,7 +78,7 @@ def test_without_its_pause_a_pod_gets_another_sandbox(world: World) -> None:
     (pause,) = [pid for pid in processes.find("pause", "") if os.readlink(f"/proc/{pid}/ns/pid") == namespace]
     os.kill(pause, signal.SIGKILL)
     _restarted(world, "pause")
-    _wait_event(world, "pause", "SandboxChanged")
+    wait_event(world, "pause", "SandboxChanged")
     assert world.exec("pause", "cat /proc/1/comm").strip() == "pause"
 
 
@@ -114,18 +88,18 @@ def test_without_the_server_pods_run_on_probes_too_and_statuses_arrive_late(worl
     world.pod("probed", f"touch /alive; {_REMAIN}", container={"livenessProbe": {**alive, "initialDelaySeconds": 1}})
     pods = {name: world.ready(name) for name in ("crashing", "probed")}
     probed = _init(world, pods["probed"])
-    _kill(world, "server")
+    kill(world, "server")
     try:
         os.kill(_init(world, pods["crashing"]), signal.SIGKILL)
         os.unlink(f"/proc/{probed}/root/alive")
         eventually(lambda: _is_gone(probed), "the probe kills")
-        bundles = _state(world) / "containers/containers"
+        bundles = state(world) / "containers/containers"
         eventually(lambda: sum(_ran(bundles / path, pods) for path in os.listdir(bundles)) == 4, "both restart")
     finally:
-        _up(world)
+        up(world)
     for name in pods:
         assert _last(_restarted(world, name)) == (137, "Error")
-        _wait_event(world, name, "Started", 2)
+        wait_event(world, name, "Started", 2)
 
 
 def _ran(bundle: Path, pods: dict[str, Any]) -> bool:
@@ -143,11 +117,11 @@ def test_after_a_reboot_every_pod_starts_again(world: World) -> None:
     conmons = processes.find("conmon", f"--runtime-arg=--root=/run/wherry/{world.cluster.name}/crun")
     assert {_conmon(world, pod) for pod in pods} <= set(conmons)
     for process in ("server", "node"):
-        _kill(world, process)
+        kill(world, process)
     _lose_power(world, conmons)
-    _up(world)
+    up(world)
     assert _last(_restarted(world, "one")) == (255, "Unknown")
-    _wait_event(world, "one", "SandboxChanged")
+    wait_event(world, "one", "SandboxChanged")
     ended = world.api.wait(f"{world.core}/pods/never", lambda pod: pod["status"]["phase"] == "Failed")
     assert ended["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 255
 
@@ -162,7 +136,7 @@ def _lose_power(world: World, conmons: list[int]) -> None:
     mountns.destroy(str(run / "mnt/node"))
     linux.unmount_below(str(run))
     shutil.rmtree(run)
-    for path in _state(world).glob("containers/*/**/*.json"):
+    for path in state(world).glob("containers/*/**/*.json"):
         path.write_text(path.read_text().replace(linux.boot_id(), "an-earlier-boot"))
 
 
@@ -176,4 +150,4 @@ def _holds(path: Path, text: str) -> bool:
 def served_again(world: World) -> Any:
     """Whatever a test broke, the cluster serves those that follow."""
     yield
-    _up(world)
+    up(world)
