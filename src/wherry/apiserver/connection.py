@@ -6,24 +6,23 @@ import re
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, cast
-from urllib.parse import unquote
 
-from aiohttp import hdrs, web
+from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
-from wherry.apiserver.arrived import Arrived, Head, parse
+from wherry.apiserver.arrived import Arrived, Heads
 from wherry.apiserver.attributes import UserInfo
 from wherry.apiserver.authn import x509
 from wherry.apiserver.authn.token import with_authenticated
-from wherry.apiserver.http import STREAMED, Frontend, certificate_of
+from wherry.apiserver.http import Frontend, Route, certificate_of
 from wherry.apiserver.paths import TEXT
-from wherry.apiserver.quick import Asked, Quick
+from wherry.apiserver.quick import Quick
+from wherry.apiserver.routes import Ways
 from wherry.apiserver.whole import WholeResponse
 
 log = logging.getLogger(__name__)
 
-_WHOLE = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 _MAX_HELD = 1 << 16
 _MAX_PACKETS = 16
 
@@ -39,7 +38,7 @@ class Connection(RequestHandler):
     ended with a request. Once that cannot be told (a head in two packets, a body without a length), they stay closed.
     """
 
-    __slots__ = ("_asked", "_head", "_held", "_owed", "_peer", "_running", "_shortcuts", "_traceable", "on_lost")
+    __slots__ = ("_held", "_owed", "_peer", "_running", "_shortcuts", "_traceable", "on_lost")
 
     def __init__(self, server: "Server", shortcuts: "Shortcuts", **options: Any) -> None:
         super().__init__(server, loop=asyncio.get_running_loop(), **options)
@@ -49,8 +48,6 @@ class Connection(RequestHandler):
         self._owed = 0
         self._running: asyncio.Task[None] | None = None
         self._held: list[bytes] = []
-        self._head: Head | None = None
-        self._asked = Asked()
         self.on_lost: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -72,21 +69,35 @@ class Connection(RequestHandler):
             self._hold(data)
             return
         if self._traceable and data:  # aiohttp itself calls this with nothing, to go on with what it holds
-            waiter = self._waiter
-            if not self._owed and waiter is not None and not waiter.done() and not self._paused and not self._close:
-                answer = self._shortcuts.quick.answer(data, self._peer, self._asked)
-                if answer is not None:
-                    cast(asyncio.Transport, self.transport).write(answer)
-                    self._answered()
-                    return
-                arrived = self._shortcuts.take(data, self._head)
-                if arrived is not None:
-                    self._head = arrived.head
-                    arrived.transport, arrived.writer = self.transport, self
-                    self._running = self._loop.create_task(self._answer(arrived))
-                    return
+            if self._is_idle() and self._take(data):
+                return
             self._trace(data)
         super().data_received(data)
+
+    def _is_idle(self) -> bool:
+        waiter = self._waiter
+        return not self._owed and waiter is not None and not waiter.done() and not self._paused and not self._close
+
+    def _take(self, data: bytes) -> bool:
+        """Answer, or begin to answer, a request that came whole; tell whether it is one."""
+        shortcuts = self._shortcuts
+        whole = shortcuts.heads.read(data)
+        if whole is None:
+            return False
+        line, head, body = whole
+        if not body and head.plain:
+            answer = shortcuts.quick.answer(line, head, self._peer)
+            if answer is not None:
+                cast(asyncio.Transport, self.transport).write(answer)
+                self._answered()
+                return True
+        way = shortcuts.ways.find(line)
+        if way is None:
+            return False
+        arrived = Arrived(way.method, way.raw_path, head, body)
+        arrived.transport, arrived.writer = self.transport, self
+        self._running = self._loop.create_task(self._answer(arrived, way.route if head.plain else None))
+        return True
 
     def handle_error(
         self,
@@ -112,10 +123,13 @@ class Connection(RequestHandler):
             await asyncio.wait([self._running], timeout=timeout)
         await super().shutdown(timeout)
 
-    async def _answer(self, arrived: Arrived) -> None:
-        request = cast(web.BaseRequest, arrived)
+    async def _answer(self, arrived: Arrived, route: Route | None) -> None:
+        request, frontend = cast(web.BaseRequest, arrived), self._shortcuts.frontend
         try:
-            response = await self._shortcuts.frontend.handle(request)
+            if route is not None and frontend.audit is None:
+                response = await frontend.write(arrived, route, self._peer)
+            else:
+                response = await frontend.handle(request)
             await response.prepare(request)
         except ConnectionError as error:
             log.debug("a client left before its answer: %s", error)
@@ -167,29 +181,9 @@ class Shortcuts:
 
     def __init__(self, frontend: Frontend) -> None:
         self.frontend = frontend
+        self.heads = Heads()
         self.quick = Quick(frontend)
-
-    def take(self, data: bytes, last: Head | None) -> Arrived | None:
-        """Return the request that `data` is, None when it must go the ordinary way: what streams, or is another
-        server's. `last` is the head of the connection's last one."""
-        arrived = parse(data, last)
-        if arrived is None:
-            return None
-        path, _, query = arrived.raw_path.partition("?")
-        if arrived.method not in _WHOLE:
-            # aiohttp takes the standard methods alone: it would refuse the others before anybody is asked.
-            odd = arrived.method not in hdrs.METH_ALL and "%" not in path and not self._is_others(path)
-            return arrived if odd else None
-        if "%" in path or "watch" in unquote(query):
-            return None
-        info = self.frontend.parser.parse(path)
-        if info.resource is None or info.watch or info.subresource in STREAMED:
-            return None
-        return None if self._is_others(path) else arrived
-
-    def _is_others(self, path: str) -> bool:
-        aggregator = self.frontend.aggregator
-        return aggregator is not None and aggregator.find(path) is not None
+        self.ways = Ways(frontend)
 
 
 class Server(web.Server):

@@ -11,9 +11,9 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple, cast
 from urllib.parse import unquote
 
 import orjson
@@ -29,7 +29,7 @@ from wherry.api.errors import (
     Timeout,
     Unauthorized,
 )
-from wherry.api.resources import BUILTIN_GROUPS
+from wherry.api.resources import BUILTIN_GROUPS, Resource
 from wherry.api.warnings import for_resource
 from wherry.apiserver import dispatch, negotiate
 from wherry.apiserver.aggregation.aggregator import Aggregator
@@ -48,7 +48,7 @@ from wherry.apiserver.flowcontrol.control import Flow, FlowControl, is_long, lis
 from wherry.apiserver.flowcontrol.level import Rejected
 from wherry.apiserver.metrics import Metrics
 from wherry.apiserver.paths import NOT_FOUND, TEXT, Paths, Plain
-from wherry.apiserver.query import boolean, parse_query
+from wherry.apiserver.query import Query, boolean, parse_query
 from wherry.apiserver.request import Request
 from wherry.apiserver.requestinfo import PathInfo, PathParser, verb_of
 from wherry.apiserver.respond import Responder
@@ -63,6 +63,19 @@ _PATIENCE = 15.0
 
 _COUNTED_USERS = frozenset({"admin", "kubelet", "kube-controller-manager", "kube-scheduler", "kube-proxy"})
 STREAMED = frozenset({"log", "exec", "attach", "portforward", "proxy"})
+
+
+class Route(NamedTuple):
+    """What a write asks for that came whole, known from its first line (`wherry.apiserver.routes`)."""
+
+    info: PathInfo
+    resource: Resource
+    verb: str
+    namespace: str
+    name: str
+    params: Query
+    handler: dispatch.Handler
+    warnings: Sequence[str]
 
 
 class Frontend:
@@ -101,11 +114,23 @@ class Frontend:
         x = Exchange(request, path, self.parser.parse(path), parse_query(query) if query else {})
         if "%" in path and _BAD_ESCAPE.search(raw):
             return self._respond.plain(x, _BAD_REQUEST)
-        started = clock.monotonic()
+        return await self._guarded(x, self._in_time(x) if "timeout" in x.params else self._answer(x))
+
+    async def write(self, arrived: Arrived, route: Route, peer: UserInfo | None) -> web.StreamResponse:
+        """Answer a plain write that came whole: as `handle` does, with what is known of its lines.
+
+        `peer` is the user of the connection's client certificate.
+        """
+        x = Exchange(cast(web.BaseRequest, arrived), route.info.path, route.info, route.params)
+        return await self._guarded(x, self._written(x, route, arrived, peer))
+
+    async def _guarded(self, x: Exchange, answer: Awaitable[web.StreamResponse]) -> web.StreamResponse:
+        """Await the answer to a request; errors become Status objects."""
+        started, request = clock.monotonic(), x.http
         try:
-            response = await (self._in_time(x) if "timeout" in x.params else self._answer(x))
+            response = await answer
         except Rejected as error:
-            log.debug("%s %s: %s", request.method, path, error)
+            log.debug("%s %s: %s", request.method, x.path, error)
             response = self._respond.plain(x, _TOO_MANY)
         except StatusError as error:
             response = self._respond.failure(x, error)
@@ -115,7 +140,7 @@ class Frontend:
         except ConnectionError:
             raise  # the client has left, which aiohttp knows how to take
         except Exception as error:
-            log.exception("%s %s failed", request.method, path)
+            log.exception("%s %s failed", request.method, x.path)
             response = self._respond.failure(x, InternalError.of(error))
         # Methods that nobody knows are the client's invention and no labels.
         verb = x.verb if request.method in hdrs.METH_ALL else "other"
@@ -137,6 +162,45 @@ class Frontend:
                 raise
             text = "request did not complete within requested timeout - context deadline exceeded"
             raise Timeout(f"Timeout: {text}", {}) from None
+
+    async def _written(self, x: Exchange, route: Route, http: Arrived, peer: UserInfo | None) -> web.StreamResponse:
+        """Answer a plain write; one that has to wait for its turn, or is refused, goes the long way."""
+        info, head = route.info, http.head
+        user = peer or self.authenticator.at_once(head.authorization)
+        if user is None:
+            return await self._answer(x)
+        attributes = Attributes(
+            user, route.verb, info.group, info.version, info.plural, info.subresource, info.namespace, info.name
+        )
+        flow = self.flow.classify(attributes)
+        if flow is None or not flow.level.is_open() or not self.authorizer.authorize(attributes).allowed:
+            return await self._answer(x)
+        self.authenticated(user)
+        x.verb, x.attributes, x.headers = route.verb, attributes, flow.headers
+        x.warnings += route.warnings
+        level = flow.level
+        level.take(flow.schema, 1)
+        began = clock.monotonic()
+        try:
+            request = Request(
+                route.verb,
+                route.resource,
+                route.namespace,
+                route.name,
+                info.subresource,
+                user,
+                route.params,
+                http.body,
+                content_type=head.content_type,
+                user_agent=head.agent,
+                warnings=x.warnings,
+            )
+            form = negotiate.form_for(head.accept, route.resource)
+            if negotiate.is_pretty(route.params, head.agent):
+                form = replace(form, pretty=True)
+            return await self._respond.answer(x, request, await route.handler(self.api, request), form)
+        finally:
+            level.leave(1, clock.monotonic() - began)
 
     async def _answer(self, x: Exchange) -> web.StreamResponse:
         """Find out who asks for what, and answer with the seats that the request's flow has."""

@@ -11,6 +11,7 @@ import re
 from wherry.api import warnings
 from wherry.api.errors import StatusError
 from wherry.apiserver import dispatch, negotiate
+from wherry.apiserver.arrived import Head
 from wherry.apiserver.attributes import Attributes, UserInfo
 from wherry.apiserver.encode import Encoder
 from wherry.apiserver.exchange import answer_headers, new_audit_id
@@ -21,51 +22,11 @@ from wherry.apiserver.requestinfo import PathInfo
 from wherry.apiserver.whole import head_of
 from wherry.util import clock
 
-_GET = re.compile(rb"GET (/[!-$&->@-~]*) HTTP/1\.1\r\n")
+_GET = re.compile(rb"GET (/[!-$&->@-~]*) HTTP/1\.1")
 """A path without a query or escapes."""
 
-_LINES = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*\r\n)+\r\n")
-"""Header lines of printable ASCII, and nothing behind them."""
-
-_TELLING = re.compile(
-    rb"(authorization|accept|audit-id|connection|content-length|expect|transfer-encoding|upgrade|impersonate-[^:]*"
-    rb"|user-agent(?=:[\t ]*(?-i:curl|Wget|Mozilla/5\.0))):(.*)",
-    re.IGNORECASE,
-)
-"""The headers that matter here. Of them only the first two are understood; the last is of those who get indented
-JSON."""
-
 _SMALL = 1 << 16
-_MAX_PATHS = 20_000
-
-
-class Asked:
-    """The header lines of a connection's last read: those of the next are mostly the same."""
-
-    __slots__ = ("accept", "authorization", "lines", "ordinary")
-
-    def __init__(self) -> None:
-        self.lines = b""
-        self.ordinary = False
-        self.authorization: str | None = None
-        self.accept = ""
-
-    def read(self, lines: bytes) -> None:
-        """Take `lines`; they are `ordinary` when nothing in them asks for more than a user and a form."""
-        self.lines, self.ordinary = lines, False
-        if not _LINES.fullmatch(lines):
-            return
-        given: dict[bytes, str] = {}
-        for line in lines.split(b"\r\n"):
-            found = _TELLING.match(line)
-            if found is None:
-                continue
-            name = found[1].lower()
-            if name not in (b"authorization", b"accept") or name in given:
-                return
-            given[name] = found[2].strip(b" \t").decode()
-        self.authorization, self.accept = given.get(b"authorization"), given.get(b"accept", "")
-        self.ordinary = True
+_MAX_LINES = 20_000
 
 
 class Quick:
@@ -75,46 +36,40 @@ class Quick:
         self._frontend = frontend
         self._registry = frontend.api.registry
         self._encoder = Encoder(self._registry)
-        self._paths: dict[bytes, PathInfo | None] = {}
-        self._registry.on_table_change.append(self._paths.clear)
+        self._lines: dict[bytes, PathInfo | None] = {}
+        self._registry.on_table_change.append(self._lines.clear)
 
-    def answer(self, data: bytes, peer: UserInfo | None, asked: Asked) -> bytes | None:
-        """Return the answer to the request that `data` is; None when it must go the ordinary way.
+    def answer(self, line: bytes, head: Head, peer: UserInfo | None) -> bytes | None:
+        """Return the answer to a request without a body; None when it must go the ordinary way.
 
-        `peer` is the user of the connection's client certificate, `asked` the connection's own.
+        `head` is a plain one, `peer` the user of the connection's client certificate.
         """
-        found = _GET.match(data)
         frontend = self._frontend
-        if found is None or frontend.audit is not None:
+        if head.people or frontend.audit is not None:
             return None
-        lines = data[found.end() :]
-        if lines != asked.lines:
-            asked.read(lines)
-        if not asked.ordinary:
-            return None
-        path = found[1]
         try:
-            info = self._paths[path]
+            info = self._lines[line]
         except KeyError:
-            info = self._look_up(path)
+            info = self._look_up(line)
         if info is None:
             return None
-        user = peer or frontend.authenticator.at_once(asked.authorization)
+        user = peer or frontend.authenticator.at_once(head.authorization)
         try:
-            return None if user is None else self._read(info, user, asked.accept)
+            return None if user is None else self._read(info, user, head.accept)
         except StatusError:
             return None
 
-    def _look_up(self, path: bytes) -> PathInfo | None:
-        """Return what a path asks for when it is one object that is stored here and has no rules of its own."""
-        frontend, text = self._frontend, path.decode()
-        info: PathInfo | None = frontend.parser.parse(text)
-        assert info is not None
-        if not self._is_ordinary(info) or (frontend.aggregator is not None and frontend.aggregator.find(text)):
-            info = None
-        if len(self._paths) >= _MAX_PATHS:
-            self._paths.clear()
-        self._paths[path] = info
+    def _look_up(self, line: bytes) -> PathInfo | None:
+        """Return what a request line asks for when it is one object that is stored here and has no rules of its own."""
+        frontend, info, found = self._frontend, None, _GET.fullmatch(line)
+        if found is not None:
+            path = found[1].decode()
+            info = frontend.parser.parse(path)
+            if not self._is_ordinary(info) or (frontend.aggregator is not None and frontend.aggregator.find(path)):
+                info = None
+        if len(self._lines) >= _MAX_LINES:
+            self._lines.clear()
+        self._lines[line] = info
         return info
 
     def _is_ordinary(self, info: PathInfo) -> bool:

@@ -13,11 +13,13 @@ def _definition(obj: Obj) -> None:
         names["singular"] = kind.lower()
     if kind and not names.get("listKind"):
         names["listKind"] = f"{kind}List"
-    conversion = spec.setdefault("conversion", {})
-    conversion["strategy"] = conversion.get("strategy") or "None"
+    conversion = spec.setdefault("conversion", {"strategy": "None"})
     service = ((conversion.get("webhook") or {}).get("clientConfig") or {}).get("service")
     if service is not None and service.get("port") is None:
         service["port"] = 443
+    status = obj.get("status")
+    if status is not None and not status.get("storedVersions"):
+        status["storedVersions"] = [v.get("name") or "" for v in spec.get("versions") or () if v.get("storage")]
 
 
 DEFAULTS = {("apiextensions.k8s.io", "customresourcedefinitions"): _definition}

@@ -88,13 +88,17 @@ class _Inspector:
         return [self.visit(kind.element, item, f"{path}[{at}]", stack, struct) for at, item in enumerate(value)]
 
     def _one_of(self, kind: Type, value: Any, path: str, stack: tuple[str, ...], struct: str) -> Any:
+        """Decode what Go decodes by a method of its own: strangers in it go unnoticed, errors start at it."""
         assert kind.element is not None
-        if isinstance(value, dict):
-            return self.visit(kind.element, value, path, stack, struct)
         if isinstance(value, bool) and "bool" in kind.alternatives:
             return value
-        if isinstance(value, list) and "list" in kind.alternatives:
-            return [self.visit(kind.element, item, f"{path}[{at}]", stack, struct) for at, item in enumerate(value)]
+        if isinstance(value, dict) or (isinstance(value, list) and "list" in kind.alternatives):
+            inner = _Inspector()
+            whole = isinstance(value, dict)
+            found = [inner.visit(kind.element, item, "", (), "") for item in ([value] if whole else value)]
+            if self.error is None:
+                self.error = inner.error
+            return found[0] if whole else found
         if isinstance(value, list) and "strings" in kind.alternatives and all(isinstance(item, str) for item in value):
             return value
         raise _Stop(

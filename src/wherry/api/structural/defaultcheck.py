@@ -23,7 +23,7 @@ def default_errors(schema: Schema, path: str) -> Errors:
 
 def _visit(schema: Schema, path: str, errors: Errors, *, root: bool = False) -> None:
     if "default" in schema:
-        _check(schema, schema["default"], f"{path}.default", errors)
+        _check(schema, schema["default"], f"{path}.default", errors, root=root)
     items = schema.get("items")
     if isinstance(items, dict):
         _visit(items, f"{path}.items", errors)
@@ -33,11 +33,11 @@ def _visit(schema: Schema, path: str, errors: Errors, *, root: bool = False) -> 
         _visit(member, f"{path}.properties[{name}]", errors)
 
 
-def _check(schema: Schema, value: Any, place: str, errors: Errors) -> None:
-    prune = pruner(schema)
+def _check(schema: Schema, value: Any, place: str, errors: Errors, *, root: bool) -> None:
+    prune = pruner(schema, root=root)
     if prune is not None and prune(value, None, None) is not value:
         errors.append(field.invalid(place, value, "must not have unknown fields"))
-    find = embedded(schema)
+    find = embedded({**schema, "x-kubernetes-embedded-resource": True} if root else schema)
     found = find(value) if find is not None else []
     found = found or validator(schema)(value, ABSENT)
     if not found:

@@ -19,7 +19,7 @@ def field_at(schema: Schema, path: str, *, brackets: bool = True) -> Found | str
         if rest[0] == ".":
             end = min((at for at in (rest.find(".", 1), rest.find("[", 1)) if at > 0), default=len(rest))
             name, rest = rest[1:end], rest[end:]
-            if not name:
+            if not name and not rest:
                 return "unexpected end of JSON path"
         elif rest[0] == "[":
             if not brackets:

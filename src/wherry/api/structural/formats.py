@@ -16,11 +16,11 @@ from wherry.api.cel.values import EvalError
 
 _HOSTNAME = re.compile(r"[a0s](?:-?[a0s]{0,62})?|(?:[a0s](?:[a0s-]{0,61}[a0s])?\.)+a{2,63}")
 """One label, or several of which the last is of letters; of the classes that `_hostname` makes of characters."""
-_EMAIL = re.compile(r"[^@\s<>]+@[^@\s<>]+")
+_EMAIL = re.compile(r"[^@\s<>]+@[^@\s<>]+|[^@<>]*<[^@\s<>]+@[^@\s<>]+>")
 _UUID = r"(?i)[0-9a-f]{8}-?[0-9a-f]{4}-?%s[0-9a-f]{3}-?%s[0-9a-f]{3}-?[0-9a-f]{12}"
-_WORDS = re.compile(
-    r"(\d+)\s*(nano|ns|micro|µs|us|milli|ms|seconds?|s|minutes?|min|m|hours?|hr|h|days?|d|weeks?|wk|w)s?"
-)
+_WORDS = re.compile(r"(\d+)\s*([A-Za-zµ]+)")
+_UNITS = ("ns", "us", "µs", "ms", "s", "m", "h", "hr", "d", "w", "wk")
+_UNIT_STEMS = ("nano", "micro", "milli", "sec", "min", "hour", "day", "week")
 
 
 def _succeeds(parse: Callable[[str], object], text: str) -> bool:
@@ -62,10 +62,11 @@ def _uri(text: str) -> bool:
 
 
 def _duration(text: str) -> bool:
+    """Take Go's durations, and any text with a number before a unit (kube-openapi ``strfmt.ParseDuration``)."""
     if _succeeds(parse_duration, text):
         return True
-    rest = _WORDS.sub("", text)
-    return bool(text) and rest != text and not rest.strip()
+    units = (unit.lower() for _, unit in _WORDS.findall(text))
+    return any(unit in _UNITS or unit.startswith(_UNIT_STEMS) for unit in units)
 
 
 def _luhn(text: str) -> bool:
@@ -90,7 +91,7 @@ FORMATS: dict[str, Callable[[str], bool]] = {
     "uri": _uri,
     "email": lambda text: _EMAIL.fullmatch(text) is not None,
     "hostname": _hostname,
-    "ipv4": lambda text: _succeeds(ipaddress.IPv4Address, text),
+    "ipv4": lambda text: "." in text and names.parse_ip(text) is not None,
     "ipv6": lambda text: _succeeds(ipaddress.IPv6Address, text),
     "cidr": lambda text: "/" in text and _succeeds(lambda t: ipaddress.ip_network(t, strict=False), text),
     "mac": _pattern(r"(?:[0-9A-Fa-f]{2}([:-])){5,7}[0-9A-Fa-f]{2}|(?:[0-9A-Fa-f]{4}\.){2,3}[0-9A-Fa-f]{4}"),
@@ -107,7 +108,7 @@ FORMATS: dict[str, Callable[[str], bool]] = {
     "rgbcolor": _pattern(
         r"rgb\(\s*(?:\d{1,2}|1\d\d|2[0-4]\d|25[0-5])\s*(?:,\s*(?:\d{1,2}|1\d\d|2[0-4]\d|25[0-5])\s*){2}\)"
     ),
-    "byte": lambda text: _succeeds(lambda t: base64.b64decode(t.replace("\n", ""), validate=True), text),
+    "byte": lambda text: bool(text) and _succeeds(lambda t: base64.b64decode(t.replace("\n", ""), validate=True), text),
     "password": lambda text: True,
     "date": lambda text: re.fullmatch(r"\d{4}-\d\d-\d\d", text) is not None and _succeeds(date.fromisoformat, text),
     "duration": _duration,

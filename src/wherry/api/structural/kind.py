@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
-from wherry.api import field, strategy
+from wherry.api import field, names, strategy
 from wherry.api.field import FieldError
 from wherry.api.jsonpath import JSONPathError, compile_path
 from wherry.api.meta import Object
@@ -20,6 +20,7 @@ from wherry.api.structural.validate import ABSENT, validator
 from wherry.api.validation.rules import Rules
 
 _MAX_REPLICAS = (1 << 31) - 1
+_FINALIZERS = ("orphan", "foregroundDeletion", "kubernetes")
 
 
 def _nothing_wrong(obj: Object) -> list[FieldError]:
@@ -93,7 +94,10 @@ class CustomKind:
         """Fill in what is absent of an object, in place."""
         step = self._defaulter
         if step is not None:
-            obj.update(step(obj))
+            filled = step(obj)
+            for name in obj.keys() - filled.keys():
+                del obj[name]
+            obj.update(filled)
 
     def from_store(self, obj: Object) -> Object:
         """Return an object that was stored in this version as it is now read; itself when nothing differs."""
@@ -106,9 +110,12 @@ class CustomKind:
         return obj if prune is None else prune(obj, None, None)
 
     def warnings(self, obj: Object, old: Object | None) -> list[str]:
-        """Return the rules that `obj` breaks as `old` did: they do not refuse it."""
+        """Return the rules that `obj` breaks as `old` did, which do not refuse it, and its new odd finalizers."""
         rules = self._cel
-        return [] if rules is None or old is None else rules.warnings(obj, old)
+        broken = [] if rules is None or old is None else rules.warnings(obj, old)
+        before = (old or {}).get("metadata", {}).get("finalizers") or ()
+        added = set(obj["metadata"].get("finalizers") or ()).difference(before)
+        return broken + [warning for name in sorted(added) for warning in _finalizer_warnings(name)]
 
     @cached_property
     def _defaulter(self) -> Callable[[Any], Any] | None:
@@ -162,6 +169,17 @@ class CustomKind:
                 detail = f"should be less than or equal to {_MAX_REPLICAS}"
                 errors.append(field.invalid(path, value, detail))
         return errors
+
+
+def _finalizer_warnings(name: str) -> list[str]:
+    """Return what is odd about the name of a finalizer (apiextensions ``customresource/validator.go``)."""
+    at = f"metadata.finalizers: {field.show(name)}: "
+    found = [at + problem for problem in names.is_qualified_name(name)]
+    if "/" not in name and name not in _FINALIZERS:
+        including = " including a path (/)" if "." in name else ""
+        to_avoid = "to avoid accidental conflicts with other finalizer writers"
+        found.append(f"{at}prefer a domain-qualified finalizer name{including} {to_avoid}")
+    return found
 
 
 def _changed(obj: Object, old: Object) -> bool:

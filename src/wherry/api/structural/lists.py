@@ -7,6 +7,7 @@ from wherry.api import field, names
 from wherry.api.field import FieldError
 from wherry.api.meta import Object
 from wherry.api.structural import paths
+from wherry.api.structural.metadata import conform_metadata
 from wherry.api.structural.paths import Path
 from wherry.api.structural.validate import key_of
 
@@ -22,6 +23,44 @@ def duplicates(schema: Schema) -> Callable[[Object], list[FieldError]] | None:
 def embedded(schema: Schema) -> Callable[[Object], list[FieldError]] | None:
     """Return a function that checks embedded objects; None when the schema has none."""
     return _walker(schema, _embedded_rule)
+
+
+def malformed(schema: Schema) -> Callable[[Object], tuple[list[str], str | None]] | None:
+    """Return a function that finds what embedded objects are not decoded with; None when the schema has none.
+
+    It returns the paths of unknown members of their metadata, and what is wrong with the first that is no object.
+    """
+    walk = _compile(schema, _form_rule)
+    if walk is None:
+        return None
+
+    def find(obj: Object) -> tuple[list[str], str | None]:
+        out: list[Any] = []
+        walk(obj, None, out)
+        unknown = sorted(found for found in out if isinstance(found, str))
+        return unknown, next((str(found) for found in out if not isinstance(found, str)), None)
+
+    return find
+
+
+def _form_rule(schema: Schema) -> Walk | None:
+    return _form if schema.get("x-kubernetes-embedded-resource") else None
+
+
+def _form(value: Any, path: Path, out: list[Any]) -> None:
+    if not isinstance(value, dict):
+        return
+    out.extend(
+        field.invalid(paths.field(paths.child(path, name)), value[name], "must be a string")
+        for name in ("apiVersion", "kind")
+        if name in value and not isinstance(value[name], str)
+    )
+    if "metadata" in value:
+        place = paths.child(path, "metadata")
+        _, strange, error = conform_metadata(value["metadata"])
+        if error is not None:
+            out.append(field.invalid(paths.field(place), value["metadata"], error))
+        out.extend(f"{paths.show(place)}{name.removeprefix('metadata')}" for name in strange)
 
 
 def _walker(schema: Schema, rule: Callable[[Schema], Walk | None]) -> Callable[[Object], list[FieldError]] | None:
@@ -109,7 +148,7 @@ def _embedded(value: Any, path: Path, out: list[FieldError]) -> None:
         place = paths.field(paths.child(path, name))
         text = value.get(name)
         if name not in value:
-            out.append(field.required(place, "must not be empty"))
+            out.append(field.required(place))
         elif not isinstance(text, str):
             out.append(field.invalid(place, text, "must be a string"))
         elif not text:
@@ -117,10 +156,9 @@ def _embedded(value: Any, path: Path, out: list[FieldError]) -> None:
         elif name == "apiVersion" and text.count("/") > 1:
             out.append(field.invalid(place, text, f"unexpected GroupVersion string: {text}"))
         elif name == "kind":
-            found = names.is_dns1035_label(text.lower())
-            out.extend(
-                field.invalid(place, text, f"may have mixed case, but should otherwise match: {m}") for m in found
-            )
+            found = ",".join(names.is_dns1035_label(text.lower()))
+            if found:
+                out.append(field.invalid(place, text, f"may have mixed case, but should otherwise match: {found}"))
     meta = value.get("metadata")
     if isinstance(meta, dict):
         from wherry.api.validation import metadata  # it needs this package for the definitions

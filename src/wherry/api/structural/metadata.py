@@ -9,15 +9,17 @@ from wherry.api.schema.compile import Builder, builder
 from wherry.api.schema.inspect import inspect
 from wherry.api.schema.types import Anomaly
 
-_GO_TYPES = {bool: "bool", int: "int64", float: "float64", list: "[]interface {}"}
+_JSON_TYPES = {bool: "bool", int: "number", float: "number", list: "array"}
 
 
 def conform_metadata(metadata: Any) -> tuple[Object, list[str], str | None]:
     """Return metadata as upstream decodes it, the paths of unknown members, and what is wrong with it."""
     kind, build = _metadata()
+    if metadata is None:
+        return {}, [], None
     if not isinstance(metadata, dict):
-        found_type = _GO_TYPES.get(type(metadata), "string")
-        return {}, [], f"invalid metadata: expected object, got {found_type}"
+        found_type = _JSON_TYPES.get(type(metadata), "string")
+        return {}, [], f"json: cannot unmarshal {found_type} into Go value of type v1.ObjectMeta"
     try:
         return build(metadata), [], None
     except Anomaly:

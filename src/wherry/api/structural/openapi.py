@@ -12,6 +12,7 @@ Schema = dict[str, Any]
 
 _TYPES = ("array", "boolean", "integer", "number", "object", "string")
 _UNSUPPORTED = ("id", "additionalItems", "patternProperties", "definitions", "dependencies", "$ref")
+_EVEN_EMPTY = ("additionalItems", "dependencies", "$ref")
 _META = frozenset({"metadata", "kind", "apiVersion"})
 _REASONS = ("FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired")
 _ATOMIC_MEMBER = "must be atomic as item of a list with x-kubernetes-list-type=set"
@@ -67,12 +68,12 @@ class OpenApiErrors:
         if "default" in schema and context.no_defaults:
             self.fields.append(field.forbidden(f"{path}.default", f"must not be set {context.no_defaults}"))
         for name in _UNSUPPORTED:
-            if schema.get(name):
+            if schema.get(name) or (name in _EVEN_EMPTY and schema.get(name) is not None):
                 self.fields.append(field.forbidden(f"{path}.{name}", f"{name} is not supported"))
         if kind == "null":
             detail = "type cannot be set to null, use nullable as an alternative"
             self.fields.append(field.forbidden(f"{path}.type", detail))
-        if isinstance(schema.get("items"), list):
+        if isinstance(schema.get("items"), list) and schema["items"]:
             detail = "items must be a schema object and not an array"
             self.fields.append(field.forbidden(f"{path}.items", detail))
         if context.in_metadata and schema.get("x-kubernetes-embedded-resource"):

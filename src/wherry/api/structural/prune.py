@@ -35,11 +35,9 @@ def pruner(schema: Schema, *, root: bool = False) -> Pruner | None:
 
 def _prune_metadata(value: Any, path: Path, unknown: list[str] | None) -> Any:
     """Prune the metadata of an embedded object, which whatever the schema says is that of every object."""
-    conformed, strange, error = conform_metadata(value)
+    conformed, _, error = conform_metadata(value)
     if error is not None:
         return value
-    if unknown is not None:
-        unknown += [f"{paths.show(path)}{name.removeprefix('metadata')}" for name in strange]
     return value if conformed == value else conformed
 
 

@@ -34,6 +34,33 @@ _NO_TYPE = {
 }
 
 
+_UNSUPPORTED = {
+    "id": "'id'",
+    "$schema": "'schema'",
+    "$ref": "'$ref'",
+    "patternProperties": "'patternProperties'",
+    "dependencies": "'dependencies'",
+    "additionalItems": "'additionalItems'",
+    "definitions": "'definitions'",
+}
+"""What no schema here may have, and how an error names it."""
+
+
+def unsupported(schema: Schema) -> str:
+    """Return why a schema cannot be read as a structural one at all, the empty string if it can."""
+    for member, shown in _UNSUPPORTED.items():
+        if schema.get(member) or (member == "additionalItems" and schema.get(member) is not None):
+            return f"OpenAPIV3Schema {shown} is not supported"
+    if schema.get(_PRESERVE) is False:
+        return f"internal error: '{_PRESERVE}' must be true or undefined"
+    inner = [schema.get("not"), *(one for name in ("allOf", "anyOf", "oneOf") for one in schema.get(name) or ())]
+    items = schema.get("items")
+    if isinstance(items, list) and items:
+        return "OpenAPIV3Schema 'items' must be a schema, but is an array"
+    inner += [items, *(schema.get("properties") or {}).values(), schema.get("additionalProperties")]
+    return next((found for one in inner if isinstance(one, dict) and (found := unsupported(one))), "")
+
+
 def structure_errors(schema: Schema, path: str) -> Errors:
     """Return why a schema is not structural, in the order of the messages."""
     errors: Errors = []

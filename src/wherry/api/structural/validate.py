@@ -14,7 +14,7 @@ from wherry.api.field import FieldError
 from wherry.api.meta import Object
 from wherry.api.structural import paths
 from wherry.api.structural.formats import check_of, known_format
-from wherry.api.structural.numbers import number_check
+from wherry.api.structural.numbers import is_whole, number_check
 from wherry.api.structural.paths import Path
 
 Schema = dict[str, Any]
@@ -101,7 +101,7 @@ def _type_check(kinds: list[str], form: str, nullable: bool) -> Check:
         fits = (
             name in kinds
             or (name == "integer" and "number" in kinds)
-            or (name == "number" and "integer" in kinds and float(value).is_integer())
+            or (name == "number" and "integer" in kinds and is_whole(float(value)))
         )
         text = cls is str or cls is list
         if form and not text and not fits and _FORMAT_NAMES.get(cls, "") != form:
@@ -213,7 +213,8 @@ def _enum(schema: Schema) -> Check | None:
     shown = [value if isinstance(value, str) else field.show(value) for value in allowed]
 
     def check(value: Any, path: Path, out: Out, old: Any) -> int:
-        if not any(value == one and _same_kinds(value, one) for one in allowed):
+        # A null is none of the values, even where they name it.
+        if value is None or not any(value == one and _same_kinds(value, one) for one in allowed):
             out.append(field.not_supported(paths.field(path), value, shown, ordered=True))
         return 1
 

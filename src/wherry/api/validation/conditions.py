@@ -44,10 +44,10 @@ def _condition(condition: Obj, path: str) -> Errors:
         detail = "must be greater than or equal to zero"
         errors.append(field.invalid(f"{path}.observedGeneration", generation, detail))
     if not condition.get("lastTransitionTime"):
-        errors.append(field.required(f"{path}.lastTransitionTime", "must be set"))
+        errors.append(field.required(f"{path}.lastTransitionTime"))
     reason = condition.get("reason") or ""
     if not reason:
-        errors.append(field.required(f"{path}.reason", "must be set"))
+        errors.append(field.required(f"{path}.reason"))
     else:
         if not re.fullmatch(_REASON, reason, re.ASCII):
             examples = ("my_name", "MY_NAME", "MyName", "ReasonA,ReasonB", "ReasonA:ReasonB")

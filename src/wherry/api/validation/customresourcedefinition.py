@@ -13,7 +13,7 @@ from wherry.api.structural.defaultcheck import default_errors
 from wherry.api.structural.expressions import Budget, Place
 from wherry.api.structural.fieldpath import field_at
 from wherry.api.structural.openapi import OpenApiErrors
-from wherry.api.structural.structure import structure_errors
+from wherry.api.structural.structure import structure_errors, unsupported
 from wherry.api.validation import checks, metadata
 from wherry.api.validation.references import ca_bundle, webhook_client
 from wherry.api.validation.rules import Rules
@@ -41,6 +41,9 @@ _AT_ROOT = (
     "MaxItems MinItems UniqueItems MultipleOf Required Items Properties ExternalDocs Example XPreserveUnknownFields "
     "XValidations"
 )
+_ROOT_ORDER = {"id": 0, "$schema": 1, "$ref": 2, "type": 3}
+"""The members that are looked at first; nothing is after the first that is wrong."""
+_ZERO_IS_ABSENT = ("id", "$schema", "nullable", "x-kubernetes-embedded-resource", "x-kubernetes-int-or-string")
 _AT_ROOT_KEYS = frozenset(
     {name[0].lower() + name[1:] for name in _AT_ROOT.split()}
     | {"x-kubernetes-preserve-unknown-fields", "x-kubernetes-validations"}
@@ -121,7 +124,7 @@ def _spec(given: Obj, before: Obj | None) -> Errors:
     if "validation" not in spec:
         for i, version in enumerate(versions):
             if "openAPIV3Schema" not in (version.get("schema") or {}):
-                errors.append(field.required(f"spec.versions[{i}].schema.openAPIV3Schema", "schemas are required"))
+                errors.append(field.required(f"spec.versions[{i}].schema.openAPIV3Schema"))
     for i, version in enumerate(versions):
         path = f"spec.versions[{i}]"
         name = version.get("name") or ""
@@ -136,6 +139,11 @@ def _spec(given: Obj, before: Obj | None) -> Errors:
     if sum(bool(version.get("storage")) for version in versions) != 1:
         detail = "must have exactly one version marked as storage version"
         errors.append(field.invalid("spec.versions", versions or None, detail))
+    if versions:
+        # The first version is the internal version's only one, too.
+        bad = checks.dns1035_label(names[0]) if names[0] else ()
+        if bad:
+            errors.append(field.invalid("spec.version", names[0], ",".join(bad)))
     given_names = spec.get("names") or {}
     for member in ("plural", "singular", "kind", "listKind"):
         if not given_names.get(member):
@@ -211,20 +219,24 @@ def _schema(validation: Obj | None, path: str, *, status: bool) -> Errors:
     if schema.get("nullable"):
         errors.append(field.forbidden(f"{place}.nullable", "nullable cannot be true at the root"))
     budget = Budget()
-    sound = structure_errors(schema, place) or default_errors(schema, place)
-    errors += sound
-    errors += OpenApiErrors(None if sound else Place(budget)).check(schema, place)
+    unreadable = unsupported(schema)
+    unsound = [] if unreadable else structure_errors(schema, place) or default_errors(schema, place)
+    errors += unsound
+    errors += OpenApiErrors(None if unreadable or unsound else Place(budget)).check(schema, place)
+    if unreadable and not errors:
+        return [field.invalid(place, "", unreadable)]
     return errors + budget.errors(place)
 
 
 def _root_errors(schema: Obj, place: str) -> Errors:
     """With a status of its own only what leaves the schema of the status whole may stand at the root."""
-    for key, value in schema.items():
+    for key in sorted(schema, key=lambda key: _ROOT_ORDER.get(key, len(_ROOT_ORDER))):
+        value = schema[key]
         if key == "type":
-            if value != "object":
+            if value and value != "object":
                 detail = f'only "object" is allowed as the type at the root of the schema {_WITH_STATUS}'
                 return [field.invalid(f"{place}.type", value, detail)]
-        elif value and key not in _AT_ROOT_KEYS:
+        elif key not in _AT_ROOT_KEYS and value is not None and (value or key not in _ZERO_IS_ABSENT):
             detail = f"only [{_AT_ROOT}] fields are allowed at the root of the schema {_WITH_STATUS}"
             return [field.invalid(place, schema, detail)]
     return []
@@ -298,8 +310,8 @@ def _subresources(subresources: Obj, path: str) -> Errors:
 
 def _selectable(fields: list[Obj], schema: Obj | None, path: str, *, top: bool) -> Errors:
     if schema is None:
-        when = "validations.schema is included" if top else "version.schema.openAPIV3Schema is not included"
-        return [field.invalid(path, "", f"selectableFields may only be set when {when}")]
+        when = "validations.schema is included" if top else "`version.schema.openAPIV3Schema` is not included"
+        return [field.invalid(path, "", f"may only be set when {when}")]
     errors: Errors = []
     seen: set[str] = set()
     for i, entry in enumerate(fields):

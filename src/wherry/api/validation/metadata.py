@@ -129,11 +129,12 @@ def owner_references(found: list[dict[str, Any]], path: str) -> list[FieldError]
         if (group, version, kind) == ("", "v1", "Event"):
             errors.append(field.invalid(path, ref, "/v1, Kind=Event is disallowed from being an owner"))
         if ref.get("controller"):
+            shown = f"{kind}/{ref.get('name') or ''}"
             if controller:
                 detail = 'Only one reference can have Controller set to true. Found "true" in references for '
-                errors.append(field.invalid(path, found, f"{detail}{controller} and {ref.get('name', '')}"))
+                errors.append(field.invalid(path, found, f"{detail}{controller} and {shown}"))
             else:
-                controller = ref.get("name", "")
+                controller = shown
     return errors
 
 

@@ -124,9 +124,9 @@ def webhook_service(service: Obj, path: str) -> Errors:
     # Upstream hands name and namespace over in the order that the callee does not expect.
     errors: Errors = []
     if not service.get("namespace"):
-        errors.append(field.required(f"{path}.name", "service name is required"))
+        errors.append(field.required(f"{path}.name"))
     if not service.get("name"):
-        errors.append(field.required(f"{path}.namespace", "service namespace is required"))
+        errors.append(field.required(f"{path}.namespace"))
     port = service.get("port", 0)
     wrong = checks.port_number(port)
     if wrong:

@@ -111,6 +111,11 @@ class Level:
         self.dispatched[schema] += 1
         self.run_seconds.observe(seconds)
 
+    def take(self, schema: str, seats: int) -> None:
+        """Take seats that are free (`is_open`); `leave` gives them back."""
+        self._take(seats)
+        self.dispatched[schema] += 1
+
     async def enter(self, flow: str, schema: str, seats: int, *, patience: float) -> "Queue | None":
         """Take seats for a request of `flow` and return the queue it came through, for `leave`.
 

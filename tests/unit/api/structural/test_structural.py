@@ -12,11 +12,11 @@ from wherry.api.structural.default import defaulter
 from wherry.api.structural.defaultcheck import default_errors
 from wherry.api.structural.expressions import Budget, Place
 from wherry.api.structural.fieldpath import field_at
-from wherry.api.structural.lists import duplicates, embedded
+from wherry.api.structural.lists import duplicates, embedded, malformed
 from wherry.api.structural.openapi import OpenApiErrors
 from wherry.api.structural.prune import pruner
 from wherry.api.structural.rules import rules_of
-from wherry.api.structural.structure import structure_errors
+from wherry.api.structural.structure import structure_errors, unsupported
 from wherry.api.structural.validate import ABSENT, validator
 
 Schema = dict[str, Any]
@@ -68,8 +68,9 @@ def test_pruning_drops_what_the_schema_does_not_name_and_shares_the_rest():
             "res": {"kind": "Pod", "spec": {}, "metadata": {"name": "p"}},
         },
     }
-    places = ["other", "spec.free.in.gone", "spec.map.a.y", "spec.list[1].y", "spec.res.metadata.odd", "spec.unknown"]
-    assert unknown == places
+    assert unknown == ["other", "spec.free.in.gone", "spec.map.a.y", "spec.list[1].y", "spec.unknown"]
+    find = malformed(schema)
+    assert find is not None and find(obj) == (["spec.res.metadata.odd"], None)
     assert obj == before
     assert prune(pruned, None, []) is pruned
 
@@ -349,6 +350,52 @@ SPEC = f"{P}.properties[spec]"
 )
 def test_a_schema_that_is_not_structural_is_refused(schema: Schema, message: str):
     assert [str(error) for error in structure_errors(schema, P)] == [message]
+
+
+def test_what_no_schema_may_have_hides_why_it_is_not_structural():
+    assert unsupported(of(a={"$ref": "#/b"})) == "OpenAPIV3Schema '$ref' is not supported"
+    assert unsupported(of(a={"type": "string", "not": {"id": "x"}})) == "OpenAPIV3Schema 'id' is not supported"
+    assert unsupported(of(a={"type": "array", "items": {"type": "string"}})) == ""
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "problems"),
+    [
+        ({"type": "number", "maximum": 1.5}, 2, ["spec.a in body should be less than or equal to 1"]),
+        ({"type": "number", "minimum": 0.5}, 0, []),
+        ({"type": "number", "multipleOf": 0.1}, 0.3, []),
+        ({"type": "number", "multipleOf": 0.5}, 3, ["0"]),
+        (
+            {"type": "integer", "maximum": 1.5},
+            3,
+            [
+                "Maximum boundary value must be of type integer (default format) in spec.a",
+                "spec.a in body should be less than or equal to 1.5",
+            ],
+        ),
+        (
+            {"type": "number", "format": "float"},
+            1e39,
+            ["Checked value must be of type number with format float in spec.a"],
+        ),
+    ],
+)
+def test_integers_are_compared_with_the_whole_part_of_a_bound(schema: Schema, value: Any, problems: list[str]):
+    assert [text.split(": ")[-1] for text in wrong(of(a=schema), {"a": value})] == problems
+
+
+def test_a_null_is_no_value_of_an_enum_that_names_it():
+    schema = of(a={"type": "string", "nullable": True, "enum": ["x", None]})
+    assert wrong(schema, {"a": None}) == ['spec.a: Unsupported value: null: supported values: "x", "null"']
+
+
+def test_embedded_objects_must_have_metadata_that_decodes():
+    find = malformed(of(a={"type": "object", "x-kubernetes-embedded-resource": True}))
+    assert find is not None
+    _, error = find({"spec": {"a": {"metadata": []}}})
+    assert error == (
+        "spec.a.metadata: Invalid value: []: json: cannot unmarshal array into Go value of type v1.ObjectMeta"
+    )
 
 
 def test_int_or_string_may_be_written_with_any_of():
