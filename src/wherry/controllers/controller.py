@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 Keys = Callable[[Object], Iterable[str]]
 
 _OWN_WRITE_TIMEOUT = 30.0
+_GIVEN_METADATA = ("uid", "generation", "labels", "annotations", "ownerReferences", "finalizers", "deletionTimestamp")
 
 
 def _own_key(obj: Object) -> Iterable[str]:
@@ -111,6 +112,7 @@ class Controller(ABC):
         self.meter = Meter(metrics.BOUNDS)
         self._sources: dict[Resource, SharedInformer] = {}
         self._written: dict[str, dict[Resource, int]] = {}
+        self._expected: dict[tuple[Resource, str], Object] = {}
         self._turn = 0.0
         self.register()
 
@@ -143,8 +145,9 @@ class Controller(ABC):
         """Enqueue ``keys(obj)`` on every change of a resource, on an update those of both states.
 
         `moved(old, new)` may tell that an update left the keys as they were, so that they are asked for once.
-        `changed(old, new)` may tell that an update does not matter; `delay` seconds let further changes come together,
-        and more of them the more owners there are to look at.
+        `changed(old, new)` may tell that an update does not matter, which one that brings just what was expected
+        (`expect`) does not either; `delay` seconds let further changes come together, and more of them the more owners
+        there are to look at.
         """
         informer = self.informer(resource, field_selector=field_selector)
 
@@ -153,6 +156,8 @@ class Controller(ABC):
                 self._add_later(key, delay)
 
         def updated(old: Object, new: Object) -> None:
+            if self._expected and self._is_expected(resource, new):
+                return
             if changed is None or changed(old, new):
                 if keys is not _own_key and (moved is None or moved(old, new)):
                     enqueue(old)
@@ -222,6 +227,24 @@ class Controller(ABC):
             marks = self._written.setdefault(key, {})
             marks[resource] = max(marks.get(resource, 0), revision)
         return answer
+
+    def expect(self, resource: Resource, obj: Object) -> None:
+        """Note what is about to be written: that it comes back is no reason to reconcile its key again.
+
+        For objects whose key is that of the reconcile, and writes after which there is nothing left to do.
+        """
+        self._expected[resource, meta.key_of(obj)] = obj
+
+    def _is_expected(self, resource: Resource, new: Object) -> bool:
+        key = resource, meta.key_of(new)
+        wanted = self._expected.get(key)
+        if wanted is None or any(new.get(name) != value for name, value in wanted.items() if name != "metadata"):
+            return False
+        before, after = wanted["metadata"], new["metadata"]
+        if any(before.get(name) != after.get(name) for name in _GIVEN_METADATA):
+            return False
+        del self._expected[key]
+        return True
 
     async def run(self) -> None:
         """Reconcile until cancelled."""

@@ -222,8 +222,10 @@ class DisruptionController(Controller):
     async def _write(self, key: str, budget: Object, status: Object) -> None:
         if status == budget.get("status"):
             return
+        wanted = {**budget, "status": status}
+        self.expect(PODDISRUPTIONBUDGETS, wanted)
         try:
-            answer = await self.client.update_status(PODDISRUPTIONBUDGETS, {**budget, "status": status})
+            answer = await self.client.update_status(PODDISRUPTIONBUDGETS, wanted)
         except errors.NotFound:
             return
         self.wrote(key, PODDISRUPTIONBUDGETS, answer)

@@ -150,6 +150,7 @@ class EndpointsController(ServiceController):
         wanted = plan(Inputs(service, tuple(self.selected(service)), current))
         if wanted is None:
             return None
+        self.expect(ENDPOINTS, wanted)
         try:
             if current is None:
                 answer = await self.client.create(ENDPOINTS, wanted)

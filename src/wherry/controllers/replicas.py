@@ -161,8 +161,10 @@ class ReplicaController(Controller):
         status = new_status(inputs, failure=failure, terminating=self.reports_terminating)
         if status == owner.get("status"):
             return
+        wanted = {**owner, "status": status}
+        self.expect(self.owners, wanted)
         try:
-            answer = await self.client.update_status(self.owners, {**owner, "status": status})
+            answer = await self.client.update_status(self.owners, wanted)
         except errors.NotFound:
             return
         self.wrote(key, self.owners, answer)

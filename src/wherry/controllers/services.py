@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Iterable
+from functools import lru_cache
 
 from wherry.api import meta
 from wherry.api.meta import Object
@@ -88,8 +89,9 @@ def pod_ips(pod: Object) -> list[str]:
     return several or ([status["podIP"]] if status.get("podIP") else [])
 
 
+@lru_cache(maxsize=16384)
 def family_of(address: str) -> str:
-    """Return IPv4 or IPv6."""
+    """Return IPv4 or IPv6. Raises ValueError for what is no address."""
     return f"IPv{ipaddress.ip_address(address).version}"
 
 

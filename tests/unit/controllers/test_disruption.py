@@ -1,5 +1,6 @@
 from datetime import timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -100,3 +101,21 @@ def test_a_budget_never_allows_more_than_it_promises(replicas: int, ready: int, 
     allowed, desired = todo.status["disruptionsAllowed"], todo.status["desiredHealthy"]
     assert 0 <= desired <= replicas
     assert allowed == 0 or ready - allowed >= desired
+
+
+async def test_an_own_write_is_no_reason_to_look_again_and_one_of_others_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+    reconcile = DisruptionController.reconcile
+
+    async def counted(controller: DisruptionController, key: str) -> float | None:
+        looked.append(key)
+        return await reconcile(controller, key)
+
+    monkeypatch.setattr(DisruptionController, "reconcile", counted)
+    async with running(DisruptionController, objects=(make_budget(minAvailable=1),)) as cluster:
+        assert status(cluster)["desiredHealthy"] == 1 and looked == ["ns/b"]
+        changed = meta.copy(cluster.get(PODDISRUPTIONBUDGETS, "b"))
+        changed["status"]["desiredHealthy"] = 7
+        cluster.fake.put(changed)
+        await cluster.settle()
+        assert status(cluster)["desiredHealthy"] == 1 and looked == ["ns/b"] * 2
