@@ -102,6 +102,11 @@ async def grpc_check(action: Mapping[str, Any], address: str, timeout: float) ->
         text = f'error: failed to connect service "{address}:{port}": {_dial_error(error, address, port)}'
         return Outcome(False, text)
     except grpc.GrpcError as error:
+        if error.code == "Unimplemented":
+            text = "error: this server does not implement the grpc health protocol (grpc.health.v1.Health)"
+            return Outcome(False, f"{text}: {error.message}")
+        if error.code == "DeadlineExceeded":
+            return Outcome(False, f"timeout: health rpc did not complete within {timeout:g}s")
         return Outcome(False, f"error: health rpc probe failed: {error}")
     if status != "SERVING":
         return Outcome(False, f'service unhealthy (responded with "{status}")')
