@@ -89,7 +89,7 @@ async def _tcp(action: Mapping[str, Any], container: Container, address: str, ti
 async def grpc_check(action: Mapping[str, Any], address: str, timeout: float) -> Outcome:
     """Ask the gRPC health service."""
     port = int(action["port"])
-    client = grpc.HealthClient(address, port)
+    client = grpc.HealthClient(address, port, await asyncio.to_thread(grpc.load))
     try:
         async with asyncio.timeout(timeout):
             status = await client.ask(action.get("service") or "")

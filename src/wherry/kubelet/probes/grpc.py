@@ -7,9 +7,11 @@ grpc-go does, whose errors the kubelet shows.
 import asyncio
 import struct
 from http.client import responses
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from hpack import Decoder, HPACKError
+if TYPE_CHECKING:
+    import hpack
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _RST, _SETTINGS, _PING, _GOAWAY, _CONTINUATION = 0, 1, 3, 4, 6, 7, 9
@@ -49,11 +51,19 @@ class GrpcError(Exception):
         self.message = message
 
 
-class HealthClient:
-    """Asks the server at one address, over a connection for each question."""
+def load() -> "hpack.Decoder":
+    """Return a decoder of header blocks. Blocks: few nodes need the library, and it takes long to load."""
+    from hpack import Decoder
 
-    def __init__(self, address: str, port: int) -> None:
+    return Decoder()
+
+
+class HealthClient:
+    """Asks the server at one address, over a connection that serves for one question."""
+
+    def __init__(self, address: str, port: int, decoder: "hpack.Decoder") -> None:
         self.connected = False
+        self._decoder = decoder
         self._address = address
         self._port = port
 
@@ -67,11 +77,9 @@ class HealthClient:
         try:
             authority = f"{self._address}:{self._port}"
             writer.write(_PREFACE + _frame(_SETTINGS, 0, 0, b"") + _request(authority, service))
-            return _serving(await _Call(reader, writer).answer())
+            return _serving(await _Call(reader, writer, self._decoder).answer())
         except asyncio.IncompleteReadError as error:
             raise GrpcError("Unavailable", "error reading from server: EOF") from error
-        except HPACKError as error:
-            raise GrpcError("Internal", f"malformed header block: {error}") from error
         finally:
             writer.close()
 
@@ -115,17 +123,17 @@ def _varint(value: int) -> bytes:
 class _Call:
     """Reads the answer to the connection's only call, stream 1."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, decoder: "hpack.Decoder") -> None:
         self._reader = reader
         self._writer = writer
-        self._decoder = Decoder()
+        self._decoder = decoder
         self._block = b""
         self._begun = False
         self._body = b""
         self._trailers: dict[str, str] = {}
 
     async def answer(self) -> bytes:
-        """Return the body of an answer that ends well. Raises GrpcError, HPACKError, IncompleteReadError."""
+        """Return the body of an answer that ends well. Raises GrpcError, IncompleteReadError."""
         ended = complete = False
         while not (ended and complete):
             kind, flags, stream, payload = await self._frame()
@@ -136,8 +144,7 @@ class _Call:
                     raise GrpcError("Internal", "peer header list size exceeded limit")
                 complete = bool(flags & _END_HEADERS)
                 if complete:
-                    block, self._block = self._block, b""
-                    self._headers({str(name): str(value) for name, value in self._decoder.decode(block)})
+                    self._headers(self._decoded())
             elif kind == _DATA and stream == 1:
                 self._body += _unpadded(flags, payload)
                 if len(self._body) > _MOST_BODY:
@@ -159,6 +166,15 @@ class _Call:
             raise GrpcError("Unavailable", "error reading from server: http2: frame too large")
         kind, flags, stream = struct.unpack(">BBI", head[3:])
         return kind, flags, stream & 0x7FFFFFFF, await self._reader.readexactly(length)
+
+    def _decoded(self) -> dict[str, str]:
+        from hpack import HPACKError
+
+        block, self._block = self._block, b""
+        try:
+            return {str(name): str(value) for name, value in self._decoder.decode(block)}
+        except HPACKError as error:
+            raise GrpcError("Internal", f"malformed header block: {error}") from error
 
     def _headers(self, headers: dict[str, str]) -> None:
         """Take a header block: the answer's first, that of an answer without a body, or the trailers."""
