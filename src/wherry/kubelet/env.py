@@ -27,7 +27,7 @@ async def make_environment(
     lookup: Lookup,
     services: Iterable[meta.Object],
     facts: downward.Facts,
-    files: Callable[[dict[str, Any]], Awaitable[str | None]] | None = None,
+    files: Callable[[dict[str, Any]], Awaitable[str | None]],
 ) -> tuple[dict[str, str], list[str]]:
     """Return the variables of a container in order and the names of envFrom keys that are no variable names.
 
@@ -79,7 +79,7 @@ async def _value(
     *,
     lookup: Lookup,
     facts: downward.Facts,
-    files: Callable[[dict[str, Any]], Awaitable[str | None]] | None,
+    files: Callable[[dict[str, Any]], Awaitable[str | None]],
 ) -> str | None:
     source = entry.get("valueFrom")
     if not source:
@@ -92,11 +92,8 @@ async def _value(
         return await _key(CONFIGMAPS, "configmap", "ConfigMap", ref, lookup, meta.namespace(pod))
     if ref := source.get("secretKeyRef"):
         return await _key(SECRETS, "secret", "Secret", ref, lookup, meta.namespace(pod))
-    if (ref := source.get("fileKeyRef")) and files is not None:
-        value = await files(ref)
-        if value is None and not ref.get("optional"):
-            raise ConfigError(f"environment variable key {ref.get('key')!r} not found in file {ref.get('path')!r}")
-        return value
+    if ref := source.get("fileKeyRef"):
+        return await files(ref)
     return ""
 
 

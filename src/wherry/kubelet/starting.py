@@ -9,7 +9,7 @@ from typing import Any
 from wherry.api import meta
 from wherry.api.resources import Resource
 from wherry.images.protocol import Ids, Image
-from wherry.kubelet import downward, hosts, podspec, pulling, sandboxes
+from wherry.kubelet import downward, envfile, hosts, podspec, pulling, sandboxes
 from wherry.kubelet.containers import Inputs, make_config
 from wherry.kubelet.env import ConfigError, make_environment
 from wherry.kubelet.plan import Start
@@ -138,7 +138,12 @@ class ContainerStarter:
         services, container = self._services, start.container
         facts = self.facts(pod, ground.addresses)
         environment, invalid = await make_environment(
-            pod, container, lookup=self.lookup(pod), services=services.services.list(), facts=facts
+            pod,
+            container,
+            lookup=self.lookup(pod),
+            services=services.services.list(),
+            facts=facts,
+            files=lambda ref: envfile.value_of(ref, ground.mounts),
         )
         if invalid:
             text = (

@@ -86,6 +86,22 @@ CASES: dict[str, Case] = {
         },
         says=("^ONE=secret-1$", "^data-2=secret-2$"),
     ),
+    "environment from a file that an init container wrote": Case(
+        script="env; ls /v 2>/dev/null || echo not mounted",
+        container=_env(COLOUR=_from(fileKeyRef={"volumeName": "v", "path": "made/env", "key": "COLOUR"})),
+        spec={
+            **_EMPTY,
+            "initContainers": [
+                {
+                    "name": "writes",
+                    "image": IMAGE,
+                    "command": ["sh", "-c", "mkdir /v/made && echo \"COLOUR='deep blue'\" > /v/made/env"],
+                    "volumeMounts": [{"name": "v", "mountPath": "/v"}],
+                }
+            ],
+        },
+        says=("^COLOUR=deep blue$", "^not mounted$"),
+    ),
     # Downward API
     "environment about the pod": Case(
         script="env",
@@ -295,6 +311,11 @@ CASES: dict[str, Case] = {
         },
     ),
     # User namespaces
+    "limits of the pod hold for a container without": Case(
+        script="cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null || true",
+        spec={"resources": {"limits": {"memory": "64Mi", "cpu": "200m"}}},
+        says=("^67108864$",),
+    ),
     "nothing of /proc is hidden from users of their own": Case(
         script="mount | grep ' /proc/' || echo none",
         container=_secured(procMount="Unmasked"),

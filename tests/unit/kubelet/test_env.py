@@ -1,6 +1,8 @@
 """Expansion, service variables and references in a container's environment."""
 
 import asyncio
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,18 +13,23 @@ from tests.unit.kubelet.fakes import container, make_pod
 from wherry.api.resources import Resource
 from wherry.kubelet.downward import Facts
 from wherry.kubelet.env import ConfigError, make_environment, service_variables
+from wherry.kubelet.envfile import value_of
 from wherry.kubelet.expansion import expand
 
 FACTS = Facts(node_name="n", host_ips=("192.0.2.1",), pod_ips=("10.0.0.1",), allocatable={"cpu": "4", "memory": "1Gi"})
 
 
-def environment(objects: dict[str, Any] | None = None, **members: Any) -> dict[str, str]:
+def environment(objects: dict[str, Any] | None = None, *, volume: Path = Path("/"), **members: Any) -> dict[str, str]:
     async def lookup(resource: Resource, name: str) -> Any:
         return (objects or {}).get(f"{resource.plural}/{name}")
 
     app = container("app", **members)
     pod = make_pod(containers=[app], metadata={"name": "web", "namespace": "default", "labels": {"a": "b"}})
-    found, _ = asyncio.run(make_environment(pod, app, lookup=lookup, services=[], facts=FACTS))
+
+    async def files(ref: dict[str, Any]) -> str | None:
+        return await value_of(ref, {"volume": str(volume)})
+
+    found, _ = asyncio.run(make_environment(pod, app, lookup=lookup, services=[], facts=FACTS, files=files))
     return found
 
 
@@ -70,6 +77,54 @@ def test_missing_reference_names_what_is_missing() -> None:
             {"configmaps/c": {"data": {}}},
             env=[{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}}],
         )
+
+
+_FILE = """\
+# a comment
+  ADDRESS = 'https://host/?a=b # not a comment'
+
+LINES='one
+ two'
+EMPTY=''
+ADDRESS='later'
+"""
+
+
+def _from_file(key: str, **more: Any) -> list[dict[str, Any]]:
+    ref = {"volumeName": "volume", "path": "deep/env", "key": key, **more}
+    return [{"name": key, "valueFrom": {"fileKeyRef": ref}}]
+
+
+def test_variables_come_out_of_files_literally(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "env").write_text(_FILE)
+    for key, value in {"ADDRESS": "later", "LINES": "one\n two", "EMPTY": ""}.items():
+        assert environment(volume=tmp_path, env=_from_file(key)) == {key: value}
+    assert environment(volume=tmp_path, env=_from_file("NONE", optional=True)) == {}
+    with pytest.raises(ConfigError, match='environment variable key "NONE" not found in file "deep/env"'):
+        environment(volume=tmp_path, env=_from_file("NONE"))
+
+
+@pytest.mark.parametrize("line", ["A=bare", 'A="double"', "A='one''two'", "A='a'$B", "A='open", "'a'='b'", "word"])
+def test_what_a_shell_would_read_differently_is_refused(tmp_path: Path, line: str) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "env").write_text(f"\n{line}\nB='b'\n")
+    with pytest.raises(ConfigError, match="couldn't parse env file: invalid environment variable format at line 2"):
+        environment(volume=tmp_path, env=_from_file("B"))
+
+
+def test_a_file_of_variables_lies_within_its_volume_and_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "volume" / "deep").mkdir(parents=True)
+    (tmp_path / "secret").write_text("KEY='stolen'\n")
+    path = tmp_path / "volume" / "deep" / "env"
+    assert environment(volume=tmp_path / "volume", env=_from_file("KEY", optional=True)) == {}
+    path.symlink_to("../../secret")
+    with pytest.raises(ConfigError, match="not within volume path"):
+        environment(volume=tmp_path / "volume", env=_from_file("KEY", optional=True))
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ConfigError, match="not a regular file"):
+        environment(volume=tmp_path / "volume", env=_from_file("KEY"))
 
 
 def test_services_of_the_namespace_become_variables() -> None:

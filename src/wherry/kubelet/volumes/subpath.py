@@ -26,7 +26,7 @@ def bind(volume_path: str, sub_path: str, target: str, *, make: bool = True) -> 
     """
     if linux.is_mount(target):
         return target
-    descriptor = _open_or_make(volume_path, sub_path) if make else _open(volume_path, sub_path)
+    descriptor = _open_or_make(volume_path, sub_path) if make else open_beneath(volume_path, sub_path)
     try:
         if stat.S_ISDIR(os.fstat(descriptor).st_mode):
             os.makedirs(target, exist_ok=True)
@@ -39,7 +39,11 @@ def bind(volume_path: str, sub_path: str, target: str, *, make: bool = True) -> 
     return target
 
 
-def _open(volume_path: str, sub_path: str) -> int:
+def open_beneath(volume_path: str, sub_path: str) -> int:
+    """Return a descriptor (O_PATH) of what is at `sub_path` of a volume; its owner closes it. Blocks.
+
+    Raises VolumeError when the path leads out of the volume, OSError.
+    """
     root = os.open(volume_path, os.O_PATH | os.O_CLOEXEC)
     try:
         return _open_beneath(root, sub_path, volume_path)
