@@ -1,16 +1,23 @@
-"""A client transport straight into the handlers: no socket, no encoding; authorization and admission as for anybody."""
+"""A client transport straight into the handlers: no socket, no encoding; authorization and admission as for anybody.
 
-from collections.abc import AsyncIterator, Sequence
+What an aggregated server serves is asked there, with the client's identity; it is not watched.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
-from wherry.api.errors import NotFound
+from wherry.api.errors import NotFound, ServiceUnavailable
 from wherry.api.resources import Resource
 from wherry.apiserver import dispatch
+from wherry.apiserver.aggregation.remote import Remote, Unavailable
 from wherry.apiserver.api import Api
 from wherry.apiserver.attributes import Attributes, Authorizer, UserInfo
 from wherry.apiserver.authz.messages import forbidden
-from wherry.apiserver.request import Answer, Change, Listed, Request, Stored, Watched
+from wherry.apiserver.request import Answer, Change, Listed, Made, Request, Stored, Watched
 from wherry.client.transport import Call, Take, WatchEvent
+
+log = logging.getLogger(__name__)
 
 Object = dict[str, Any]
 
@@ -18,11 +25,21 @@ Object = dict[str, Any]
 class InProcessTransport:
     """A `wherry.client.transport.Transport` for one user. What it returns is shared and must not be changed.
 
+    `find_remote` returns the aggregated server of a path, None where there is none.
     Lists and watches give objects without ``managedFields``: informers would hold on to them, and nobody asks.
     """
 
-    def __init__(self, api: Api, authorizer: Authorizer, user: UserInfo, *, user_agent: str = "") -> None:
+    def __init__(
+        self,
+        api: Api,
+        authorizer: Authorizer,
+        user: UserInfo,
+        *,
+        user_agent: str = "",
+        find_remote: Callable[[str], Remote | None],
+    ) -> None:
         self._api = api
+        self._find_remote = find_remote
         self._authorizer = authorizer
         self._user = user
         self._user_agent = user_agent or user.name.rpartition(":")[2]
@@ -89,7 +106,7 @@ class InProcessTransport:
     async def _answer(self, call: Call) -> Answer:
         resource = self._api.registry.table.find(call.resource.group, call.resource.version, call.resource.plural)
         if resource is None:
-            raise NotFound.path()
+            return Made(await self._ask(call), None, 200)
         namespace = (call.namespace or "") if resource.namespaced else ""
         attributes = Attributes(
             self._user,
@@ -101,9 +118,7 @@ class InProcessTransport:
             namespace,
             call.name or "",
         )
-        decision = self._authorizer.authorize(attributes)
-        if not decision.allowed:
-            raise forbidden(attributes, decision.reason)
+        self._authorize(attributes)
         request = Request(
             call.verb,
             resource,
@@ -117,6 +132,25 @@ class InProcessTransport:
             user_agent=self._user_agent,
         )
         return await dispatch.find(self._api, request)(self._api, request)
+
+    def _authorize(self, attributes: Attributes) -> None:
+        decision = self._authorizer.authorize(attributes)
+        if not decision.allowed:
+            raise forbidden(attributes, decision.reason)
+
+    async def _ask(self, call: Call) -> Object:
+        resource = call.resource
+        remote = self._find_remote(resource.path()) if call.verb != "watch" else None
+        if remote is None:
+            raise NotFound.path()
+        where = call.subresource or "", call.namespace or "", call.name or ""
+        self._authorize(Attributes(self._user, call.verb, resource.group, resource.version, resource.plural, *where))
+        try:
+            if remote.available:
+                return await remote.ask(call, self._user)
+        except Unavailable as error:
+            log.debug("%s: %s", remote.name, error)
+        raise ServiceUnavailable("the server is currently unable to handle the request")
 
     def _decoded(self, answer: Answer) -> Object:
         registry = self._api.registry

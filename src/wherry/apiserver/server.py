@@ -258,7 +258,7 @@ class ApiServer:
 
     def transport(self, user: UserInfo) -> InProcessTransport:
         """Return a client transport that calls the handlers as `user`, without a socket."""
-        return InProcessTransport(self.api, self.authorizer, user)
+        return InProcessTransport(self.api, self.authorizer, user, find_remote=lambda path: self.aggregator.find(path))
 
     def _kubelet_tls(self) -> ssl.SSLContext:
         options = self.options

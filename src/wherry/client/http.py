@@ -16,10 +16,11 @@ from wherry.api import errors
 from wherry.client.transport import Call, WatchEvent
 from wherry.util import clock
 
-_METHODS = {
+METHODS = {
     "get": "GET", "list": "GET", "watch": "GET", "create": "POST", "update": "PUT", "patch": "PATCH",
     "delete": "DELETE", "deletecollection": "DELETE",
 }  # fmt: skip
+"""The HTTP method of each verb of a call."""
 _TOKEN_AGE = 60.0
 _MAX_RETRIES = 10
 
@@ -60,7 +61,7 @@ class HTTPTransport:
         data = None if call.body is None else orjson.dumps(call.body)
         headers = {} if data is None else {"Content-Type": call.content_type}
         path = call.resource.path(call.namespace, call.name, call.subresource)
-        body = await self.request(_METHODS[call.verb], path, params=call.params, data=data, headers=headers)
+        body = await self.request(METHODS[call.verb], path, params=call.params, data=data, headers=headers)
         try:
             return orjson.loads(body)
         except orjson.JSONDecodeError as error:
@@ -93,7 +94,7 @@ class HTTPTransport:
                 return body
             pause = response.headers.get("Retry-After", "")
             if not pause.isdigit() or attempt == _MAX_RETRIES or response.status not in (429, 503):
-                raise _status_error(response.status, body)
+                raise status_error(response.status, body)
             await clock.sleep(float(pause))
         raise AssertionError("unreachable")
 
@@ -108,7 +109,7 @@ class HTTPTransport:
                 url, headers=sent, timeout=timeout, server_hostname=self._server_name
             ) as response:
                 if response.status >= 400:
-                    raise _status_error(response.status, await response.read())
+                    raise status_error(response.status, await response.read())
                 async for line in _lines(response.content):
                     event = orjson.loads(line)
                     yield WatchEvent(event["type"], event["object"])
@@ -193,7 +194,8 @@ async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
         yield line
 
 
-def _status_error(code: int, body: bytes) -> errors.StatusError:
+def status_error(code: int, body: bytes) -> errors.StatusError:
+    """Return the error of an answer of 400 or more; one without a Status gets its text as the message."""
     try:
         status = orjson.loads(body)
     except orjson.JSONDecodeError:

@@ -78,7 +78,8 @@ def plan(inputs: Inputs) -> Plan:
     waiting = Plan(status, expired=expired, events=tuple(events), again=again)
     if due is None or clock.timestamp(due) == (owner.get("status") or {}).get("lastScheduleTime"):
         return waiting
-    active = [job for job in inputs.jobs if not is_job_finished(job) and not meta.is_deleting(job)]
+    running = {entry["uid"] for entry in status.get("active") or ()}
+    active = [job for job in inputs.jobs if meta.uid(job) in running and not meta.is_deleting(job)]
     policy = spec.get("concurrencyPolicy", "Allow")
     if policy == "Forbid" and status.get("active"):
         message = "Not starting job because prior execution is running and concurrency policy is Forbid"
@@ -132,7 +133,10 @@ def _earliest(inputs: Inputs) -> datetime:
 
 
 def _status(inputs: Inputs) -> tuple[Object, list[tuple[str, str, str]]]:
-    """Return the status with the Jobs that are active now, and events for what has ended."""
+    """Return the status with the Jobs that are active now, and events for what has ended.
+
+    A Job that somebody else made from the template is none of them: it neither holds the next one back nor is replaced.
+    """
     old = inputs.cron_job.get("status") or {}
     events: list[tuple[str, str, str]] = []
     status: Object = {name: value for name, value in old.items() if name != "active"}
@@ -150,7 +154,10 @@ def _status(inputs: Inputs) -> tuple[Object, list[tuple[str, str, str]]]:
             )
         else:
             active.append(entry)
-    active += [reference(job) for uid, job in jobs.items() if uid not in known and not is_job_finished(job)]
+    for uid, job in jobs.items():
+        if uid not in known and not is_job_finished(job):
+            text = f"Saw a job that the controller did not create or forgot: {meta.name(job)}"
+            events.append((WARNING, "UnexpectedJob", text))
     if active:
         status["active"] = active
     ends = [

@@ -19,6 +19,7 @@ _RESOURCE, _CUSTOM, _EXTERNAL = "metrics.k8s.io", "custom.metrics.k8s.io", "exte
 _READ = frozenset({"get", "list"})
 _MINUTE = timedelta(minutes=1)
 _GENERIC = "the server could not find the requested resource"
+_UNWORDED = (_GENERIC, "the server is currently unable to handle the request")
 
 POD_METRICS = Resource(_RESOURCE, "v1beta1", "pods", "pod", "PodMetrics", True, _READ)
 
@@ -30,7 +31,7 @@ class Unavailable(Exception):
 def _said(error: errors.StatusError, resource: Resource) -> str:
     """Return an error as Kubernetes' client words it: one without a message of its own gets the request."""
     text = str(error)
-    return f"{text} (get {resource.group_resource})" if text == _GENERIC else text
+    return f"{text} (get {resource.group_resource})" if text in _UNWORDED else text
 
 
 def _duration(text: str) -> timedelta:

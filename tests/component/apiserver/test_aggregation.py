@@ -12,6 +12,11 @@ import pytest
 from aiohttp import web
 
 from tests.component.apiserver.conftest import Http
+from wherry.api.errors import Forbidden, NotFound, StatusError
+from wherry.api.resources import Resource
+from wherry.apiserver.attributes import MASTERS_GROUP, UserInfo
+from wherry.apiserver.server import ApiServer
+from wherry.client.client import Client
 from wherry.cluster.pki import Authority
 
 GROUP = "wardle.example.com"
@@ -104,7 +109,7 @@ async def condition(http: Http, status: str) -> dict[str, Any]:
             _, service = await http("GET", f"/apis/apiregistration.k8s.io/v1/apiservices/v1.{GROUP}")
             for found in service.get("status", {}).get("conditions", ()):
                 if found["status"] == status:
-                    return found  # type: ignore[no-any-return]
+                    return found
             await asyncio.sleep(0.01)
 
 
@@ -114,6 +119,27 @@ async def test_requests_reach_the_other_server_as_their_user(http: Http, other: 
     path = f"/apis/{GROUP}/v1/namespaces/a/flunders?limit=1"
     code, answer = await http("GET", path, X_Remote_User="system:masters")
     assert (code, answer) == (200, {"user": ["admin"], "path": path})
+    await other.settled()
+
+
+async def test_clients_in_process_reach_the_other_server_as_their_user(
+    http: Http, other: Other, server: ApiServer
+) -> None:
+    flunders = Resource(GROUP, "v1", "flunders", "flunder", "Flunder", True, frozenset({"list"}))
+    admin = Client(server.transport(UserInfo("autoscaler", (MASTERS_GROUP,))))
+    jane = Client(server.transport(UserInfo("jane")))
+    await aggregate(http, other)
+    await condition(http, "True")
+    path = f"/apis/{GROUP}/v1/namespaces/a/flunders?labelSelector=b%3Dc"
+    assert await admin.list(flunders, "a", labelSelector="b=c") == {"user": ["autoscaler"], "path": path}
+    with pytest.raises(Forbidden):
+        await jane.list(flunders, "a")
+    other.well = False
+    with pytest.raises(StatusError, match="the server answered 500"):
+        await admin.list(flunders, "a")
+    await http("DELETE", f"/apis/apiregistration.k8s.io/v1/apiservices/v1.{GROUP}")
+    with pytest.raises(NotFound, match="could not find the requested resource"):
+        await admin.list(flunders, "a")
     await other.settled()
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.unit.controllers.cluster import Cluster, running
 from wherry.api import cron, meta
 from wherry.api.resources import CRONJOBS, JOBS
-from wherry.controllers.cronjob import CronJobController
+from wherry.controllers.cronjob import CronJobController, new_job
 from wherry.controllers.ttlafterfinished import TTLAfterFinishedController
 from wherry.util import clock
 
@@ -110,6 +110,20 @@ async def test_forbid_waits_and_replace_replaces() -> None:
         await cluster.settle(60)
         running_jobs = [job for job in cluster.fake.list(JOBS) if "status" not in job]
         assert len(running_jobs) == 1 and running_jobs[0] not in before
+
+
+@pytest.mark.parametrize("policy", ["Forbid", "Replace"])
+async def test_a_job_that_somebody_made_of_the_template_neither_holds_back_nor_is_replaced(policy: str) -> None:
+    owner = cron_job(concurrencyPolicy=policy)
+    mine = new_job(owner, clock.now(), zone=UTC)
+    mine["metadata"] |= {"name": "by-hand", "uid": "j1"}
+    async with running(CronJobController, objects=(owner, mine)) as cluster:
+        await cluster.settle(61)
+        names = sorted(meta.name(job) for job in cluster.fake.list(JOBS))
+        assert names == ["by-hand", f"c-{int(clock.seconds()) // 60}"]
+        assert [entry["name"] for entry in cluster.get(CRONJOBS, "c")["status"]["active"]] == names[1:]
+        seen = "UnexpectedJob: Saw a job that the controller did not create or forgot: by-hand"
+        assert seen in await cluster.events()
 
 
 async def test_history_limits_hold() -> None:

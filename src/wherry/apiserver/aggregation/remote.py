@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import orjson
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 from multidict import CIMultiDict
@@ -20,8 +21,11 @@ from wherry.api.meta import Object
 from wherry.api.resources import ENDPOINTSLICES, SERVICES
 from wherry.apiserver.attributes import Reader, UserInfo
 from wherry.apiserver.relay import Relay
+from wherry.client.http import METHODS, status_error
+from wherry.client.transport import Call
 
 _TIMEOUT = 5.0
+_PATIENCE = 30.0
 _SERVICE_OF = "kubernetes.io/service-name"
 
 
@@ -163,6 +167,26 @@ class Remote:
         base = self._base()
         url = URL(f"{base}".rstrip("/") + http.raw_path, encoded=True)
         return await self._relay.pass_on(http, url, headers=_identity(user))
+
+    async def ask(self, call: Call, user: UserInfo) -> Object:
+        """Carry a call that `user` may make and return the answer. Raises Unavailable, StatusError."""
+        path = call.resource.path(call.namespace, call.name, call.subresource)
+        url = self._base().with_path(path).with_query(call.params)
+        headers = _identity(user)
+        data = None if call.body is None else orjson.dumps(call.body)
+        if data is not None:
+            headers["Content-Type"] = call.content_type
+        try:
+            async with self._relay.client().request(
+                METHODS[call.verb], url, headers=headers, data=data, timeout=aiohttp.ClientTimeout(total=_PATIENCE)
+            ) as response:
+                body, code = await response.read(), response.status
+            if code >= 400:
+                raise status_error(code, body)
+            answer: Object = orjson.loads(body)
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            raise Unavailable("FailedRequest", f"{url}: {error}") from None
+        return answer
 
 
 def _identity(user: UserInfo) -> CIMultiDict[str]:
