@@ -87,7 +87,9 @@ class Encoder:
             known = self._joined.get(key)
             if known is not None and known[0] == answer.version:
                 return _list_head(answer), known[1]
-        body = b",".join([registry.item(record, resource) for record in answer.records]) + b"]}\n"
+        items = [registry.item(record, resource) for record in answer.records] or [b""]
+        items[-1] += b"]}\n"  # and not the whole once more
+        body = b",".join(items)
         if answer.version is not None and len(answer.records) > 1:
             self._keep(key, answer.version, body)
         return _list_head(answer), body

@@ -101,11 +101,17 @@ class Feed:
 
     async def run(self) -> None:
         """Write until the watch is over. Raises ConnectionResetError when the client is gone."""
+        self._line.on_lost = self._watched.interrupt
+        try:
+            async for changes in self._watched.begin():
+                self._write(self._encoder.encode(changes), len(changes))
+                await self._http.writer.drain()
+            await self._follow()
+        finally:
+            self._line.on_lost = None
+
+    async def _follow(self) -> None:
         watched = self._watched
-        self._line.on_lost = watched.interrupt
-        async for changes in watched.begin():
-            self._write(self._encoder.encode(changes), len(changes))
-            await self._http.writer.drain()
         watched.follow(self._wake)
         while not watched.over:
             if self._line.writing_paused:

@@ -1,5 +1,7 @@
-"""How the interpreter runs a long-lived process: when it collects garbage, how long a thread keeps it."""
+"""How the interpreter runs a long-lived process: when it collects garbage, how long a thread keeps it, and what of
+freed memory goes back to the system."""
 
+import ctypes
 import gc
 import ssl
 import sys
@@ -12,11 +14,19 @@ TLS connections are such cycles, and each holds 60 kB that nobody counts: not to
 _SWITCH_INTERVAL = 0.0005
 """Seconds that a thread which has done its blocking work (a commit) waits for the event loop's thread at most."""
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
+_ALLOCATION = {_M_MMAP_THRESHOLD: 1 << 20, _M_TRIM_THRESHOLD: 4 << 20, _M_ARENA_MAX: 2}
+"""Left alone, glibc raises the first two to the largest block that was ever freed and twice that, here a list of all
+pods, and then keeps as much free memory; each thread has a part of its own that is never given back."""
+
 
 def prepare() -> None:
     """Call first: imports and the start make only objects that stay, so that looking for garbage is in vain."""
     gc.disable()
     sys.setswitchinterval(_SWITCH_INTERVAL)
+    if (tune := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:  # musl has none, and no such habits
+        for option, value in _ALLOCATION.items():
+            tune(option, value)
 
 
 def import_aiohttp() -> None:

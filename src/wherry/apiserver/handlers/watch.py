@@ -191,15 +191,19 @@ class Watch(Watched):
             await self._registry.ready([event.record for event in batch] + before, self.resource)
         return len(batch)
 
-    def close(self) -> None:
+    def _stop(self) -> None:
         if self._subscription is not None:
             self._subscription.close()
             self._subscription = None
         self._waiting.clear()
 
+    def close(self) -> None:
+        self._stop()
+        self._notify = None
+
     def _end(self) -> None:
         self.over = True
-        self.close()
+        self._stop()
         self.interrupt()
 
     def _shared(self, event: Event) -> Change:
