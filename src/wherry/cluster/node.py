@@ -167,7 +167,7 @@ async def _serve(config: ClusterConfig) -> None:
         await asyncio.gather(kubelet.ready.wait(), proxy.wait_programmed(), dns.started.wait())
         process.report_ready()
         interpreter.settle()
-        await asyncio.Event().wait()
+        await interpreter.give_back()
 
 
 async def _reading(kubelet: Kubelet, machine: Machine) -> Reading:

@@ -35,6 +35,7 @@ from wherry.store.protocol import Store
 from wherry.store.sqlite import SQLiteStore
 from wherry.util import interpreter
 from wherry.util.log import configure
+from wherry.util.tasks import Scope
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +88,9 @@ async def serve(
                 await addons.publish(plane.admin, cluster)
             process.report_ready()
             interpreter.settle()
-            await stop.wait()
+            async with Scope() as scope:
+                scope.spawn(interpreter.give_back(), name="memory", guard=True)
+                await stop.wait()
     finally:
         await store.close()
 

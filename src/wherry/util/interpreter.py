@@ -1,11 +1,14 @@
 """How the interpreter runs a long-lived process: when it collects garbage, how long a thread keeps it, and what of
 freed memory goes back to the system."""
 
+import asyncio
 import ctypes
 import gc
 import ssl
 import sys
 from importlib import import_module
+
+from wherry.util import clock
 
 _THRESHOLDS = (5_000, 500, 100)
 """Nearly all objects go by reference counting; with the default thresholds every few requests look for cycles. Closed
@@ -19,12 +22,15 @@ _ALLOCATION = {_M_MMAP_THRESHOLD: 1 << 20, _M_TRIM_THRESHOLD: 4 << 20, _M_ARENA_
 """Left alone, glibc raises the first two to the largest block that was ever freed and twice that, here a list of all
 pods, and then keeps as much free memory; each thread has a part of its own that is never given back."""
 
+_GIVING_BACK = 60.0
+_libc = ctypes.CDLL(None)  # musl has neither of the two functions, and no such habits
+
 
 def prepare() -> None:
     """Call first: imports and the start make only objects that stay, so that looking for garbage is in vain."""
     gc.disable()
     sys.setswitchinterval(_SWITCH_INTERVAL)
-    if (tune := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:  # musl has none, and no such habits
+    if (tune := getattr(_libc, "mallopt", None)) is not None:
         for option, value in _ALLOCATION.items():
             tune(option, value)
 
@@ -49,3 +55,12 @@ def settle() -> None:
     gc.freeze()
     gc.set_threshold(*_THRESHOLDS)
     gc.enable()
+
+
+async def give_back() -> None:
+    """Give freed memory that lies between what is in use back to the system, every minute, until cancelled."""
+    trim = getattr(_libc, "malloc_trim", None)
+    while True:
+        await clock.sleep(_GIVING_BACK)
+        if trim is not None:
+            await asyncio.to_thread(trim, 0)
