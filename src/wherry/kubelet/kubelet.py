@@ -14,6 +14,7 @@ from wherry.client.informer import InformerFactory
 from wherry.images.protocol import ImageStore
 from wherry.kubelet import cgroups as pod_cgroups
 from wherry.kubelet import podspec
+from wherry.kubelet.clockwatch import ClockWatch
 from wherry.kubelet.config import KubeletConfig
 from wherry.kubelet.events import PodEvents
 from wherry.kubelet.eviction import Evictor
@@ -147,6 +148,13 @@ class Kubelet:
         scope.spawn(collector.run(), name="image garbage", guard=True)
         evictor = Evictor(manager, services, status, collector)
         scope.spawn(evictor.run(), name="eviction", guard=True)
+
+        def clock_set(message: str) -> None:
+            status.warn("ClockSet", message)
+            services.tokens.renew()
+            manager.wake()
+
+        scope.spawn(ClockWatch(clock_set).run(), name="clock", guard=True)
         scope.spawn(manager.remove_orphans(), name="orphans", guard=True)
         scope.spawn(LogRotator(config, self._runtime, services.cache).run(), name="log rotation", guard=True)
         await status.registered.wait()

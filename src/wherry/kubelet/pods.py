@@ -95,6 +95,11 @@ class PodManager:
         """Return the other pods that have not ended."""
         return [p for p in self.pods() if meta.uid(p) != meta.uid(pod) and not podspec.is_terminal(p)]
 
+    def wake(self) -> None:
+        """Have every worker look at its pod."""
+        for worker in self._workers.values():
+            worker.wake()
+
     def _wake(self, uid: str) -> None:
         if worker := self._workers.get(uid):
             worker.wake()

@@ -55,6 +55,11 @@ class TokenManager:
                         raise
             return found.value
 
+    def renew(self) -> None:
+        """Have every token renewed: the clock was set, so one may have ended, or not have begun, and not know it."""
+        for uid, tokens in self._tokens.items():
+            self._tokens[uid] = {key: replace(token, renew_at=0.0) for key, token in tokens.items()}
+
     def renewal(self, uid: str) -> float | None:
         """Return when the first token of a pod is due for renewal, in seconds since the epoch."""
         return min((token.renew_at for token in self._tokens.get(uid, {}).values()), default=None)

@@ -105,6 +105,7 @@ class Api:
                 response = self._connection.getresponse()
                 break
             except (ConnectionError, OSError):
+                self._connection = None
                 if fresh:
                     raise
         received: dict[str, str] = {}
