@@ -66,6 +66,7 @@ def test_when_the_clock_was_set_every_token_is_renewed_once() -> None:
         async with Scope() as scope:
             scope.spawn(ClockWatch(noticed).run())
             await tokens.get(POD, "", HOUR)
+            await clock.sleep(1)
             loop = asyncio.get_running_loop()
             for jump in (-5 * 3600, -5 * 3600 + 4):  # the second is no more than steering
                 clock.set_source(lambda jump=jump: virtualtime.EPOCH + jump + loop.time(), loop.time)  # type: ignore[misc]
