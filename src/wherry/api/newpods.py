@@ -16,6 +16,7 @@ from wherry.api.warnings import pods as podwarnings
 
 _MOST = 1024
 _LONGEST = 8 * 1024
+_VOLUME = b'"kube-api-access-'
 _SERVICE_ACCOUNT_VOLUME = re.compile(rb'"(kube-api-access-[a-z0-9]{5})"')
 _OWN = (b'"ephemeral":', b'atchLabelKeys":', b'"schedulingGates":')
 """What makes rules look at a pod's name or labels too, or its status hold more than the classes of pods."""
@@ -56,5 +57,6 @@ def content_of(pod: Object) -> bytes:
     for name in _OWN:
         if name in content:
             return b""
-    found = _SERVICE_ACCOUNT_VOLUME.search(content)
+    at = content.find(_VOLUME)  # many times faster than the expression's own search
+    found = _SERVICE_ACCOUNT_VOLUME.search(content, at) if at >= 0 else None
     return content if found is None else content.replace(found[1], b"kube-api-access-*")

@@ -12,6 +12,7 @@ from aiohttp import HttpVersion11, hdrs
 from multidict import CIMultiDict
 
 from wherry.apiserver import negotiate
+from wherry.apiserver.authn.token import digest
 
 _LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) (/[!-~]*) HTTP/1\.1")
 _LINES = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n)+")
@@ -37,7 +38,7 @@ class Head:
     """
 
     __slots__ = (
-        "accept", "agent", "authorization", "content_type", "headers", "impersonates", "people", "plain", "sure",
+        "accept", "agent", "content_type", "credential", "headers", "impersonates", "people", "plain", "sure",
     )  # fmt: skip
 
     def __init__(self, lines: bytes) -> None:
@@ -48,7 +49,8 @@ class Head:
                 self.headers.add(name, value.strip(" \t"))
         given = self.headers.get
         self.accept, self.agent = given(hdrs.ACCEPT, ""), given(hdrs.USER_AGENT, "")
-        self.authorization, self.content_type = given(hdrs.AUTHORIZATION), given(hdrs.CONTENT_TYPE, "")
+        self.content_type, authorization = given(hdrs.CONTENT_TYPE, ""), given(hdrs.AUTHORIZATION)
+        self.credential = digest(authorization) if authorization else None
         self.people = negotiate.is_pretty({}, self.agent)
         self.impersonates = b"mpersonate-" in lines.lower()
         self.sure = _LINES.fullmatch(lines) is not None and not any(name in self.headers for name in _UNSURE)

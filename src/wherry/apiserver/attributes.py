@@ -63,8 +63,9 @@ class Decision:
 
 
 class Authenticator(Protocol):
-    def at_once(self, authorization: str | None) -> UserInfo | None:
-        """Return the user of an ``Authorization`` header where that takes no waiting, else None."""
+    def at_once(self, credential: bytes | None) -> UserInfo | None:
+        """Return the user of an ``Authorization`` header where that takes no waiting, else None; `credential` is what
+        `wherry.apiserver.authn.token.digest` makes of the header, None without one."""
         ...
 
     async def authenticate(self, authorization: str | None, certificate: Mapping[str, Any] | None) -> UserInfo | None:

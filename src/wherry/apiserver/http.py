@@ -166,7 +166,7 @@ class Frontend:
     async def _written(self, x: Exchange, route: Route, http: Arrived, peer: UserInfo | None) -> web.StreamResponse:
         """Answer a plain write; one that has to wait for its turn, or is refused, goes the long way."""
         info, head = route.info, http.head
-        user = peer or self.authenticator.at_once(head.authorization)
+        user = peer or self.authenticator.at_once(head.credential)
         if user is None:
             return await self._answer(x)
         attributes = Attributes(
@@ -327,6 +327,8 @@ class Frontend:
             user_agent=http.headers.get(hdrs.USER_AGENT, ""),
             content_type=http.headers.get(hdrs.CONTENT_TYPE, ""),
         )
+        if x.record is not None:
+            request.annotations, request.wants_details = x.record.annotations, x.record.decision.wants_request
         x.warnings += for_resource(resource)
         if info.watch and info.name:
             _narrow_to_name(request)

@@ -53,7 +53,7 @@ class Quick:
             info = self._look_up(line)
         if info is None:
             return None
-        user = peer or frontend.authenticator.at_once(head.authorization)
+        user = peer or frontend.authenticator.at_once(head.credential)
         try:
             return None if user is None else self._read(info, user, head.accept)
         except StatusError:

@@ -187,6 +187,8 @@ class ResourceClaimController(Controller):
 
 
 def _template_keys(pod: Object) -> Iterable[str]:
+    if not pod["spec"].get("resourceClaims"):  # nearly no pod has any, and each is asked
+        return ()
     return [f"{meta.namespace(pod)}/{name}" for name in dict.fromkeys(templated(pod).values())]
 
 

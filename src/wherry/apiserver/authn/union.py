@@ -39,11 +39,11 @@ class UnionAuthenticator:
         """The audiences that a token must be for to be used here."""
         return self._audiences
 
-    def at_once(self, authorization: str | None) -> UserInfo | None:
+    def at_once(self, credential: bytes | None) -> UserInfo | None:
         """Return the user of an ``Authorization`` header that is known, or of none; None: it takes `authenticate`."""
-        if not authorization:
+        if credential is None:
             return self._anonymous
-        known = self._known.get(digest(authorization))
+        known = self._known.get(credential)
         return known[0] if known is not None and known[1]() else None
 
     async def authenticate(self, authorization: str | None, certificate: Mapping[str, Any] | None) -> UserInfo | None:
@@ -52,8 +52,9 @@ class UnionAuthenticator:
             user = x509.user_of(certificate)
             if user is not None:
                 return with_authenticated(user)
-        known = self.at_once(authorization)
-        if known is not None or not authorization:
+        credential = digest(authorization) if authorization else None
+        known = self.at_once(credential)
+        if known is not None or not authorization or credential is None:
             return known
         token = bearer(authorization)
         if token is None:
@@ -61,12 +62,12 @@ class UnionAuthenticator:
         try:
             found = await self.authenticate_token(token, self._audiences)
         except InvalidToken as error:
-            self._known.pop(digest(authorization), None)
+            self._known.pop(credential, None)
             raise Unauthorized() from error
         if found.holds is not None:
             if len(self._known) >= _MAX_KNOWN:
                 self._known.clear()
-            self._known[digest(authorization)] = (found.user, found.holds)
+            self._known[credential] = (found.user, found.holds)
         return found.user
 
     async def authenticate_token(self, token: str, audiences: Sequence[str]) -> Authenticated:

@@ -30,17 +30,17 @@ async def handle(api: Api, request: Request) -> Stored | Made:
     resource = request.resource
     dry = options_of(request, "CreateOptions")
 
-    conform = partial(api.drafts.conform, request) if resource is PODS else None
-
-    def read() -> Object:
-        schema = api.schema(resource)
-        obj = decode(request, schema, api_version=resource.api_version, kind=resource.kind, conform=conform)
-        if conform is None:
-            defaults.default(resource, obj)
-        return obj
-
-    obj = await heavy.run(len(request.body), read)
+    obj = await heavy.run(len(request.body), partial(_read, api, request))
     return await create(api, request, obj, dry=dry)
+
+
+def _read(api: Api, request: Request) -> Object:
+    resource = request.resource
+    conform = partial(api.drafts.conform, request) if resource is PODS else None
+    obj = decode(request, api.schema(resource), api_version=resource.api_version, kind=resource.kind, conform=conform)
+    if conform is None:
+        defaults.default(resource, obj)
+    return obj
 
 
 async def create(api: Api, request: Request, obj: Object, *, dry: bool = False, applied: bool = False) -> Stored | Made:
