@@ -27,7 +27,6 @@ _COMMIT_PATIENCE = 5.0
 
 async def handle(api: Api, request: Request) -> Stored | Made:
     """Create the object of the body and answer with it."""
-    resource = request.resource
     dry = options_of(request, "CreateOptions")
 
     obj = await heavy.run(len(request.body), partial(_read, api, request))
