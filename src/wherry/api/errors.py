@@ -13,6 +13,7 @@
 The class carries the name of the reason; clients match on the class or on ``reason``.
 """
 
+import json
 from typing import Any, ClassVar, Self
 
 from wherry.api.field import FieldError
@@ -204,3 +205,37 @@ def from_status(status: dict[str, Any]) -> StatusError:
     StatusError.__init__(error, status.get("message") or "", status.get("details"))
     error.status_code, error.status_reason = code, reason
     return error
+
+
+def generic_error(status: int, text: str) -> tuple[str, str]:
+    """Return reason and message of what another server answered with an error that is no Status.
+
+    `text` is what it said (apimachinery ``errors.NewGenericServerResponse``); ``unknown`` when that is no text.
+    """
+    found = _GENERIC.get(status)
+    if found is not None:
+        said = status == 403 or (status in (406, 415) and text not in ("", "unknown"))
+        return found[0], text if said else found[1]
+    if status >= 500:
+        shown = json.dumps(text, ensure_ascii=False)
+        return "InternalError", f"an error on the server ({shown}) has prevented the request from succeeding"
+    return "", f"the server responded with the status code {status} but did not return more information"
+
+
+_GENERIC = {
+    400: ("BadRequest", "the server rejected our request for an unknown reason"),
+    401: ("Unauthorized", "the server has asked for the client to provide credentials"),
+    403: ("Forbidden", ""),
+    404: ("NotFound", "the server could not find the requested resource"),
+    405: ("MethodNotAllowed", "the server does not allow this method on the requested resource"),
+    406: ("NotAcceptable", "the server was unable to respond with a content type that the client supports"),
+    409: ("Conflict", "the server reported a conflict"),
+    415: ("UnsupportedMediaType", ""),
+    422: ("Invalid", "the server rejected our request due to an error in our request"),
+    429: ("TooManyRequests", "the server has received too many requests and has asked us to try again later"),
+    503: ("ServiceUnavailable", "the server is currently unable to handle the request"),
+    504: (
+        "Timeout",
+        "the server was unable to return a response in the time allotted, but may still be processing the request",
+    ),
+}

@@ -55,4 +55,6 @@ def operation(
         verb=request.verb,
         params=request.params,
         warnings=request.warnings,
+        annotations=request.annotations,
+        has_details=request.wants_details,
     )

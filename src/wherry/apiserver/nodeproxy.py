@@ -16,6 +16,7 @@ from wherry.api.errors import (
     NotFound,
     ServiceUnavailable,
     StatusError,
+    generic_error,
 )
 from wherry.api.field import FieldError, forbidden, invalid
 from wherry.api.resources import ENDPOINTSLICES, NODES, PODS
@@ -25,7 +26,7 @@ from wherry.apiserver.api import Api, operation
 from wherry.apiserver.attributes import Attributes, Authorizer
 from wherry.apiserver.authz.messages import refused
 from wherry.apiserver.query import boolean, integer, parse_multi
-from wherry.apiserver.relay import Relay, unreachable_kubelet
+from wherry.apiserver.relay import Near, Relay, unreachable_kubelet
 from wherry.apiserver.request import Request
 from wherry.apiserver.requestinfo import PathInfo
 
@@ -37,10 +38,12 @@ _DEFAULT_KUBELET_PORT = 10250
 class NodeProxy:
     """Answers requests on streaming subresources by passing them on."""
 
-    def __init__(self, api: Api, authorizer: Authorizer, kubelet_tls: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, api: Api, authorizer: Authorizer, kubelet_tls: ssl.SSLContext | None, *, near: Near | None = None
+    ) -> None:
         self._api = api
         self._authorizer = authorizer
-        self._kubelet = Relay(kubelet_tls)
+        self._kubelet = Relay(kubelet_tls, near=near)
         self._anything = Relay(_trusting())
 
     async def close(self) -> None:
@@ -270,21 +273,10 @@ def log_error(pod: str, status: int, text: str) -> StatusError:
         return InternalError(f"Internal error occurred: {text}", {"causes": [{"message": text}]})
     if status == 400:
         return BadRequest(text)
-    reason, message = _GENERIC.get(
-        status, ("", f"the server responded with the status code {status} but did not return more information")
-    )
+    reason, message = generic_error(status, text)
     error = InternalError(f"{message} ( pods/log {pod})", {"name": pod, "kind": "pods/log"})
     error.status_code, error.status_reason = status, reason
     return error
-
-
-_GENERIC = {
-    401: ("Unauthorized", "the server has asked for the client to provide credentials"),
-    403: ("Forbidden", "the server does not allow access to the requested resource"),
-    404: ("NotFound", "the server could not find the requested resource"),
-    503: ("ServiceUnavailable", "the server is currently unable to handle the request"),
-    504: ("Timeout", "the server was unable to return a response in the time allotted, but may still be processing"),
-}
 
 
 def log_errors(params: Mapping[str, str]) -> list[FieldError]:

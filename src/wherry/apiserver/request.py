@@ -19,8 +19,8 @@ class Request:
     """A request on a resource after its path was taken apart.
 
     `body` are the bytes of the wire, or with `given` the object itself (a request in process, not to be changed).
-    `warnings` collects what is sent as ``Warning`` headers. `fields` are those of a new object beside metadata that its
-    maker owns, where known.
+    `warnings` collects what is sent as ``Warning`` headers, `annotations` what the audit event says, of the object too
+    with `wants_details`. `fields` are those of a new object beside metadata that its maker owns, where known.
     """
 
     verb: str
@@ -35,6 +35,8 @@ class Request:
     content_type: str = ""
     user_agent: str = ""
     warnings: list[str] = field(default_factory=list)
+    annotations: dict[str, str] = field(default_factory=dict)
+    wants_details: bool = False
     fields: Node | None = None
 
     @property

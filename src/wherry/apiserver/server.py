@@ -23,6 +23,7 @@ from wherry.apiserver.admission.chain import Chain
 from wherry.apiserver.admission.context import AdmissionContext
 from wherry.apiserver.admission.order import standard
 from wherry.apiserver.admission.plugin import Plugin
+from wherry.apiserver.admission.webhooks.metrics import FAMILIES as WEBHOOK_FAMILIES
 from wherry.apiserver.aggregation.aggregator import Aggregator
 from wherry.apiserver.api import Api
 from wherry.apiserver.attributes import AUTHENTICATED_GROUP, MASTERS_GROUP, UserInfo
@@ -54,6 +55,7 @@ from wherry.apiserver.nodeproxy import NodeProxy
 from wherry.apiserver.openapi import OpenApi
 from wherry.apiserver.paths import Paths
 from wherry.apiserver.registry import Registry
+from wherry.apiserver.relay import Near
 from wherry.apiserver.reviews import ReviewContext
 from wherry.apiserver.strategies import certificates, claims
 from wherry.apiserver.strategies.hooks import Hooks
@@ -95,6 +97,7 @@ class ServerOptions:
     kubelet_certificate: Path | None = None
     kubelet_key: Path | None = None
     kubelet_ca: Path | None = None
+    near_kubelet: Near | None = None
     service_cidr: str = "10.96.0.0/16"
     node_ports: tuple[int, int] = (30000, 32767)
     kubernetes_version: str = "1.36"
@@ -133,7 +136,8 @@ class ApiServer:
         self.authorizer = UnionAuthorizer(registry)
         self.issuer = issuer
         schemas = Schemas()
-        chosen = plugins(AdmissionContext(registry, schemas, self.authorizer))
+        context = AdmissionContext(registry, schemas, self.authorizer)
+        chosen = plugins(context)
         escalation = EscalationCheck(self.authorizer.rbac, self.authorizer)
         self.api = Api(registry, schemas, Chain([*chosen, escalation]), Hooks())
         if options.legacy_apis:
@@ -162,6 +166,8 @@ class ApiServer:
         self.metrics.sources.append(partial(store_samples, registry))
         self.metrics.sources.append(self.frontend.flow.samples)
         self.metrics.families.update(FLOW_FAMILIES)
+        self.metrics.sources.append(context.webhooks.samples)
+        self.metrics.families.update(WEBHOOK_FAMILIES)
         self.metrics.sources.append(partial(build_info, version_info(options.kubernetes_version)))
         self.services = ServiceStorage(self.registry, options.service_cidr.split(","), options.node_ports)
         self.api.hooks.register(SERVICES, self.services.hook)
@@ -169,7 +175,7 @@ class ApiServer:
         self.api.hooks.register(RESOURCECLAIMS, claims.claim_hook(registry, self.authorizer))
         self.api.hooks.register(RESOURCECLAIMTEMPLATES, claims.template_hook(registry, self.authorizer))
         self.compactor = Compactor(store)
-        self.proxy = NodeProxy(self.api, self.authorizer, self._kubelet_tls())
+        self.proxy = NodeProxy(self.api, self.authorizer, self._kubelet_tls(), near=options.near_kubelet)
         self.frontend.relay = self.proxy
         self.port = options.port
         self.keeper: Keeper | None = None

@@ -15,16 +15,29 @@ from urllib.parse import urlsplit
 import aiohttp
 import orjson
 
+from wherry.api.errors import generic_error
 from wherry.api.resources import ENDPOINTSLICES, SERVICES
+from wherry.api.schema import DecodeError, decode_body
 from wherry.apiserver.attributes import Reader
 
 Object = dict[str, Any]
 
 _MAX_ANSWER = 3 * 1024 * 1024
+_MAX_TEXT = 2048
+_UNKNOWN_ISSUER = (18, 19, 20, 21)
+"""OpenSSL's codes for a chain that ends with nobody who is trusted."""
 
 
 class WebhookError(Exception):
-    """The call failed; the message says how, with the address."""
+    """The call failed; the message says how, with the address. `code` is that of an answer that was an error."""
+
+    def __init__(self, text: str, code: int = 503) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class NoClient(WebhookError):
+    """Nothing can be called by this configuration."""
 
 
 class WebhookClient:
@@ -41,49 +54,42 @@ class WebhookClient:
             self._session = None
 
     async def post(self, config: Mapping[str, Any], body: Object, *, timeout: float) -> Object:
-        """Return the JSON object that the webhook answers. Raises WebhookError."""
-        shown, url, name = self._address(config, timeout)
+        """Return the JSON object that the webhook answers. Raises WebhookError in the words of Go's REST client."""
+        shown = _shown(config, timeout)
+        try:
+            trust = _trust(config.get("caBundle") or "")
+        except (ssl.SSLError, ValueError):
+            raise NoClient("unable to load root certificates: unable to parse bytes as PEM block", 400) from None
         if self._session is None:
             self._session = aiohttp.ClientSession(headers={"User-Agent": "kube-apiserver-admission"})
         try:
+            url, name = self._address(config, timeout)
             async with self._session.post(
                 url,
                 data=orjson.dumps(body),
                 headers={"Content-Type": "application/json", "Accept": "application/json", "Host": name},
-                ssl=_trust(config.get("caBundle") or ""),
+                ssl=trust,
                 server_hostname=name.rpartition(":")[0] or name,
                 timeout=aiohttp.ClientTimeout(total=timeout),
                 allow_redirects=False,
             ) as response:
-                raw = await response.content.read(_MAX_ANSWER)
-                if response.status != 200:
-                    text = raw[:1024].decode("utf-8", "replace").strip()
-                    raise WebhookError(f"the server responded with the status code {response.status}: {text}")
+                raw = await _read(response)
+                status, media = response.status, response.headers.get("Content-Type", "")
         except TimeoutError:
             raise WebhookError(f'Post "{shown}": context deadline exceeded') from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (WebhookError, aiohttp.ClientError, OSError, ValueError) as error:
             raise WebhookError(f'Post "{shown}": {_reason(error)}') from None
-        try:
-            answer = orjson.loads(raw)
-        except orjson.JSONDecodeError as error:
-            raise WebhookError(f"couldn't get version/kind; json parse error: {error}") from None
-        if not isinstance(answer, dict):
-            raise WebhookError("the webhook did not answer with an object")
-        return answer
+        return _object_of(status, media, raw)
 
-    def _address(self, config: Mapping[str, Any], timeout: float) -> tuple[str, str, str]:
-        """Return the address for messages, the one to connect to, and the name that the certificate must have."""
-        url = config.get("url")
-        if url:
-            url = f"{url}?timeout={_seconds(timeout)}"
-            return url, url, urlsplit(url).netloc
+    def _address(self, config: Mapping[str, Any], timeout: float) -> tuple[str, str]:
+        """Return the address to connect to and the name that the certificate must have. Raises WebhookError."""
+        if config.get("url"):
+            url = _shown(config, timeout)
+            return url, urlsplit(url).netloc
         service = config.get("service") or {}
         namespace, name, port = service.get("namespace") or "", service.get("name") or "", service.get("port") or 443
-        path = "/" + (service.get("path") or "").lstrip("/")
-        host = f"{name}.{namespace}.svc"
-        shown = f"https://{host}:{port}{path}?timeout={_seconds(timeout)}"
         target = self._endpoint(namespace, name, port)
-        return shown, f"https://{target}{path}?timeout={_seconds(timeout)}", f"{host}:{port}"
+        return f"https://{target}{_path(service)}?timeout={_seconds(timeout)}", f"{name}.{namespace}.svc:{port}"
 
     def _endpoint(self, namespace: str, name: str, port: int) -> str:
         service = self._reader.get(SERVICES, namespace, name)
@@ -116,8 +122,58 @@ class WebhookClient:
         return f"[{address}]:{number}" if ":" in address else f"{address}:{number}"
 
 
+def _shown(config: Mapping[str, Any], timeout: float) -> str:
+    """Return the address as messages show it."""
+    if config.get("url"):
+        return f"{config['url']}?timeout={_seconds(timeout)}"
+    service = config.get("service") or {}
+    host = f"{service.get('name') or ''}.{service.get('namespace') or ''}.svc:{service.get('port') or 443}"
+    return f"https://{host}{_path(service)}?timeout={_seconds(timeout)}"
+
+
+def _path(service: Mapping[str, Any]) -> str:
+    return "/" + (service.get("path") or "").lstrip("/")
+
+
 def _seconds(timeout: float) -> str:
     return f"{timeout:g}s"
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    parts, total = [], 0
+    async for part in response.content.iter_any():
+        parts.append(part)
+        total += len(part)
+        if total > _MAX_ANSWER:
+            raise WebhookError(f"Response body too large, max size is {_MAX_ANSWER}")
+    return b"".join(parts)
+
+
+def _object_of(status: int, media: str, raw: bytes) -> Object:
+    """Return the object of an answer (client-go ``rest.Result.Into``). Raises WebhookError."""
+    if not 200 <= status <= 206:
+        found = _failure(raw)
+        is_text = not media or media.lower().startswith("text/")
+        text = raw[:_MAX_TEXT].decode("utf-8", "replace").strip() if is_text else "unknown"
+        raise WebhookError(found or generic_error(status, text)[1], status)
+    if not raw:
+        raise WebhookError(f"0-length response with status code: {status} and content type: {media}")
+    try:
+        answer, _ = decode_body(raw)
+    except DecodeError as error:
+        raise WebhookError(str(error)) from None
+    if answer.get("kind") == "Status" and answer.get("status") != "Success":
+        raise WebhookError(str(answer.get("message") or "unknown"), answer.get("code") or 503)
+    return answer
+
+
+def _failure(raw: bytes) -> str:
+    """Return the message of a body that is a Status and no success, else an empty text."""
+    try:
+        answer, _ = decode_body(raw)
+    except DecodeError:
+        return ""
+    return str(answer.get("message") or "") if answer.get("kind") == "Status" and answer["status"] != "Success" else ""
 
 
 def _reason(error: Exception) -> str:
@@ -126,8 +182,9 @@ def _reason(error: Exception) -> str:
         host = getattr(error, "host", "")
         return f"dial tcp {host}:{getattr(error, 'port', '')}: connect: connection refused"
     if isinstance(inner, ssl.SSLCertVerificationError):
-        return f"tls: failed to verify certificate: x509: {inner.verify_message}"
-    return str(inner)
+        known = "certificate signed by unknown authority" if inner.verify_code in _UNKNOWN_ISSUER else ""
+        return f"tls: failed to verify certificate: x509: {known or inner.verify_message}"
+    return "EOF" if isinstance(inner, aiohttp.ServerDisconnectedError) else str(inner)
 
 
 @lru_cache(maxsize=64)

@@ -55,20 +55,20 @@ class Meter:
         self._values: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
         self._histograms: dict[tuple[str, tuple[tuple[str, str], ...]], Histogram] = {}
 
-    def count(self, name: str, by: float = 1, **labels: str) -> None:
+    def count(self, metric: str, /, by: float = 1, **labels: str) -> None:
         """Add to a counter."""
-        key = name, tuple(labels.items())
+        key = metric, tuple(labels.items())
         self._values[key] = self._values.get(key, 0) + by
 
     def set(self, name: str, value: float, **labels: str) -> None:
         """Set a gauge."""
         self._values[name, tuple(labels.items())] = value
 
-    def observe(self, name: str, value: float, **labels: str) -> None:
+    def observe(self, metric: str, value: float, /, **labels: str) -> None:
         """Count one observation in a histogram."""
-        key = name, tuple(labels.items())
+        key = metric, tuple(labels.items())
         if key not in self._histograms:
-            self._histograms[key] = Histogram(self._bounds[name])
+            self._histograms[key] = Histogram(self._bounds[metric])
         self._histograms[key].observe(value)
 
     def samples(self) -> Iterator[Sample]:

@@ -1,7 +1,8 @@
 """What the server gives to its admission plugins."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from wherry.apiserver.admission.webhooks.metrics import WebhookMetrics
 from wherry.apiserver.attributes import Authorizer
 from wherry.apiserver.decode import Schemas
 from wherry.apiserver.registry import Registry
@@ -14,3 +15,4 @@ class AdmissionContext:
     registry: Registry
     schemas: Schemas
     authorizer: Authorizer
+    webhooks: WebhookMetrics = field(default_factory=WebhookMetrics)

@@ -1,11 +1,15 @@
 """What an admission plugin is (apiserver ``admission.Interface``)."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from wherry.api import names
 from wherry.api.resources import Resource
 from wherry.apiserver.attributes import UserInfo
+
+log = logging.getLogger(__name__)
 
 CREATE, UPDATE, DELETE, CONNECT = "CREATE", "UPDATE", "DELETE", "CONNECT"
 
@@ -15,8 +19,9 @@ class Operation:
     """One object on its way in. `obj` is None for DELETE, `old` for CREATE; a mutating plugin changes `obj` in place.
 
     `warnings` are sent to the client as ``Warning`` headers; `verb` and `params` are the request's, with its options;
-    `annotations` go to the audit event. A plugin that changes `obj` after others looked at it asks for another `round`
-    with `again`; `memory` keeps what a plugin must know in the second round, by its name.
+    `annotations` go to the audit event, those that tell of the object (`detailed`) only where that tells of it, too. A
+    plugin that changes `obj` after others looked at it asks for another `round` with `again`; `memory` keeps what a
+    plugin must know in the second round, by its name.
     """
 
     operation: str
@@ -32,9 +37,23 @@ class Operation:
     params: Mapping[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     annotations: dict[str, str] = field(default_factory=dict)
+    has_details: bool = False
     memory: dict[str, Any] = field(default_factory=dict)
     round: int = 0
     again: bool = False
+
+    def annotate(self, key: str, value: object, *, detailed: bool = False) -> None:
+        """Note something for the audit event: once under a key, which is a domain and a name."""
+        domain, slash, name = key.partition("/")
+        good = (
+            slash and "/" not in name and not names.is_dns1123_subdomain(domain) and not names.is_qualified_name(name)
+        )
+        if not good or (detailed and not self.has_details):
+            return
+        if key in self.annotations and self.annotations[key] != value:
+            log.warning("the audit annotation %s is given twice; the first one stays", key)
+            return
+        self.annotations[key] = str(value)
 
     def concerns(self, *resources: Resource, subresource: str = "") -> bool:
         """Tell whether this is about one of `resources` (any version of them) and the given subresource."""

@@ -8,6 +8,7 @@ from wherry.api.errors import StatusError
 from wherry.api.meta import Object
 from wherry.api.resources import Resource
 from wherry.api.structural.kind import CustomKind
+from wherry.api.validation.metadata import annotations, labels
 from wherry.apiserver import names
 from wherry.apiserver.conversion import Conversion
 from wherry.apiserver.webhookclient import WebhookClient, WebhookError
@@ -88,17 +89,30 @@ class Converter:
             "apiVersion": f"apiextensions.k8s.io/{review}",
             "request": {"uid": uid, "desiredAPIVersion": wanted.api_version, "objects": objects},
         }
+        about = f"conversion webhook for {objects[0]['apiVersion']}, Kind={wanted.kind}"
         try:
             answer = await self._client.post(self._webhook["clientConfig"], body, timeout=_TIMEOUT)
-            converted = _checked(answer, uid, objects, wanted)
+            converted = _converted_objects(answer, body)
         except WebhookError as error:
-            source = objects[0]["apiVersion"]
-            text = f"conversion webhook for {source}, Kind={wanted.kind} failed: {error}"
-            log.warning("%s", text)
-            failure = StatusError(text)
-            failure.status_reason = ""
-            raise failure from None
-        return [wanted.prune(obj) for obj in converted]
+            raise _failed(f"{about} failed: {error}") from None
+        if len(converted) != len(objects):
+            raise _failed(f"{about} returned {len(converted)} objects, expected {len(objects)}")
+        pairs = enumerate(zip(converted, objects, strict=True))
+        try:
+            return [wanted.prune(_restored(new, old, wanted, at, single=len(objects) == 1)) for at, (new, old) in pairs]
+        except _Nonsense as error:
+            raise _failed(f"{about} returned {error}") from None
+
+
+class _Nonsense(Exception):
+    """An answer is no conversion of what was sent."""
+
+
+def _failed(text: str) -> StatusError:
+    log.warning("%s", text)
+    failure = StatusError(text)
+    failure.status_reason = ""
+    return failure
 
 
 def _version(obj: Object) -> str:
@@ -106,38 +120,69 @@ def _version(obj: Object) -> str:
     return version
 
 
-def _checked(answer: Object, uid: str, objects: list[Object], wanted: CustomKind) -> list[Object]:
-    response = answer.get("response")
+def _converted_objects(answer: Object, review: Object) -> list[Any]:
+    """Return the objects of an answer (apiextensions ``getConvertedObjectsFromResponse``). Raises WebhookError."""
+    given, wanted = (answer.get("apiVersion") or "", answer.get("kind") or ""), review["apiVersion"]
+    if given != (wanted, "ConversionReview"):
+        shown = given[0] if "/" in given[0] else f"/{given[0]}"
+        expected = f"expected webhook response of {wanted}, Kind=ConversionReview"
+        raise WebhookError(f"{expected}, got {shown}, Kind={given[1]}")
+    response, uid = answer.get("response"), review["request"]["uid"]
     if not isinstance(response, dict):
-        raise WebhookError("response.response is nil")
+        raise WebhookError("no response provided")
     if response.get("uid") != uid:
-        raise WebhookError(f"expected response.uid {uid!r}, got {response.get('uid')!r}".replace("'", '"'))
+        raise WebhookError(f'expected response.uid="{uid}", got "{response.get("uid") or ""}"')
     result = response.get("result") or {}
     if result.get("status") != "Success":
-        raise WebhookError(
-            result.get("message") or f"response.result.status was '{result.get('status', '')}', not 'Success'"
-        )
-    converted = response.get("convertedObjects") or []
-    if len(converted) != len(objects):
-        raise WebhookError(f"webhook returned {len(converted)} objects, expected {len(objects)}")
-    return [_restored(at, new, old, wanted) for at, (new, old) in enumerate(zip(converted, objects, strict=True))]
+        said = f"response.result.status was '{result.get('status') or ''}', not 'Success'"
+        raise WebhookError(result.get("message") or said)
+    converted: list[Any] = response.get("convertedObjects") or []
+    return converted
 
 
-def _restored(at: int, new: Any, old: Object, wanted: CustomKind) -> Object:
-    """Return a converted object with the metadata that a webhook may not change."""
-    place = f"invalid converted object at index {at}"
-    if not isinstance(new, dict) or new.get("apiVersion") != wanted.api_version:
-        found = new.get("apiVersion") if isinstance(new, dict) else None
-        raise WebhookError(f"{place}: invalid groupVersion (expected {wanted.api_version}, received {found})")
-    if new.get("kind") != old["kind"]:
-        raise WebhookError(f"{place}: invalid kind (expected {old['kind']}, received {new.get('kind')})")
-    given = new.get("metadata") or {}
-    before = old["metadata"]
-    for member in ("name", "namespace", "uid"):
-        if given.get(member) != before.get(member):
-            raise WebhookError(f"{place}: validated metadata.{member} must not change")
+def _restored(new: Any, old: Object, wanted: CustomKind, at: int, *, single: bool) -> Object:
+    """Return a converted object with the metadata that a webhook may not change. Raises _Nonsense."""
+    found = new if isinstance(new, dict) else {}
+    # Upstream counts from one where it looks at the type of the objects of a list.
+    place = "invalid object at index 0" if single else f"invalid converted object at index {at + 1}"
+    if found.get("apiVersion") != wanted.api_version:
+        received = found.get("apiVersion") or "/"
+        raise _Nonsense(f"{place}: invalid groupVersion (expected {wanted.api_version}, received {received})")
+    if found.get("kind") != old["kind"]:
+        raise _Nonsense(f"{place}: invalid kind (expected {old['kind']}, received {found.get('kind') or ''})")
+    given, before = found.get("metadata"), old["metadata"]
+    place = "invalid object" if single else f"invalid converted object at index {at + 1}"
+    for member, shown in (("name", "name"), ("namespace", "namespace"), ("uid", "UID")):
+        theirs, ours = (given or {}).get(member) or "", before.get(member) or ""
+        if theirs != ours:
+            raise _Nonsense(f"{place}: must have the same {shown}: {ours} != {theirs}")
+    place = "invalid metadata" if single else f"invalid metadata in object at index {at + 1}"
+    if not isinstance(given, dict):
+        raise _Nonsense(f"{place}: missing metadata in converted object")
     metadata = {name: value for name, value in before.items() if name not in ("labels", "annotations")}
-    for member in ("labels", "annotations"):
-        if given.get(member):
-            metadata[member] = given[member]
-    return {**new, "metadata": metadata}
+    # The second path is upstream's.
+    for member, check, path in (
+        ("labels", labels, "metadata.labels"),
+        ("annotations", annotations, "metadata.annotation"),
+    ):
+        texts = given.get(member)
+        wrong = _not_texts(member, texts or {})
+        if not wrong and texts and texts != before.get(member):
+            errors = [str(error) for error in check(texts, path)]
+            wrong = f"[{', '.join(errors)}]" if len(errors) > 1 else "".join(errors)
+        if wrong:
+            raise _Nonsense(f"{place}: {wrong}")
+        if texts:
+            metadata[member] = texts
+    return {**found, "metadata": metadata}
+
+
+def _not_texts(member: str, found: Object) -> str:
+    for key, value in found.items():
+        if not isinstance(value, str):
+            kind = _GO_TYPES.get(type(value), "<nil>")
+            return f"metadata.{member}[{key}] must be a string, but is {kind} in converted object"
+    return ""
+
+
+_GO_TYPES = {bool: "bool", int: "int64", float: "float64", list: "[]interface {}", dict: "map[string]interface {}"}

@@ -2,8 +2,12 @@
 
 from typing import Any
 
+import pytest
+
 from tests.component.apiserver.admission.webhookserver import Webhook, patch
 from wherry.api.resources import ENDPOINTSLICES
+from wherry.apiserver.admission.namespacelifecycle import NamespaceLifecycle
+from wherry.apiserver.admission.plugin import Operation, Plugin
 from wherry.apiserver.server import ApiServer
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
@@ -269,3 +273,121 @@ async def test_attaching_can_be_denied(server: ApiServer, http: Any, webhook: We
     (seen,) = webhook.seen
     assert (seen["kind"]["kind"], seen["subResource"], seen["options"]) == ("PodAttachOptions", "attach", None)
     assert seen["object"] == {"kind": "PodAttachOptions", "apiVersion": "v1", "stdin": True, "container": "c"}
+
+
+_FAILED = 'Internal error occurred: failed calling webhook "h0.example.com": '
+_WRONG = f"{_FAILED}received invalid webhook response: "
+_PATCH = patch({"op": "add", "path": "/data/x", "value": "1"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer", "message"),
+    [
+        ("Mutating", {"response": None}, f"{_WRONG}webhook response was absent"),
+        ("Mutating", {"response": {"uid": "x"}}, f'{_WRONG}expected response.uid="UID", got "x"'),
+        (
+            "Mutating",
+            {"apiVersion": "", "kind": ""},
+            f"{_WRONG}expected webhook response of admission.k8s.io/v1, Kind=AdmissionReview, got /, Kind=",
+        ),
+        (
+            "Validating",
+            {"apiVersion": "admission.k8s.io/v1beta1"},
+            f"{_FAILED}failed to call webhook: converting (v1beta1.AdmissionReview) to (v1.AdmissionReview): unknown "
+            "conversion",
+        ),
+        (
+            "Mutating",
+            {"response": {"patch": _PATCH["patch"]}},
+            f"{_WRONG}webhook returned response.patch but not response.patchType",
+        ),
+        (
+            "Mutating",
+            {"response": {"patchType": "JSONPatch"}},
+            f"{_WRONG}webhook returned response.patchType but not response.patch",
+        ),
+        (
+            "Mutating",
+            {"response": {**_PATCH, "patchType": ""}},
+            f'{_WRONG}webhook returned invalid response.patchType of ""',
+        ),
+        ("Mutating", {"response": {**_PATCH, "patchType": "X"}}, f'{_FAILED}unsupported patch type "X"'),
+        (
+            "Mutating",
+            {"response": {**_PATCH, "patch": "a!"}},
+            f"{_FAILED}failed to call webhook: illegal base64 data at input byte 1",
+        ),
+        (
+            "Mutating",
+            {"response": {**_PATCH, "patch": "eA=="}},
+            "Internal error occurred: invalid character 'x' looking for beginning of value",
+        ),
+        (
+            "Mutating",
+            {"response": {**_PATCH, "patch": "e30="}},
+            "Internal error occurred: json: cannot unmarshal object into Go value of type jsonpatch.Patch",
+        ),
+        ("Validating", {"response": _PATCH}, f"{_WRONG}validating webhook may not return response.patch"),
+        (
+            "Validating",
+            {"response": {"patchType": "JSONPatch"}},
+            f"{_WRONG}validating webhook may not return response.patchType",
+        ),
+        (
+            "Validating",
+            {"response": {"allowed": False}},
+            'admission webhook "h0.example.com" denied the request without explanation',
+        ),
+    ],
+)
+async def test_answers_that_make_no_sense_are_told_in_upstreams_words(
+    server: ApiServer, http: Any, webhook: Webhook, kind: str, answer: dict[str, Any], message: str
+) -> None:
+    webhook.answers["/w"] = lambda request: {"allowed": True}
+    webhook.reviews["/w"] = answer
+    await register(http, kind, {"clientConfig": webhook.client("/w")})
+    code, told = await http("POST", CONFIGMAPS, configmap("a"))
+    uid = webhook.seen[0]["uid"]
+    assert told["message"] == message.replace("UID", uid)
+    assert code == (400 if "denied" in message else 500)
+
+
+async def test_what_webhooks_did_is_annotated_and_counted(
+    http: Any, server: ApiServer, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Operation] = []
+
+    async def look(self: Plugin, operation: Operation) -> None:
+        operation.has_details = True
+        seen.append(operation)
+
+    monkeypatch.setattr(NamespaceLifecycle, "admit", look)
+    webhook.answers["/m"] = lambda request: {**_PATCH, "auditAnnotations": {"who": "me", "bad key": "x"}}
+    webhook.answers["/down"] = lambda request: {"uid": "other"}
+    await register(
+        http,
+        "Mutating",
+        {"clientConfig": webhook.client("/m")},
+        {"clientConfig": webhook.client("/down"), "failurePolicy": "Ignore"},
+    )
+    await register(http, "Validating", {"clientConfig": webhook.client("/down"), "failurePolicy": "Ignore"})
+    seen.clear()
+    assert (await http("POST", CONFIGMAPS, configmap("a", k="v")))[0] == 201
+    start = '{"configuration":"config","webhook":"h0.example.com",'
+    assert seen[0].annotations == {
+        "mutation.webhook.admission.k8s.io/round_0_index_0": f'{start}"mutated":true}}',
+        "patch.webhook.admission.k8s.io/round_0_index_0": (
+            f'{start}"patch":[{{"op":"add","path":"/data/x","value":"1"}}],"patchType":"JSONPatch"}}'
+        ),
+        "h0.example.com/who": "me",
+        "mutation.webhook.admission.k8s.io/round_0_index_1": (
+            '{"configuration":"config","webhook":"h1.example.com","mutated":false}'
+        ),
+        "failed-open.mutation.webhook.admission.k8s.io/round_0_index_1": "h1.example.com",
+        "failed-open.validating.webhook.admission.k8s.io/round_0_index_0": "h0.example.com",
+    }
+    await http("GET", "/metrics")
+    lines = http.body.decode().splitlines()
+    labels = 'name="h0.example.com",operation="CREATE",rejected="false",type="admit"'
+    assert f'apiserver_admission_webhook_request_total{{code="200",{labels}}} 1' in lines
+    assert 'apiserver_admission_webhook_fail_open_count{name="h1.example.com",type="admit"} 1' in lines

@@ -21,13 +21,17 @@ SERVICE = "hook.default.svc"
 
 
 class Webhook:
-    """Answers AdmissionReviews by path; `answers[path]` makes a response of a request, `seen` holds the requests."""
+    """Answers AdmissionReviews by path; `answers[path]` makes a response of a request, `seen` holds the requests.
+
+    `reviews[path]` is laid over the whole answer, over its response member by member.
+    """
 
     def __init__(self, bundle: str) -> None:
         self.bundle = bundle
         self.port = 0
         self.stopped = threading.Event()
         self.seen: list[dict[str, Any]] = []
+        self.reviews: dict[str, dict[str, Any]] = {}
         self.answers: dict[str, Callable[[dict[str, Any]], Any]] = {}
 
     def client(self, path: str) -> dict[str, Any]:
@@ -37,7 +41,11 @@ class Webhook:
         review = orjson.loads(body)
         self.seen.append(review["request"])
         review["response"] = {"uid": review["request"]["uid"], "allowed": True, **self.answers[path](review["request"])}
-        return orjson.dumps({key: review[key] for key in ("apiVersion", "kind", "response")})
+        over = self.reviews.get(path, {})
+        response = over.get("response", {})
+        answer = {key: review[key] for key in ("apiVersion", "kind", "response")} | over
+        answer["response"] = response if response is None else review["response"] | response
+        return orjson.dumps(answer)
 
 
 @contextmanager

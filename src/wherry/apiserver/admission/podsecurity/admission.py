@@ -59,7 +59,11 @@ class PodSecurity(Plugin):
             return not operation.subresource
         if operation.subresource and (resource.plural != "pods" or operation.subresource in _IGNORED):
             return False
-        return not self._policy(operation.namespace).allows_all
+        if not self._policy(operation.namespace).allows_all:
+            return True
+        if resource.plural == "pods":
+            operation.annotations[f"{_AUDIT}enforce-policy"] = "privileged:latest"
+        return False
 
     async def validate(self, operation: Operation) -> None:
         obj, old = operation.obj, operation.old

@@ -7,10 +7,12 @@ from wherry.api.resources import builtin
 from wherry.apiserver.admission.context import AdmissionContext
 from wherry.apiserver.admission.forms import Form
 from wherry.apiserver.admission.plugin import Operation, Plugin
-from wherry.apiserver.admission.webhooks.call import CallFailed, ask
+from wherry.apiserver.admission.webhooks.call import CallFailed, ask, counted
 from wherry.apiserver.admission.webhooks.hooks import Hook, Hooks
+from wherry.apiserver.admission.webhooks.metrics import VALIDATING
 from wherry.apiserver.webhookclient import WebhookClient
 
+_FAILED_OPEN = "failed-open.validating.webhook.admission.k8s.io/"
 _CONFIGURATIONS = builtin("admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations")
 
 
@@ -21,6 +23,7 @@ class ValidatingAdmissionWebhook(Plugin):
     name = "ValidatingAdmissionWebhook"
 
     def __init__(self, context: AdmissionContext) -> None:
+        self._context = context
         self._hooks = Hooks(context, _CONFIGURATIONS)
         self._client = WebhookClient(context.registry)
 
@@ -36,20 +39,20 @@ class ValidatingAdmissionWebhook(Plugin):
         if not chosen:
             return
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._ask(hook, operation, form)) for hook, form in chosen]
+            tasks = [group.create_task(self._ask(at, *one, operation)) for at, one in enumerate(chosen)]
         for task in tasks:
             refusal = task.result()
             if refusal is not None:
                 raise refusal
 
-    async def _ask(self, hook: Hook, operation: Operation, form: Form) -> StatusError | None:
+    async def _ask(self, index: int, hook: Hook, form: Form, operation: Operation) -> StatusError | None:
         try:
-            await ask(self._client, hook, operation, form, mutating=False)
+            with counted(self._context.webhooks, hook, VALIDATING, operation):
+                await ask(self._client, hook, operation, form, mutating=False)
         except CallFailed as error:
             if not hook.fails_open:
                 return error.refusal()
-            key = f"failed-open.validating.webhook.admission.k8s.io/{hook.uid}"
-            operation.annotations[key] = hook.name
+            operation.annotate(f"{_FAILED_OPEN}round_0_index_{index}", hook.name)
         except StatusError as error:
             return error
         return None
