@@ -6,14 +6,18 @@ import logging
 import os
 import ssl
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from aiohttp import (
+    BaseConnector,
     ClientConnectorError,
     ClientError,
     ClientSession,
     ClientTimeout,
     TCPConnector,
+    UnixConnector,
     WSMsgType,
     WSServerHandshakeError,
     hdrs,
@@ -92,29 +96,60 @@ class Relayed(web.StreamResponse):
         """Nothing is left to send."""
 
 
-class Relay:
-    """Passes requests on. `context` is the TLS context for the other side, None for plain HTTP targets only."""
+@dataclass(frozen=True, slots=True)
+class Near:
+    """A server of this machine that listens on a Unix socket beside its port.
 
-    def __init__(self, context: ssl.SSLContext | None, *, resolver: AbstractResolver | None = None) -> None:
+    It speaks plain HTTP there and asks nobody who he is: who may open the socket is trusted. So what streams through
+    costs a third less, and a connection no handshake.
+    """
+
+    host: str
+    port: int
+    socket: Path
+
+    def serves(self, url: URL) -> bool:
+        """Tell whether `url` is this server, and its socket there."""
+        return (url.host, url.port) == (self.host, self.port) and os.access(self.socket, os.W_OK)
+
+
+class Relay:
+    """Passes requests on. `context` is the TLS context for the other side, None for plain HTTP targets only; `near` is
+    reached without TLS."""
+
+    def __init__(
+        self, context: ssl.SSLContext | None, *, resolver: AbstractResolver | None = None, near: Near | None = None
+    ) -> None:
         self._context = context
         self._resolver = resolver
-        self._session: ClientSession | None = None
+        self._near = near
+        self._sessions: dict[bool, ClientSession] = {}
 
-    def client(self) -> ClientSession:
-        """Return the session that requests are passed on with."""
-        if self._session is None or self._session.closed:
-            connector = TCPConnector(
-                limit=0, ssl=self._context if self._context is not None else True, resolver=self._resolver
-            )
-            self._session = ClientSession(
+    def client(self, *, near: bool = False) -> ClientSession:
+        """Return the session that requests are passed on with, to what is `near` or to all others."""
+        session = self._sessions.get(near)
+        if session is None or session.closed:
+            connector: BaseConnector
+            if near and self._near is not None:
+                connector = UnixConnector(str(self._near.socket), limit=0)
+            else:
+                context = self._context if self._context is not None else True
+                connector = TCPConnector(limit=0, ssl=context, resolver=self._resolver)
+            session = self._sessions[near] = ClientSession(
                 connector=connector, auto_decompress=False, timeout=_CONNECT, read_bufsize=_BUFFER
             )
-        return self._session
+        return session
+
+    def _way(self, url: URL) -> tuple[ClientSession, URL]:
+        """Return how to reach `url`, and what to call it on that way."""
+        if self._near is not None and self._near.serves(url):
+            return self.client(near=True), url.with_scheme("http")
+        return self.client(), url
 
     async def close(self) -> None:
         """Release the connections."""
-        if self._session is not None:
-            await self._session.close()
+        for session in self._sessions.values():
+            await session.close()
 
     async def pass_on(
         self,
@@ -151,7 +186,8 @@ class Relay:
         sent = CIMultiDict((k, v) for k, v in http.headers.items() if not _is_own(k.lower()) and k not in extra)
         sent.extend(extra)
         data = http.content if http.can_read_body else None
-        async with self.client().request(http.method, url, headers=sent, data=data, allow_redirects=False) as answer:
+        client, way = self._way(url)
+        async with client.request(http.method, way, headers=sent, data=data, allow_redirects=False) as answer:
             if check is not None and not 200 <= answer.status <= 206:
                 text = await answer.content.read(_ERROR_TEXT)
                 raise check(answer.status, text.decode(errors="replace"))
@@ -174,7 +210,8 @@ class Relay:
     async def _websocket(self, http: web.BaseRequest, url: URL) -> web.StreamResponse:
         protocols = websocket.subprotocols(http.headers)
         try:
-            far = await self.client().ws_connect(url, protocols=protocols, max_msg_size=0, autoping=True)
+            client, way = self._way(url)
+            far = await client.ws_connect(way, protocols=protocols, max_msg_size=0, autoping=True)
         except WSServerHandshakeError as error:
             raise _refusal(error.status, error.message) from error
         chosen = (far.protocol,) if far.protocol else ()
@@ -193,8 +230,11 @@ class Relay:
         return near
 
     async def _raw(self, http: web.BaseRequest, url: URL) -> web.StreamResponse:
-        context = self._context if url.scheme == "https" else None
-        reader, writer = await asyncio.open_connection(url.host, url.port, ssl=context)
+        if self._near is not None and self._near.serves(url):
+            reader, writer = await asyncio.open_unix_connection(self._near.socket)
+        else:
+            context = self._context if url.scheme == "https" else None
+            reader, writer = await asyncio.open_connection(url.host, url.port, ssl=context)
         lines = [f"{http.method} {url.raw_path_qs} HTTP/1.1", f"Host: {url.host}:{url.port}"]
         for name, value in http.headers.items():
             if name.lower() not in _HOP or name.lower() in ("connection", "upgrade"):

@@ -93,6 +93,11 @@ class Paths:
         """The Unix socket on which the node process takes ``wherry image`` commands."""
         return self.run / "node.sock"
 
+    @property
+    def kubelet_socket(self) -> Path:
+        """The kubelet's API for the server of the same machine."""
+        return self.run / "kubelet.sock"
+
     def pid_file(self, process: str) -> Path:
         return self.run / f"{process}.pid"
 

@@ -81,6 +81,7 @@ def kubelet_config(config: ClusterConfig) -> KubeletConfig:
         run=config.paths.run,
         address=config.node_address,
         port=config.kubelet_port,
+        socket=config.paths.kubelet_socket,
         client_ca=pki / "ca.crt",
         certificate=pki / "kubelet-serving.crt",
         key=pki / "kubelet-serving.key",

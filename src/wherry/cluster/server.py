@@ -19,6 +19,7 @@ from wherry.apiserver.authn import oidcfile
 from wherry.apiserver.authn.oidc import OIDCTokens
 from wherry.apiserver.authn.token import TokenAuthenticator
 from wherry.apiserver.authn.tokenfile import TokenFile
+from wherry.apiserver.relay import Near
 from wherry.apiserver.server import ServerOptions
 from wherry.cluster import addons, credentials, preflight, process
 from wherry.cluster import config as configs
@@ -52,6 +53,7 @@ def options(config: ClusterConfig, made: Credentials, *, host: str = "0.0.0.0") 
         kubelet_certificate=made.kubelet_client.certificate,
         kubelet_key=made.kubelet_client.key,
         kubelet_ca=made.authority.certificate,
+        near_kubelet=Near(config.node_address, config.kubelet_port, config.paths.kubelet_socket),
         service_cidr=config.service_cidr,
         kubernetes_version=config.kubernetes_version,
         legacy_apis=config.legacy_apis,

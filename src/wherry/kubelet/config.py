@@ -18,7 +18,7 @@ class KubeletConfig:
 
     `root` keeps what survives a reboot (``pods/UID``), `run` what must not (secrets; a tmpfs). `address` is the node's
     own address; thresholds are by eviction signal (`pressure.SIGNALS`); `client_ca`, `certificate` and `key` are PEM
-    files of the node's HTTPS API, None serves no API.
+    files of the node's HTTPS API, None serves no API; on `socket`, which only its owner may open, it is served without.
     """
 
     node_name: str
@@ -28,6 +28,7 @@ class KubeletConfig:
     address: str = "127.0.0.1"
     port: int = 10250
     listen: str = "0.0.0.0"
+    socket: Path | None = None
     client_ca: Path | None = None
     certificate: Path | None = None
     key: Path | None = None

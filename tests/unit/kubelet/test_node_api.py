@@ -32,19 +32,19 @@ class _Reviewer(Client):
 
 
 class _Plain(asyncio.Transport):
-    """A connection without a certificate."""
+    """A connection without a certificate, to the socket `path` where there is one."""
 
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return default
+    def __init__(self, path: str = "") -> None:
+        super().__init__({"sockname": path or ("127.0.0.1", 10250)})
 
 
-async def _status(gate: Gate, path: str, token: str = "") -> int:
+async def _status(gate: Gate, path: str, token: str = "", socket: str = "") -> int:
     async def handler(request: web.Request) -> web.StreamResponse:
         return web.Response()
 
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        request = make_mocked_request("GET", path, headers=headers, transport=_Plain())
+        request = make_mocked_request("GET", path, headers=headers, transport=_Plain(socket))
         return (await gate.middleware(request, handler)).status
     except web.HTTPException as error:
         return error.status
@@ -56,6 +56,7 @@ def test_a_token_is_reviewed_once_and_opens_what_its_user_may_see() -> None:
         gate = Gate(reviewer, "n")
         assert await _status(gate, "/metrics/cadvisor") == 401
         assert await _status(gate, "/metrics/cadvisor", "bad") == 401
+        assert await _status(gate, "/exec/a/b/c", socket="/run/kubelet.sock") == 200
         assert await _status(gate, "/metrics/cadvisor", "good") == 200
         assert await _status(gate, "/metrics", "good") == 200
         assert await _status(gate, "/run/a/b/c", "good") == 403

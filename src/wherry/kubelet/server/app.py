@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import socket
 import ssl
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -70,6 +72,8 @@ class NodeServer:
         try:
             context = await asyncio.to_thread(_tls, self._config)
             await web.TCPSite(runner, self._config.listen, self._config.port, ssl_context=context).start()
+            if self._config.socket is not None:
+                await web.SockSite(runner, await asyncio.to_thread(_private_socket, self._config.socket)).start()
             self.listening.set()
             await asyncio.Event().wait()
         finally:
@@ -192,6 +196,15 @@ def _tls(config: KubeletConfig) -> ssl.SSLContext:
     context.load_verify_locations(str(config.client_ca))
     context.verify_mode = ssl.CERT_OPTIONAL  # or a token: `Gate` sees to it
     return context
+
+
+def _private_socket(path: Path) -> socket.socket:
+    """Return a Unix socket at `path` that only this user (and root) may open once it listens."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(path))
+    path.chmod(0o600)
+    return listener
 
 
 def _no_logs(pod: meta.Object, name: str, options: LogOptions, services: NodeServices) -> str:
