@@ -72,7 +72,7 @@ class Encoder:
 
     def _write(self, obj: Object, form: Form) -> bytes:
         if form.media == YAML:
-            return yaml.dump(obj, Dumper=_DUMPER, sort_keys=True, default_flow_style=False, allow_unicode=True).encode()
+            return yaml.dump(obj, Dumper=_Dumper, sort_keys=True, default_flow_style=False, allow_unicode=True).encode()
         if form.media == PROTOBUF:
             encoded = protobuf.encode(obj, schema.load())
             if encoded is not None:
@@ -121,7 +121,12 @@ def _list_head(answer: Listed) -> bytes:
     return head[:-1] + b',"items":['
 
 
-_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+    """Writes out what is shared as often as it occurs: clients need not know anchors."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
 
 _PREFIXES = {
     kind: b'{"type":"' + kind.encode() + b'","object":'

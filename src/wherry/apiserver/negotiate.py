@@ -51,8 +51,9 @@ def negotiate(accept: str, *, protobuf: bool = True) -> Form:
 
 def _negotiated(accept: str, protobuf: bool) -> Form:
     named = clauses(accept)
-    refuse_unknown(accept, *_SERVED)
-    if not protobuf:
+    if protobuf:
+        refuse_unknown(accept, *_SERVED)
+    else:  # custom resources, which upstream does not route by media type
         named = [clause for clause in named if clause[0] != PROTOBUF]
     for media, params in named:
         media = JSON if media == "*/*" else media

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from wherry.api import printers
-from wherry.api.errors import BadRequest, NotAcceptable
+from wherry.api.errors import BadRequest, InternalError, NotAcceptable
 from wherry.api.printers.text import age
 from wherry.api.resources import Resource
 from wherry.apiserver import negotiate
@@ -55,6 +55,10 @@ def transform(form: Form, resource: Resource | None, obj: Object, include: str) 
     if form.kind == negotiate.TABLE and resource.verbs == _CREATED_ONLY:
         raise NotAcceptable(f"only the following media types are accepted: {MEDIA_TYPES}")
     if form.kind == negotiate.PARTIAL_LIST:
+        if resource.custom is not None:
+            refusal = InternalError("content is not a list")
+            refusal.status_reason = ""
+            raise refusal
         raise NotAcceptable(
             f"you requested PartialObjectMetadataList, but the requested object is not a list (*core.{resource.kind})"
         )
@@ -67,9 +71,8 @@ def transform(form: Form, resource: Resource | None, obj: Object, include: str) 
 def transform_list(form: Form, resource: Resource, objects: Sequence[Object], metadata: Object, include: str) -> Object:
     """Return a list as `form` asks."""
     if form.kind == negotiate.PARTIAL:
-        raise NotAcceptable(
-            f"you requested PartialObjectMetadata, but the requested object is a list (*core.{resource.kind}List)"
-        )
+        kind = f"core.{resource.kind}List" if resource.custom is None else "unstructured.UnstructuredList"
+        raise NotAcceptable(f"you requested PartialObjectMetadata, but the requested object is a list (*{kind})")
     if form.kind == negotiate.PARTIAL_LIST:
         return {
             "kind": negotiate.PARTIAL_LIST,
@@ -78,6 +81,8 @@ def transform_list(form: Form, resource: Resource, objects: Sequence[Object], me
             "items": [partial(obj, form.version) for obj in objects],
         }
     rows = printers.ordered(resource, objects)
+    # Lists of custom resources say that they are complete, their tables do not.
+    metadata = {member: value for member, value in metadata.items() if member != "continue" or value}
     return table(resource, rows, metadata, include=include, version=form.version)
 
 

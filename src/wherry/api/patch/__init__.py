@@ -10,8 +10,8 @@ They raise ``StatusError`` of the reason that the API answers with. The result s
 ``TypeSchema.conform``, defaulting and validation.
 """
 
-from wherry.api.patch.json import apply_json
+from wherry.api.patch.json import apply_json, strange_members
 from wherry.api.patch.merge import apply_merge
 from wherry.api.patch.strategic import apply_strategic
 
-__all__ = ["apply_json", "apply_merge", "apply_strategic"]
+__all__ = ["apply_json", "apply_merge", "apply_strategic", "strange_members"]

@@ -20,11 +20,22 @@ MAX_COPIED = 3 * 1024 * 1024
 """Bytes of JSON that the ``copy`` operations of a patch may add together."""
 
 _REJECTED = "the server rejected our request due to an error in our request"
+_MEMBERS = ("op", "path", "from", "value")
 _INDEX = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 
 
 class _Inapplicable(Exception):
     """An operation cannot be applied; upstream keeps the cause to itself."""
+
+
+def strange_members(operations: Any) -> list[str]:
+    """Return the paths of the members of operations that no operation has."""
+    return [
+        f"[{at}].{name}"
+        for at, operation in enumerate(operations if isinstance(operations, list) else ())
+        for name in (operation if isinstance(operation, dict) else ())
+        if name not in _MEMBERS
+    ]
 
 
 def apply_json(obj: Object, operations: Any) -> Object:
@@ -36,7 +47,7 @@ def apply_json(obj: Object, operations: Any) -> Object:
     if operations is None:
         return obj
     if not isinstance(operations, list):
-        found = f"json: cannot unmarshal {go_kind(operations)} into Go value of type []interface {{}}"
+        found = f"json: cannot unmarshal {go_kind(operations)} into Go value of type []handlers.jsonPatchOp"
         raise BadRequest(f"error decoding patch: {found}")
     for one in operations:
         if one is not None and not isinstance(one, dict):

@@ -43,8 +43,9 @@ def _check(schema: Schema, value: Any, place: str, errors: Errors, *, root: bool
     if not found:
         rules = rules_of(schema, whole=False)
         found = rules.errors(value, value, before=[]) if rules is not None else []
-    errors.extend(replace(error, field=_below(place, error.field)) for error in found)
+    errors.extend(replace(error, field=below(place, error.field)) for error in found)
 
 
-def _below(place: str, name: str) -> str:
+def below(place: str, name: str) -> str:
+    """Return the path of a part of what is at `place`; ``<nil>`` stands for the whole."""
     return place if name == "<nil>" else f"{place}.{name}"

@@ -1,6 +1,7 @@
 """One version of a custom kind: everything that the handlers ask about it, from its definition."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +12,7 @@ from wherry.api.meta import Object
 from wherry.api.strategy.rules import Strategy
 from wherry.api.structural.columns import Columns
 from wherry.api.structural.default import defaulter
+from wherry.api.structural.defaultcheck import below
 from wherry.api.structural.lists import duplicates, embedded
 from wherry.api.structural.prune import pruner
 from wherry.api.structural.rules import Rules as CelRules
@@ -20,6 +22,14 @@ from wherry.api.structural.validate import ABSENT, validator
 from wherry.api.validation.rules import Rules
 
 _MAX_REPLICAS = (1 << 31) - 1
+_GO_TYPES = {
+    bool: "bool",
+    int: "int64",
+    float: "float64",
+    str: "string",
+    list: "[]interface {}",
+    dict: "map[string]interface {}",
+}
 _FINALIZERS = ("orphan", "foregroundDeletion", "kubernetes")
 
 
@@ -85,7 +95,7 @@ class CustomKind:
         return Rules(
             create=self._create,
             update=self._update,
-            subresources={"status": self._update, "scale": self._update},
+            subresources={"status": self._update_status, "scale": self._update},
             recheck=False,
             known_finalizers=False,
         )
@@ -154,21 +164,60 @@ class CustomKind:
     def _judge(self, obj: Object, old: Any, errors: list[FieldError]) -> list[FieldError]:
         return [] if self._cel is None else self._cel.errors(obj, old, before=errors)
 
-    def _scale_errors(self, obj: Object) -> list[FieldError]:
+    def _update_status(self, obj: Object, old: Object) -> list[FieldError]:
+        """What is outside of the status is kept, so it need not be right."""
+        errors: list[FieldError] = []
+        if "status" in obj and self._validate_status is not None:
+            found = self._validate_status(obj["status"], old.get("status", ABSENT))
+            errors += [replace(error, field=below("status", error.field)) for error in found]
+        errors += self._scale_errors(obj, ("statusReplicasPath",))
+        if not self._duplicates(old):
+            errors += self._duplicates(obj)
+        return errors + self._judge(obj, old, errors)
+
+    @cached_property
+    def _validate_status(self) -> Callable[[Any, Any], list[FieldError]] | None:
+        schema = (self.openapi.get("properties") or {}).get("status")
+        return None if schema is None else validator(schema)
+
+    def _scale_errors(
+        self, obj: Object, members: tuple[str, ...] = ("specReplicasPath", "statusReplicasPath")
+    ) -> list[FieldError]:
         if self.scale is None:
             return []
         errors = []
-        for name in ("specReplicasPath", "statusReplicasPath"):
-            path = self.scale[name].removeprefix(".")
-            value: Any = obj
-            for member in path.split("."):
-                value = value.get(member) if isinstance(value, dict) else None
-            if isinstance(value, int) and value < 0:
+        for name in members:
+            path = self.scale[name]
+            value, problem = _replicas(obj, path.removeprefix(".").split("."))
+            if problem:
+                errors.append(field.invalid(path, 0, problem))
+            elif value < 0:
                 errors.append(field.invalid(path, value, "should be a non-negative integer"))
-            elif isinstance(value, int) and value > _MAX_REPLICAS:
-                detail = f"should be less than or equal to {_MAX_REPLICAS}"
-                errors.append(field.invalid(path, value, detail))
+            elif value > _MAX_REPLICAS:
+                errors.append(field.invalid(path, value, f"should be less than or equal to {_MAX_REPLICAS}"))
         return errors
+
+
+def _replicas(obj: Object, path: list[str]) -> tuple[int, str]:
+    """Return the integer at `path`, 0 when it is absent, and why there is none."""
+    value: Any = obj
+    for at, member in enumerate(path, 1):
+        if value is None:
+            return 0, ""
+        if not isinstance(value, dict):
+            return 0, _misplaced(path[:at], value, "map[string]interface{}")
+        if member not in value:
+            return 0, ""
+        value = value[member]
+    if value.__class__ is not int:
+        return 0, _misplaced(path, value, "int64")
+    return value, ""
+
+
+def _misplaced(path: list[str], value: Any, wanted: str) -> str:
+    shown = value if isinstance(value, str) else field.show(value)
+    kind = _GO_TYPES.get(type(value), "<nil>")
+    return f".{'.'.join(path)} accessor error: {shown} is of the type {kind}, expected {wanted}"
 
 
 def _finalizer_warnings(name: str) -> list[str]:

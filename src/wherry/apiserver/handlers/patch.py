@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import orjson
+
 from wherry.api import defaults, managedfields, schema
 from wherry.api import patch as patches
 from wherry.api.errors import BadRequest, Invalid, NotFound, UnsupportedMediaType
@@ -78,14 +80,17 @@ def _check_type(resource: Resource, kind: str) -> None:
 
 
 def body_of(request: Request, kind: str) -> tuple[Any, list[str]]:
-    """Return the parsed patch and its duplicate fields. Raises BadRequest."""
+    """Return the parsed patch and what a strict decoder says of it. Raises BadRequest."""
     if request.given is not None:
         return request.given, []
     try:
         if kind == APPLY:
             return schema.decode_body(request.body, "application/yaml")
-        content, duplicates = schema.decode_patch(request.body)
-        return content, duplicates
+        content, problems = schema.decode_patch(request.body)
+        if kind == JSON:
+            strange = [f'unknown field "{path}"' for path in patches.strange_members(content)]
+            problems = [f"json patch {problem}" for problem in schema.in_order(request.body, problems + strange)]
+        return content, problems
     except DecodeError as error:
         raise BadRequest(f"{_UNREADABLE.get(kind, '')}{error}") from None
 
@@ -102,6 +107,9 @@ def conformed(api: Api, request: Request, patched: Object, *, mode: str, duplica
     """Bring a patched object into the form of its schema, defaulted. Raises Invalid, BadRequest."""
     resource = request.resource
     if resource.custom is not None:
+        if not patched.get("kind"):
+            text = orjson.dumps(patched, option=orjson.OPT_SORT_KEYS).decode()
+            raise Invalid.of("", "", [invalid("patch", text, f"Object 'Kind' is missing in '{text}'")])
         refuse_type(patched, resource.api_version, resource.kind)
     version, kind = patched.get("apiVersion"), patched.get("kind")
     if (version or resource.api_version, kind or resource.kind) != (resource.api_version, resource.kind):

@@ -24,6 +24,8 @@ Object = dict[str, Any]
 
 
 _DEFAULT = ScalePaths()
+_UNSET = -(1 << 31)
+"""What a patch of a custom resource's Scale finds where there are no replicas; to leave it there is an error."""
 
 
 async def handle(api: Api, request: Request) -> Made:
@@ -50,7 +52,7 @@ async def handle(api: Api, request: Request) -> Made:
                 len(request.body),
                 lambda versions: _applied(api, request, old, given, paths, versions=versions),
             )
-        scale = given if updates else _patched(api, request, kind, _scale(request, old, paths), given)
+        scale = given if updates else _patched(api, request, kind, _scale(request, old, paths, unset=_UNSET), given)
         new = _scaled(request, old, scale, paths)
         await tracking.update(api, request, old, new)
         return new
@@ -119,14 +121,16 @@ def read(obj: Object, path: tuple[str, ...]) -> Any:
     return value
 
 
-def _scale(request: Request, obj: Object, paths: ScalePaths) -> Object:
-    if request.resource.custom is not None and read(obj, paths.spec) is None:
+def _scale(request: Request, obj: Object, paths: ScalePaths, *, unset: int = 0) -> Object:
+    """Return the Scale of an object; `unset` stands for the replicas that a custom resource does not have."""
+    absent = request.resource.custom is not None and read(obj, paths.spec) is None
+    if absent and not unset:
         raise InternalError.of(f'the spec replicas field ".{".".join(paths.spec)}" does not exist')
     metadata = obj["metadata"]
     kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
     spec, status = {}, {"replicas": read(obj, paths.status) or 0}
-    if read(obj, paths.spec):
-        spec["replicas"] = read(obj, paths.spec)
+    if absent or read(obj, paths.spec):
+        spec["replicas"] = unset if absent else read(obj, paths.spec)
     selector = read(obj, paths.selector) if paths.selector else None
     if request.resource is REPLICATIONCONTROLLERS:
         selector = {"matchLabels": selector or {}}
@@ -148,7 +152,10 @@ def _scaled(request: Request, old: Object, scale: Object, paths: ScalePaths) -> 
     if name != request.name:
         raise BadRequest(f"the name of the object ({name}) does not match the name on the URL ({request.name})")
     replicas = (scale.get("spec") or {}).get("replicas") or 0
-    if replicas < 0:
+    if request.resource.custom is not None:
+        if replicas == _UNSET:
+            raise BadRequest(f'the spec replicas field ".{".".join(paths.spec)}" cannot be empty')
+    elif replicas < 0:
         error = invalid("spec.replicas", replicas, "must be greater than or equal to 0")
         raise Invalid.of("Scale", name, [error], "autoscaling")
     new = meta.copy(old)

@@ -170,12 +170,15 @@ def check_version(request: Request, new: Object, record: Record) -> None:
 
 def upstream_key(request: Request) -> str:
     """Return the key under which upstream stores an object; it occurs in messages."""
-    plural = request.resource.plural
-    return "/".join(filter(None, ("/registry", plural, request.namespace, request.name)))
+    resource = request.resource
+    group = resource.group if resource.custom is not None else ""
+    return "/".join(filter(None, ("/registry", group, resource.plural, request.namespace, request.name)))
 
 
 def check_uid(request: Request, new: Object, old: Object | None, *, key: str) -> None:
-    """Refuse an object of another UID than the stored one. Raises Conflict."""
+    """Refuse an object of another UID than the stored one; of a patched one validation does. Raises Conflict."""
+    if request.verb == "patch":
+        return
     given, present = new["metadata"].get("uid") or "", meta.uid(old) if old is not None else ""
     if given and given != present:
         resource = request.resource

@@ -12,6 +12,7 @@ from wherry.api.structural.default import defaulter
 from wherry.api.structural.defaultcheck import default_errors
 from wherry.api.structural.expressions import Budget, Place
 from wherry.api.structural.fieldpath import field_at
+from wherry.api.structural.kind import CustomKind
 from wherry.api.structural.lists import duplicates, embedded, malformed
 from wherry.api.structural.openapi import OpenApiErrors
 from wherry.api.structural.prune import pruner
@@ -387,6 +388,28 @@ def test_integers_are_compared_with_the_whole_part_of_a_bound(schema: Schema, va
 def test_a_null_is_no_value_of_an_enum_that_names_it():
     schema = of(a={"type": "string", "nullable": True, "enum": ["x", None]})
     assert wrong(schema, {"a": None}) == ['spec.a: Unsupported value: null: supported values: "x", "null"']
+
+
+def test_new_finalizers_without_a_domain_are_warned_about():
+    spec = {"group": "example.com", "names": {"kind": "Boat"}}
+    kind = CustomKind({"spec": spec}, {"name": "v1", "schema": {"openAPIV3Schema": {"type": "object"}}})
+    old, new = ({"metadata": {"finalizers": names}} for names in (["old"], ["old", "a.b", "mine", "orphan", "a.b/c"]))
+    why = "to avoid accidental conflicts with other finalizer writers"
+    assert kind.warnings(new, old) == [
+        f'metadata.finalizers: "a.b": prefer a domain-qualified finalizer name including a path (/) {why}',
+        f'metadata.finalizers: "mine": prefer a domain-qualified finalizer name {why}',
+    ]
+
+
+def test_a_status_is_validated_alone():
+    status = {"type": "object", "properties": {"n": {"type": "integer"}}}
+    schema = {"type": "object", "properties": {"spec": {"type": "string"}, "status": status}}
+    spec = {"group": "example.com", "names": {"kind": "Boat"}}
+    kind = CustomKind({"spec": spec}, {"name": "v1", "schema": {"openAPIV3Schema": schema}})
+    obj = {"spec": 1, "status": {"n": "x"}}
+    assert [str(error) for error in kind.rules.subresources["status"](obj, {"spec": 1})] == [
+        'status.n: Invalid value: "string": n in body must be of type integer: "string"'
+    ]
 
 
 def test_embedded_objects_must_have_metadata_that_decodes():
