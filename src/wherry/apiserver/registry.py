@@ -26,7 +26,7 @@ _DUMP = orjson.dumps
 _WRITE_SECONDS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 
 
-_DECODED = 2048
+_DECODED = 1024
 """How many decoded objects are kept for the next reader; the store holds bytes, which are a tenth of their size."""
 
 
@@ -208,8 +208,8 @@ class Registry:
             return obj
         memo = record.memo
         if memo.light is None:
-            metadata = obj["metadata"].copy()
-            del metadata["managedFields"]
+            # Not a copy without it, which would keep the larger table.
+            metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
             memo.light = {**obj, "metadata": metadata}
         return memo.light
 

@@ -30,7 +30,7 @@ WINDOW_BYTES = 8 << 20
 """How many events, and bytes in them, are kept in memory; older ones are read from the log."""
 
 REPLAY_EVENTS = 1000
-COMPACT_REVISIONS = 2000
+COMPACT_REVISIONS = 500
 """Steps in which the log is read and compacted, so that neither holds up the writes for long."""
 
 _Batch = list[tuple[Event, "asyncio.Future[None]"]]

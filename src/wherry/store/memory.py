@@ -1,7 +1,7 @@
 """A store that forgets everything at the end of the process: for tests and simulation. Never leaves the event loop."""
 
 from collections.abc import Callable, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 
 from wherry.store.log import Loaded, Page
 from wherry.store.logged import LoggedStore
@@ -38,7 +38,7 @@ class MemoryLog:
         """Nothing is there at the start."""
 
     def compact(self, after: int, until: int) -> None:
-        for revision in [r for r in self._events if r <= until]:
+        for revision in list(takewhile(lambda revision: revision <= until, self._events)):
             _apply(self._base, self._events.pop(revision))
 
     def close(self) -> None:
