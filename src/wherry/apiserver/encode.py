@@ -137,7 +137,7 @@ _LENGTH = 4  # bytes before an event in a stream of protobuf
 
 
 Shared = dict[tuple[Any, ...], bytes]
-"""Batches that were encoded, by their form, first and last change and length."""
+"""Batches that were encoded, by their form and changes."""
 
 
 class WatchEncoder:
@@ -165,7 +165,7 @@ class WatchEncoder:
 
         Hundreds of watches that tell the same batch encode it once when they have `shared` in common.
         """
-        key = (self._resource, self._form, changes[0], changes[-1], len(changes))
+        key = (self._resource, self._form, *changes)
         if shared is not None and (known := shared.get(key)) is not None:
             return known
         encode = self._frame if self._protobuf else self._line

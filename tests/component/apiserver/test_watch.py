@@ -9,7 +9,8 @@ from aiohttp import ClientSession
 
 from tests.component.apiserver.conftest import ADMIN
 from wherry.api.resources import CONFIGMAPS
-from wherry.apiserver import registry
+from wherry.apiserver import negotiate, registry
+from wherry.apiserver.encode import Shared, WatchEncoder
 from wherry.apiserver.handlers import watch
 from wherry.apiserver.request import Request
 from wherry.apiserver.server import ApiServer
@@ -130,6 +131,28 @@ async def test_many_watches_tell_every_event_in_order_in_few_writes(server: ApiS
         assert versions == sorted(set(versions))
     sizes = server.metrics.watch_sizes["", "v1", "ConfigMap"]
     assert sum(sizes.counts) < 30 * count, "what is written quickly goes together"
+
+
+async def test_watches_that_tell_alike_are_encoded_once_and_no_others(server: ApiServer) -> None:
+    client = client_of(server)
+    start = str(server.registry.store.revision)
+    for name, tier in (("a", "web"), ("b", "web"), ("c", "db"), ("d", "web")):
+        await client.create(CONFIGMAPS, configmap(name, tier=tier, **{name: "x"}))
+    shared: Shared = {}
+    found = []
+    for selector in ("tier=web", "tier", "tier in (web)", "!c", "!b"):
+        params = {"resourceVersion": start, "labelSelector": selector}
+        watched = await watch.handle(server.api, Request("watch", CONFIGMAPS, "default", "", "", ADMIN, params))
+        async for _ in watched.begin():
+            pass
+        chunk = WatchEncoder(server.registry, CONFIGMAPS, negotiate.PLAIN, "").encode(watched.take(), shared)
+        size, _, rest = chunk.partition(b"\r\n")
+        assert rest[int(size, 16) :] == b"\r\n"
+        names = [orjson.loads(line)["object"]["metadata"]["name"] for line in rest.splitlines() if line]
+        found.append("".join(names))
+        watched.close()
+    assert found == ["abd", "abcd", "abd", "abd", "acd"]
+    assert len(shared) == 3
 
 
 async def test_a_watch_ends_when_its_client_does_not_read(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -207,7 +207,7 @@ class Watch(Watched):
         self.interrupt()
 
     def _shared(self, event: Event) -> Change:
-        """Return what an event is to every watch without a selection."""
+        """Return what an event is to every watch that selects both states: one object, so that it is encoded once."""
         change: Change | None = event.memo
         if change is None:
             put = "MODIFIED" if event.previous is not None else "ADDED"
@@ -219,10 +219,11 @@ class Watch(Watched):
         registry, resource, chosen = self._registry, self.resource, self._chosen
         before = event.previous is not None and chosen.matches(registry.obj(event.previous, resource))
         if event.type != PUT:
-            return Change("DELETED", event.record) if before else None
+            return self._shared(event) if before else None
         after = chosen.matches(registry.obj(event.record, resource))
         if after:
-            return Change("MODIFIED" if before else "ADDED", event.record)
+            entered = event.previous is not None and not before
+            return Change("ADDED", event.record) if entered else self._shared(event)
         if not before or event.previous is None:
             return None
         # The object as it was when it was still selected, at the revision in which it left.
