@@ -136,6 +136,13 @@ def test_the_log_of_the_previous_container_and_of_an_init_container(namespace: N
     assert "Restart Count:  1" in namespace.kubectl("describe", "pod", "a")
 
 
+def test_the_log_of_a_container_that_waits_to_be_restarted_is_the_previous_one(namespace: Namespace) -> None:
+    namespace.apply(pod("a", shell("echo first; exit 1")))
+    waiting = "{.status.containerStatuses[0].state.waiting.reason}"
+    namespace.kubectl("wait", "pod/a", f"--for=jsonpath={waiting}=CrashLoopBackOff", "--timeout=30s")
+    assert namespace.kubectl("logs", "a", "--previous") == namespace.kubectl("logs", "a") == "first\n"
+
+
 def test_logs_of_a_deployment_and_a_job(namespace: Namespace) -> None:
     namespace.kubectl("create", "job", "j", f"--image={IMAGE}", "--", "echo", "done")
     namespace.kubectl("wait", "job/j", "--for=condition=Complete", "--timeout=30s")

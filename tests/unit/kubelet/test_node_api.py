@@ -10,6 +10,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from wherry.client.client import Client
 from wherry.client.fake import FakeTransport
+from wherry.kubelet.server.app import container_status, last_terminated
 from wherry.kubelet.server.auth import Gate, of_certificate, subresources
 from wherry.util import virtualtime
 
@@ -85,3 +86,18 @@ def test_a_certificate_names_user_and_groups() -> None:
     user = of_certificate({"subject": subject})
     assert user is not None and user.name == "admin" and "system:masters" in user.groups
     assert of_certificate({}) is None
+
+
+@pytest.mark.parametrize(
+    ("states", "ended"),
+    [
+        ({"state": {"waiting": {}}, "lastState": {"terminated": {"containerID": "crun://b"}}}, "b"),
+        ({"state": {"running": {}}, "lastState": {"terminated": {"containerID": "crun://a"}}}, "a"),
+        ({"state": {"terminated": {"containerID": "crun://b"}}, "lastState": {}}, ""),
+    ],
+)
+def test_the_previous_log_is_of_the_container_that_the_last_state_names(states: dict[str, Any], ended: str) -> None:
+    pod = {"status": {"initContainerStatuses": [{"name": "i"}], "containerStatuses": [{"name": "c", **states}]}}
+    assert last_terminated(container_status(pod, "c")) == ended
+    assert last_terminated(container_status(pod, "i")) == ""
+    assert container_status(pod, "none") == {}

@@ -123,10 +123,12 @@ class NodeServer:
             raise web.HTTPNotFound(text=f'container "{name}" not found in pod "{meta.name(pod)}"')
         options = LogOptions.parse(request.query)
         attempts = [a for a in self._services.cache.pod(meta.uid(pod)).attempts(name) if a.started_at or a.finished_at]
+        status = container_status(self._with_status(pod), name)
         if options.previous:
-            attempts = attempts[1:]
+            ended = last_terminated(status)
+            attempts = [attempt for attempt in attempts if attempt.id == ended]
         if not attempts:
-            raise web.HTTPBadRequest(text=_no_logs(pod, name, options, self._services))
+            raise web.HTTPBadRequest(text=_no_logs(pod, name, options, status))
         return await logs.serve(request, attempts[0], options, self._services.cache)
 
     async def _exec(self, request: web.Request) -> web.StreamResponse:
@@ -207,15 +209,31 @@ def _private_socket(path: Path) -> socket.socket:
     return listener
 
 
-def _no_logs(pod: meta.Object, name: str, options: LogOptions, services: NodeServices) -> str:
-    if options.previous:
-        return f'previous terminated container "{name}" in pod "{meta.name(pod)}" not found'
-    status = services.statuses.get(meta.uid(pod)) or pod.get("status") or {}
+def container_status(pod: meta.Object, name: str) -> meta.Object:
+    """Return the status of a pod's container of any kind, {} without one."""
+    status = pod.get("status") or {}
     for key in ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"):
         for found in status.get(key) or ():
-            if found["name"] == name and (reason := (found["state"].get("waiting") or {}).get("reason")):
-                text = "trying and failing to pull image" if reason in _PULL_REASONS else reason
-                return f'container "{name}" in pod "{meta.name(pod)}" is waiting to start: {text}'
+            if found["name"] == name:
+                return dict(found)
+    return {}
+
+
+def last_terminated(status: meta.Object) -> str:
+    """Return the id of the container that ran before, as a container's status tells: '' for none.
+
+    That is the newest one while its successor waits in a back-off, else the one before it.
+    """
+    terminated = (status.get("lastState") or {}).get("terminated") or {}
+    return str(terminated.get("containerID") or "").rpartition("//")[2]
+
+
+def _no_logs(pod: meta.Object, name: str, options: LogOptions, status: meta.Object) -> str:
+    if options.previous:
+        return f'previous terminated container "{name}" in pod "{meta.name(pod)}" not found'
+    if reason := ((status.get("state") or {}).get("waiting") or {}).get("reason"):
+        text = "trying and failing to pull image" if reason in _PULL_REASONS else reason
+        return f'container "{name}" in pod "{meta.name(pod)}" is waiting to start: {text}'
     return f'container "{name}" in pod "{meta.name(pod)}" is not available'
 
 
