@@ -1,11 +1,12 @@
 """Which devices a node could give to claims: `allocate`, a search over pools of devices (KEP-4381).
 
-Pure: pools come from ResourceSlices, `taken` from the claims that are allocated. Devices are looked at in the order of
-driver, pool and device; of requests with alternatives the first that works is taken. Capacity that is consumed in part
-and counters that devices share are not reckoned: a device is taken whole.
+Pure: the inventory comes from ResourceSlices, what is held from the claims that are allocated. Devices are looked at in
+the order of driver, pool and device; of requests with alternatives the first that works is taken.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import random
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,25 +15,12 @@ from wherry.api.cel import CompileError
 from wherry.api.cel.devices import attribute, binding, selector, split_name
 from wherry.api.cel.values import EvalError
 from wherry.api.meta import Object
-from wherry.scheduler.selectors import NodeSelectorTerm
-
-DeviceId = tuple[str, str, str]
-"""Driver, pool and device."""
-
-_ANY_NODE: Object = {}
+from wherry.scheduler.devicecapacity import Amounts, consumed
+from wherry.scheduler.devicepools import Device, Holdings, Inventory, Room
 
 
 class AllocationError(Exception):
     """What claims ask for cannot be reckoned; the text says which request and why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """One device that the node can use; `nodes` is where its slice says that it is: a NodeSelector, or empty: all."""
-
-    id: DeviceId
-    spec: Mapping[str, Any]
-    nodes: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,51 +39,14 @@ class Ask:
 
 @dataclass(slots=True)
 class _Search:
-    taken: set[DeviceId]
-    chosen: list[tuple[int, Ask, Device]] = field(default_factory=list)
+    """`chosen` are the devices so far, each with the number of its claim and what of it is consumed."""
 
-
-def devices_on(slices: Iterable[Object], node_name: str, labels: Mapping[str, str]) -> list[Device]:
-    """Return the devices that a node can use: of complete pools, in the newest generation."""
-    pools: dict[tuple[str, str], list[Object]] = {}
-    for found in slices:
-        spec = found["spec"]
-        key = spec["driver"], spec["pool"]["name"]
-        before = pools.get(key)
-        generation = spec["pool"].get("generation", 0)
-        if before is None or generation > before[0]["spec"]["pool"].get("generation", 0):
-            pools[key] = [found]
-        elif generation == before[0]["spec"]["pool"].get("generation", 0):
-            before.append(found)
-    devices: list[Device] = []
-    for (driver, pool), members in sorted(pools.items()):
-        if len(members) != members[0]["spec"]["pool"].get("resourceSliceCount", 1):
-            continue
-        for member in sorted(members, key=meta.name):
-            spec = member["spec"]
-            for device in spec.get("devices") or ():
-                where = device if spec.get("perDeviceNodeSelection") else spec
-                if _reaches(where, node_name, labels):
-                    devices.append(Device((driver, pool, device["name"]), device, _place(where)))
-    return devices
-
-
-def _reaches(where: Mapping[str, Any], node_name: str, labels: Mapping[str, str]) -> bool:
-    if where.get("nodeName"):
-        return bool(where["nodeName"] == node_name)
-    terms = (where.get("nodeSelector") or {}).get("nodeSelectorTerms") or ()
-    return bool(where.get("allNodes")) or any(NodeSelectorTerm(term).matches(node_name, dict(labels)) for term in terms)
-
-
-def _place(where: Mapping[str, Any]) -> Mapping[str, Any]:
-    if where.get("nodeName"):
-        field = {"key": "metadata.name", "operator": "In", "values": [where["nodeName"]]}
-        return {"nodeSelectorTerms": [{"matchFields": [field]}]}
-    return where.get("nodeSelector") or _ANY_NODE
+    room: Room
+    chosen: list[tuple[int, Ask, Device, Amounts]] = field(default_factory=list)
 
 
 def allocate(
-    claims: Sequence[Object], devices: Sequence[Device], taken: Iterable[DeviceId], class_of: Callable[[str], Object]
+    claims: Sequence[Object], inventory: Inventory, held: Holdings, class_of: Callable[[str], Object]
 ) -> list[Object] | None:
     """Return an AllocationResult for each claim, None when the devices do not suffice. Raises AllocationError.
 
@@ -104,8 +55,8 @@ def allocate(
     slots = [
         (at, request) for at, claim in enumerate(claims) for request in claim["spec"]["devices"].get("requests") or ()
     ]
-    search = _Search(set(taken))
-    if not _serve(search, slots, claims, devices, class_of):
+    search = _Search(Room(inventory, held))
+    if not _serve(search, slots, claims, inventory.devices, class_of):
         return None
     return [_result(at, claim, search) for at, claim in enumerate(claims)]
 
@@ -125,10 +76,10 @@ def _serve(
         return _serve(search, rest, claims, devices, class_of)
 
     for ask in _asks(request, class_of):
-        fitting = [device for device in devices if _fits(ask, device, claims[at])]
+        fitting = _fitting(ask, devices, claims[at])
         if ask.count is None:
             # All means all: one that is in use makes the request fail.
-            usable = fitting and (ask.admin or not any(device.id in search.taken for device in fitting))
+            usable = fitting and (ask.admin or all(search.room.has(*found) for found in fitting))
             if usable and _take(search, at, ask, fitting, len(fitting), claims[at], go_on):
                 return True
         elif _take(search, at, ask, fitting, ask.count, claims[at], go_on):
@@ -140,7 +91,7 @@ def _take(
     search: _Search,
     at: int,
     ask: Ask,
-    candidates: Sequence[Device],
+    candidates: Sequence[tuple[Device, Amounts]],
     count: int,
     claim: Object,
     go_on: Callable[[], bool],
@@ -148,20 +99,25 @@ def _take(
     """Take `count` of the candidates in every combination until the rest can be served too."""
     if count == 0:
         return go_on()
-    for number, device in enumerate(candidates):
-        if len(candidates) - number < count:
-            return False
-        if device.id in search.taken and not ask.admin:
+    for number, (device, amounts) in enumerate(candidates):
+        if ask.admin:
+            if any(of == at and other.id == device.id for of, _, other, _ in search.chosen):
+                continue
+        elif not search.room.has(device, amounts):
             continue
-        search.chosen.append((at, ask, device))
+        search.chosen.append((at, ask, device, amounts))
         if _agree(search, at, claim):
             if not ask.admin:
-                search.taken.add(device.id)
-            if _take(search, at, ask, candidates[number + 1 :], count - 1, claim, go_on):
+                search.room.take(device, amounts)
+            # A device that may be shared can serve the same request again, but all of them are each taken once.
+            again = device.shared and not ask.admin and ask.count is not None
+            if _take(search, at, ask, candidates[number + (not again) :], count - 1, claim, go_on):
                 return True
             if not ask.admin:
-                search.taken.discard(device.id)
+                search.room.give_back(device)
         search.chosen.pop()
+        if ask.count is None:
+            return False
     return False
 
 
@@ -172,6 +128,18 @@ def _asks(request: Object, class_of: Callable[[str], Object]) -> Iterator[Ask]:
     for name, option in options:
         every = option.get("allocationMode") == "All"
         yield Ask(name, option, class_of(option["deviceClassName"]), None if every else option.get("count") or 1)
+
+
+def _fitting(ask: Ask, devices: Sequence[Device], claim: Object) -> list[tuple[Device, Amounts]]:
+    """Return the devices that suit a request if they are free, each with what it would consume."""
+    wanted = (ask.request.get("capacity") or {}).get("requests") or {}
+    found = []
+    for device in devices:
+        if _fits(ask, device, claim):
+            amounts = consumed(wanted, device.spec.get("capacity") or {})
+            if amounts is not None:
+                found.append((device, amounts))
+    return found
 
 
 def _fits(ask: Ask, device: Device, claim: Object) -> bool:
@@ -207,7 +175,7 @@ def _agree(search: _Search, at: int, claim: Object) -> bool:
     for constraint in claim["spec"]["devices"].get("constraints") or ():
         name = constraint.get("matchAttribute") or constraint.get("distinctAttribute")
         requests = constraint.get("requests") or ()
-        concerned = [device for of, ask, device in search.chosen if of == at and _is_of(ask.name, requests)]
+        concerned = [device for of, ask, device, _ in search.chosen if of == at and _is_of(ask.name, requests)]
         values = [_attribute_of(device, name) for device in concerned]
         if None in values:
             return False
@@ -234,26 +202,34 @@ def _attribute_of(device: Device, name: str) -> Any:
 
 
 def _result(at: int, claim: Object, search: _Search) -> Object:
-    own = [(ask, device) for of, ask, device in search.chosen if of == at]
+    own = [(ask, device, amounts) for of, ask, device, amounts in search.chosen if of == at]
     results = []
-    for ask, device in own:
+    for ask, device, amounts in own:
         driver, pool, name = device.id
         entry: Object = {"request": ask.name, "driver": driver, "pool": pool, "device": name}
         if ask.admin:
             entry["adminAccess"] = True
+        if device.shared:
+            entry["shareID"] = _share_id()
+            if amounts:
+                entry["consumedCapacity"] = {name: str(amount) for name, amount in amounts.items()}
         if ask.request.get("tolerations"):
             entry["tolerations"] = meta.copy({"list": ask.request["tolerations"]})["list"]
         results.append(entry)
     found: Object = {"devices": {"results": results}}
-    if config := _configuration(claim, own):
+    if config := _configuration(claim, [ask for ask, _, _ in own]):
         found["devices"]["config"] = config
-    if selector := _node_selector([device for _, device in own]):
+    if selector := _node_selector([device for _, device, _ in own]):
         found["nodeSelector"] = selector
     return found
 
 
-def _configuration(claim: Object, own: Sequence[tuple[Ask, Device]]) -> list[Object]:
-    asks = {ask.name: ask for ask, _ in own}
+def _share_id() -> str:
+    return str(uuid.UUID(int=random.getrandbits(128), version=4))
+
+
+def _configuration(claim: Object, asked: Sequence[Ask]) -> list[Object]:
+    asks = {ask.name: ask for ask in asked}
     of_classes = [
         {"source": "FromClass", "requests": [name], **meta.copy(entry)}
         for name, ask in asks.items()

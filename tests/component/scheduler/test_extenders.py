@@ -60,9 +60,11 @@ def extender(answers: Answers, *, tls: ssl.SSLContext | None = None) -> Iterator
         found.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_address[1]}/extend"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
-        yield found
-        server.shutdown()
-        thread.join()
+        try:
+            yield found
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def config(*extenders: Object) -> SchedulerConfig:

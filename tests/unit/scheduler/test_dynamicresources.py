@@ -174,3 +174,120 @@ def test_a_pod_waits_for_its_claim_and_for_its_class() -> None:
         assert world.node_of("p") == "a"
 
     simulate(test)
+
+
+def results_of(world: World, name: str) -> list[Object]:
+    return allocation(world, name).get("allocation", {}).get("devices", {}).get("results", [])
+
+
+def shared_device(name: str, **memory: Any) -> Object:
+    return {"name": name, "allowMultipleAllocations": True, "capacity": {"memory": {"value": "8Gi", **memory}}}
+
+
+def wanting(name: str, memory: str, **more: Any) -> Object:
+    return claim(name, ask("r", capacity={"requests": {"memory": memory}}, **more))
+
+
+def test_claims_share_a_device_as_far_as_its_capacity_goes() -> None:
+    async def test(world: World) -> None:
+        world.create(node("a"), device_class(), slice_of("a", shared_device("g0")))
+        world.create(wanting("c", "3Gi"), wanting("d", "4Gi"), wanting("e", "2Gi"), wanting("f", "1Gi"))
+        for name in "cdef":
+            world.create(using(name, name))
+            await world.settle()
+        assert [world.node_of(name) for name in "cdef"] == ["a", "a", None, "a"]
+        found = [results_of(world, name)[0] for name in "cdf"]
+        assert [result["consumedCapacity"] for result in found] == [{"memory": f"{n}Gi"} for n in (3, 4, 1)]
+        assert len({result["shareID"] for result in found}) == 3
+
+    simulate(test)
+
+
+def test_a_request_is_rounded_up_to_what_the_policy_lets_be_consumed() -> None:
+    steps = {"default": "1Gi", "validRange": {"min": "1Gi", "max": "6Gi", "step": "2Gi"}}
+    values = {"default": "2Gi", "validValues": ["2Gi", "4Gi"]}
+    cases = [
+        (steps, "512Mi", "1Gi"),
+        (steps, "2Gi", "3Gi"),
+        (steps, "5Gi", "5Gi"),
+        (steps, "5632Mi", None),
+        (values, "3Gi", "4Gi"),
+        (values, "5Gi", None),
+        (values, "", "2Gi"),
+    ]
+
+    async def test(world: World) -> None:
+        world.create(node("a"), device_class())
+        for number, (policy, asked, given) in enumerate(cases):
+            name = f"c{number}"
+            found = slice_of("a", {**shared_device(name, requestPolicy=policy), "attributes": {"n": {"int": number}}})
+            found["metadata"]["name"], found["spec"]["pool"]["name"] = name, name
+            chosen = f'device.attributes["{DRIVER}"].n == {number}'
+            wanted = {"capacity": {"requests": {"memory": asked}}} if asked else {}
+            world.create(found, claim(name, ask("r", f'"n" in device.attributes["{DRIVER}"] && {chosen}', **wanted)))
+            world.create(using(name, name))
+            await world.settle()
+            results = results_of(world, name)
+            assert (results[0]["consumedCapacity"]["memory"] if results else None) == given, (policy, asked)
+
+    simulate(test)
+
+
+def test_one_request_may_have_several_shares_of_a_device_and_constraints_can_forbid_it() -> None:
+    async def test(world: World) -> None:
+        shared = {**shared_device("g0"), "attributes": {"id": {"string": "g0"}}}
+        world.create(node("a"), device_class(), slice_of("a", shared))
+        distinct = [{"distinctAttribute": f"{DRIVER}/id"}]
+        world.create(wanting("c", "2Gi", count=2))
+        world.create(claim("d", ask("r", capacity={"requests": {"memory": "1Gi"}}, count=2), constraints=distinct))
+        world.create(using("p", "c"), using("q", "d"))
+        await world.settle()
+        assert devices_of(world, "c") == ["g0", "g0"] and world.node_of("p") == "a"
+        assert world.node_of("q") is None
+
+    simulate(test)
+
+
+def partition(name: str, memory: str) -> Object:
+    counters = [{"counterSet": "gpu", "counters": {"memory": {"value": memory}}}]
+    return {"name": name, "consumesCounters": counters}
+
+
+def counting(node_name: str, memory: str, *devices: Object) -> list[Object]:
+    """Counters have a slice of their own in the pool."""
+    sets = slice_of(node_name)
+    sets["metadata"]["name"] += "-counters"
+    del sets["spec"]["devices"]
+    sets["spec"]["sharedCounters"] = [{"name": "gpu", "counters": {"memory": {"value": memory}}}]
+    both = [sets, slice_of(node_name, *devices)]
+    for found in both:
+        found["spec"]["pool"]["resourceSliceCount"] = 2
+    return both
+
+
+def test_partitions_are_given_as_long_as_their_counters_last() -> None:
+    async def test(world: World) -> None:
+        parts = [partition("half-0", "20Gi"), partition("half-1", "20Gi"), partition("whole", "40Gi")]
+        world.create(node("a"), device_class(), *counting("a", "40Gi", *parts))
+        whole = f'device.driver == "{DRIVER}"'
+        world.create(claim("c"), claim("d"), claim("e", ask("r", whole)))
+        for name in "cd":
+            world.create(using(name, name))
+            await world.settle()
+        assert [devices_of(world, name) for name in "cd"] == [["half-0"], ["half-1"]]
+        world.create(using("e", "e"))
+        await world.settle()
+        assert world.node_of("e") is None
+
+    simulate(test)
+
+
+def test_a_device_that_takes_more_of_a_counter_than_there_is_is_passed_over() -> None:
+    async def test(world: World) -> None:
+        parts = [partition("a-whole", "40Gi"), partition("half-0", "20Gi"), partition("half-1", "20Gi")]
+        world.create(node("a"), device_class(), *counting("a", "40Gi", *parts), claim("c", ask("r", count=2)))
+        world.create(using("p", "c"))
+        await world.settle()
+        assert devices_of(world, "c") == ["half-0", "half-1"]
+
+    simulate(test)

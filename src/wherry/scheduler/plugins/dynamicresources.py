@@ -9,7 +9,8 @@ from wherry.api.meta import Object
 from wherry.api.resources import DEVICECLASSES, RESOURCECLAIMS, RESOURCESLICES
 from wherry.client.client import MERGE_PATCH, STRATEGIC_PATCH, Client
 from wherry.client.informer import InformerFactory
-from wherry.scheduler.devices import AllocationError, Device, DeviceId, allocate, devices_on
+from wherry.scheduler.devicepools import Holdings, Inventory, inventory_of
+from wherry.scheduler.devices import AllocationError, allocate
 from wherry.scheduler.framework import SKIP, Code, CycleState, Handle, Hint, Plugin, Remedy, Status
 from wherry.scheduler.nodeinfo import NodeInfo
 from wherry.scheduler.podinfo import PodInfo
@@ -28,7 +29,7 @@ class _State:
     """`unavailable` are allocated claims that some node could not reach; `found` what each node would give."""
 
     claims: list[Object] = field(default_factory=list)
-    taken: set[DeviceId] = field(default_factory=set)
+    held: Holdings = field(default_factory=Holdings)
     unavailable: dict[str, Object] = field(default_factory=dict)
     found: dict[str, list[Object]] = field(default_factory=dict)
 
@@ -86,7 +87,7 @@ class DynamicResources(Plugin):
         for claim in found.claims:
             if (status := self._check(claim, info)) is not None:
                 return status
-        found.taken = self._taken()
+        found.held = self._held()
         state.data[self.name] = found
         return None
 
@@ -133,7 +134,7 @@ class DynamicResources(Plugin):
         waiting = found.to_allocate
         if waiting:
             try:
-                results = allocate(waiting, self._devices(node), found.taken, self._class)
+                results = allocate(waiting, self._inventory(node), found.held, self._class)
             except AllocationError as error:
                 return self._refuse(str(error))
             if results is None:
@@ -144,8 +145,8 @@ class DynamicResources(Plugin):
             return self._refuse("resourceclaim not available on the node")
         return None
 
-    def _devices(self, node: NodeInfo) -> list[Device]:
-        return devices_on(self._slices.list(), node.name, node.labels)
+    def _inventory(self, node: NodeInfo) -> Inventory:
+        return inventory_of(self._slices.list(), node.name, node.labels)
 
     def _class(self, name: str) -> Object:
         found = self._classes.get(name)
@@ -153,14 +154,11 @@ class DynamicResources(Plugin):
             raise AllocationError(f"device class {name} does not exist")
         return found
 
-    def _taken(self) -> set[DeviceId]:
-        allocations = [_allocation(claim) for claim in self._claims.list()]
-        return {
-            (result["driver"], result["pool"], result["device"])
-            for allocation in (*allocations, *self._pending.values())
-            for result in ((allocation or {}).get("devices") or {}).get("results") or ()
-            if not result.get("adminAccess")
-        }
+    def _held(self) -> Holdings:
+        held = Holdings()
+        for allocation in (*map(_allocation, self._claims.list()), *self._pending.values()):
+            held.add(allocation or {})
+        return held
 
     def post_filter(
         self, state: CycleState, info: PodInfo, statuses: dict[str, Status], handle: Handle
