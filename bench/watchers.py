@@ -70,7 +70,7 @@ class Watcher:
         self.rest, self.version, self.disordered, self.seen = b"", 0, 0, set()
 
     def read(self, latencies):
-        """Take what has come; tell whether the connection still stands."""
+        """Take what has come; tell whether there may be more."""
         pieces, now = [self.rest], time.time()
         try:
             while piece := self.connection.recv(1 << 18):
@@ -78,6 +78,8 @@ class Watcher:
             return False
         except ssl.SSLWantReadError:
             pass
+        except OSError:
+            return False
         # The sizes of chunks stay where they are, between two events.
         lines, end, self.rest = b"".join(pieces).rpartition(b"}\n")
         if end:
@@ -105,8 +107,11 @@ def watch(url, token, count, start, wanted, ready, results):
         selector.register(connection, selectors.EVENT_READ, watchers[-1])
         ready.release()
     while selector.get_map():
-        for key, _ in selector.select(PATIENCE) or [(key, 0) for key in list(selector.get_map().values())]:
-            if not _ or not key.data.read(latencies) or len(key.data.seen) >= wanted:
+        told = selector.select(PATIENCE)
+        if not told:
+            break
+        for key, _ in told:
+            if not key.data.read(latencies) or len(key.data.seen) >= wanted:
                 selector.unregister(key.fileobj)
     results.put((sum(wanted - len(w.seen) for w in watchers), sum(w.disordered for w in watchers), latencies))
 

@@ -1,6 +1,7 @@
 """Watches, over HTTP and in process."""
 
 import asyncio
+import socket
 from typing import Any
 
 import orjson
@@ -155,22 +156,26 @@ async def test_watches_that_tell_alike_are_encoded_once_and_no_others(server: Ap
     assert len(shared) == 3
 
 
-async def test_a_watch_ends_when_its_client_does_not_read(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "_MOST_HELD", 20)
-    client = client_of(server)
-    request = Request(
-        "watch", CONFIGMAPS, "default", "", "", ADMIN, {"resourceVersion": str(server.registry.store.revision)}
-    )
-    watched = await watch.handle(server.api, request)
-    notified: list[bool] = []
-    async for _ in watched.begin():
-        pass
-    watched.follow(lambda: notified.append(watched.over))
-    watched.hold(held=True)
-    for number in range(21):
-        await client.create(CONFIGMAPS, configmap(f"c-{number}"))
-    assert notified == [False, True]
-    assert not watched.waits, "nothing is kept for it"
+async def test_a_client_that_does_not_read_loses_its_watch(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "_MOST_HELD", 5)
+    client, before = client_of(server), asyncio.all_tasks()
+    path = f"/api/v1/configmaps?watch=1&resourceVersion={server.registry.store.revision}"
+    with socket.create_connection(("127.0.0.1", server.port)) as idler:
+        idler.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\n\r\n".encode())
+        async with (
+            ClientSession(headers={"Authorization": "Bearer secret"}, read_bufsize=1 << 24) as session,
+            session.get(f"http://127.0.0.1:{server.port}{path}") as answer,
+        ):
+            for number in range(100):
+                await client.create(CONFIGMAPS, {**configmap(f"c-{number}"), "data": {"k": "x" * 100_000}})
+                line = await answer.content.readline()
+                assert orjson.loads(line)["object"]["metadata"]["name"] == f"c-{number}"
+        _, left = await asyncio.wait(asyncio.all_tasks() - before, timeout=5)
+        assert not left
+        told = b""
+        while piece := idler.recv(1 << 20):
+            told += piece
+        assert told and not told.endswith(b"0\r\n\r\n"), "it was cut off"
 
 
 async def test_a_watch_of_one_name_hears_of_no_other(server: ApiServer) -> None:
