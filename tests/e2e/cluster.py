@@ -28,7 +28,7 @@ OTHER_IMAGE = "wherry.local/box:2"
 
 Done = subprocess.CompletedProcess[str]
 _PROGRAMS = ("kubectl", "crun", "conmon", "nft", "buildah")
-_DOCKERFILE = """\
+DOCKERFILE = """\
 FROM scratch
 COPY busybox /bin/busybox
 RUN ["/bin/busybox", "--install", "-s", "/bin"]
@@ -152,7 +152,8 @@ def free_port() -> int:
         return port
 
 
-def _wherry(kubeconfig: Path, *args: str) -> None:
+def wherry(kubeconfig: Path, *args: str) -> None:
+    """Run ``wherry`` with a kubeconfig; the test fails when it does."""
     environment = os.environ | {"KUBECONFIG": str(kubeconfig)}
     command = [sys.executable, "-m", "wherry", *args]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
@@ -171,16 +172,16 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     kubeconfig = directory / "kubeconfig"
     ports = (f"--api-port={free_port()}", f"--kubelet-port={free_port()}")
     try:
-        _wherry(kubeconfig, "up", "--name", CLUSTER, "--node-name=node-a", *ports)
+        wherry(kubeconfig, "up", "--name", CLUSTER, "--node-name=node-a", *ports)
         context = directory / "image"
         context.mkdir()
         shutil.copy(BUSYBOX, context / "busybox")
-        (context / "Dockerfile").write_text(_DOCKERFILE)
+        (context / "Dockerfile").write_text(DOCKERFILE)
         for tag in (IMAGE, OTHER_IMAGE):
-            _wherry(kubeconfig, "image", "build", "--name", CLUSTER, "-t", tag, str(context))
+            wherry(kubeconfig, "image", "build", "--name", CLUSTER, "-t", tag, str(context))
         yield Cluster(CLUSTER, kubeconfig)
     finally:
-        _wherry(kubeconfig, "delete", "--name", CLUSTER)
+        wherry(kubeconfig, "delete", "--name", CLUSTER)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ named only when all of it is on the disk, so what was pulled or loaded is still 
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import re
@@ -436,7 +437,7 @@ class OverlayImageStore:
                 return await asyncio.to_thread(self._mount, self._find(image_id) or "", record, key, ids)
             except OSError as error:
                 await asyncio.to_thread(overlay.unmount, f"{self._mounts}/{key}")
-                raise ImageError(f"cannot mount {image_id}: {error}") from error
+                raise ImageError(f"cannot mount {image_id}: {os.strerror(error.errno or errno.EIO).lower()}") from error
 
     def _mount(self, image_id: str, record: _Record, key: str, ids: Ids | None) -> str:
         directory = f"{self._mounts}/{key}"

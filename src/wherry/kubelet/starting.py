@@ -8,7 +8,7 @@ from typing import Any
 
 from wherry.api import meta
 from wherry.api.resources import Resource
-from wherry.images.protocol import Ids, Image
+from wherry.images.protocol import Ids, Image, ImageError
 from wherry.kubelet import downward, envfile, hosts, podspec, pulling, sandboxes
 from wherry.kubelet.containers import Inputs, make_config
 from wherry.kubelet.env import ConfigError, make_environment
@@ -123,7 +123,7 @@ class ContainerStarter:
                 raise EndedAtStart(str(error)) from error
             reason = error.reason if error.reason != "RunContainerError" else "CreateContainerError"
             raise await self._failed(pod, name, container_id, reason, str(error)) from error
-        except OSError as error:
+        except (ImageError, OSError) as error:
             raise await self._failed(pod, name, container_id, "CreateContainerError", said(error)) from error
         services.events.normal(pod, "Started", "Container started", container=name)
         await services.cache.refresh(container_id)

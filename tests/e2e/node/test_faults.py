@@ -1,14 +1,18 @@
 """What breaks below or beside the node process, and what must come of it."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.e2e.cluster import IMAGE
 from tests.e2e.conformance.world import World, eventually
 from tests.e2e.node.disturb import kill, state, up, wait_event
 from wherry.runtime import mountns, processes
@@ -108,6 +112,38 @@ def _ran(bundle: Path, pods: dict[str, Any]) -> bool:
         record = (bundle / "record.json").read_text()
         return '"created"' not in record and any(pod["metadata"]["uid"] in record for pod in pods.values())
     return False
+
+
+def test_static_pods_start_while_the_server_is_away(world: World) -> None:
+    manifests = state(world) / "manifests"
+    for process in ("node", "server"):
+        kill(world, process)
+    container = {"name": "c", "image": IMAGE, "command": ["sh", "-c", _REMAIN]}
+    spec = {"containers": [container], "terminationGracePeriodSeconds": 0}
+    metadata = {"name": "alone", "namespace": world.ns}
+    manifest = manifests / "alone.json"
+    manifest.write_text(json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}))
+    bundles = state(world) / "containers/containers"
+    command = [sys.executable, "-m", "wherry.cluster.node", "--name", world.cluster.name]
+    with Path("/var/log/wherry", world.cluster.name, "node.log").open("ab") as log:
+        node = subprocess.Popen(command, cwd="/", stdout=log, stderr=log)
+    try:
+        eventually(lambda: any(_runs(path, "alone-") for path in bundles.iterdir()), "the pod runs", seconds=30)
+        up(world)
+        mirror = world.ready("alone-node-a")
+        assert mirror["status"]["containerStatuses"][0]["restartCount"] == 0
+        manifest.unlink()
+        world.api.gone(f"{world.core}/pods/alone-node-a")
+    finally:
+        manifest.unlink(missing_ok=True)
+        node.kill()
+        node.wait()
+        up(world)
+
+
+def _runs(bundle: Path, name: str) -> bool:
+    """Tell whether a container of the pod whose name begins so runs."""
+    return all(_holds(bundle / "record.json", text) for text in (f'"{name}', '"running"'))
 
 
 def test_after_a_reboot_every_pod_starts_again(world: World) -> None:
