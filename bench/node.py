@@ -14,6 +14,7 @@ import hashlib
 import io
 import json
 import os
+import resource
 import ssl
 import subprocess
 import sys
@@ -23,9 +24,10 @@ import time
 from pathlib import Path
 
 import aiohttp
+import presets
 import yaml
 
-PODS, EXECS, LOG_BYTES, IMAGE_BYTES, IDLE = 110, 1000, 1 << 30, 200_000_000, 60.0
+PODS, EXECS, LOG_BYTES, LINES, IMAGE_BYTES, IDLE = 110, 1000, 1 << 30, (120, 1000), 200_000_000, 60.0
 TICK = os.sysconf("SC_CLK_TCK")
 NAMESPACE = "bench-node"
 
@@ -160,39 +162,23 @@ class Bench:
         await self.clear()
 
     async def logs(self):
-        """Read a log of one gigabyte."""
+        """Read a log of one gigabyte, in short lines and in long ones, and see what kubectl alone can take."""
         await self.pod("log", "echo 1")
         pod = (await self.wait("Succeeded", 1))[0]
         file = next(Path("/var/log/pods").glob(f"{NAMESPACE}_log_{pod['metadata']['uid']}/c/0.log"))
-        text = "x" * 120
-        stamp = "2026-01-02T03:04:05.{:09d}+00:00 stdout F " + text + "\n"
-        block = "".join(stamp.format(n) for n in range(1 << 14)).encode()
-        with file.open("wb") as log:
-            while log.tell() < LOG_BYTES:
-                log.write(block)
         path = f"/api/v1/namespaces/{NAMESPACE}/pods/log/log"
-        for client, command in {
-            "curl": ["curl", "-s", "--cacert", self.authority, "--cert", self.pair, self.url + path],
-            "kubectl": ["kubectl", "--kubeconfig", self.kubeconfig, "-n", NAMESPACE, "logs", "log"],
-        }.items():
-            pids = self.pids()
-            held, used = {name: pss(pid) for name, pid in pids.items()}, {name: cpu(pid) for name, pid in pids.items()}
-            began = time.monotonic()
-            reading = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, limit=1 << 22)
-            got = 0
-            while data := await reading.stdout.read(1 << 22):
-                got += len(data)
-            await reading.wait()
-            took = time.monotonic() - began
-            grown = {name: round((pss(pid) - held[name]) / 1e6, 1) for name, pid in pids.items()}
-            spent = {name: round((cpu(pid) - used[name]) / got * 1e9, 1) for name, pid in pids.items()}
-            yield (
-                f"log by {client}",
-                (
-                    f"{got / took / 1e6:.0f} MB/s ({got / 1e6:.0f} MB; seconds of processor per GB {spent}; "
-                    f"MB of memory more {grown})"
-                ),
-            )
+        pki = Path("/var/lib/wherry", self.cluster, "pki")
+        for line in LINES:
+            write_log(file, line)
+            curl = ["curl", "-s", "--cacert", self.authority, "--cert", self.pair, self.url + path]
+            yield f"lines of {line}, curl", read(curl, self.pids())
+            kubectl = ["kubectl", "-n", NAMESPACE, "logs", "log", "--kubeconfig"]
+            yield f"lines of {line}, kubectl", read([*kubectl, self.kubeconfig], self.pids())
+            with presets.serving(pki / "kubelet-serving.crt", pki / "kubelet-serving.key", line, LOG_BYTES) as config:
+                kubeconfig = self.pair.with_name("presets.json")
+                kubeconfig.write_text(json.dumps(config))
+                alone = ["kubectl", "logs", "log", "--kubeconfig", kubeconfig]
+                yield f"lines of {line}, kubectl at most", read(alone, {})
         await self.clear()
 
     async def load(self):
@@ -208,6 +194,32 @@ class Bench:
                 took, used = time.monotonic() - began, cpu(pids["node"]) - used
                 yield f"load of {IMAGE_BYTES // 1_000_000} MB{again}", f"{took:.2f} s, {used:.2f} s of processor time"
         subprocess.run([*command[:4], "rm", *command[5:7], "bench.local/big:1"], check=True, capture_output=True)
+
+
+def write_log(file, line):
+    """Write a log of `LOG_BYTES` for its readers, in whole lines of `line` bytes for them."""
+    stamp = "2026-01-02T03:04:05.{:09d}+00:00 stdout F " + "x" * (line - 1) + "\n"
+    block = "".join(stamp.format(n) for n in range((1 << 20) // line)).encode()
+    with file.open("wb") as log:
+        while log.tell() < LOG_BYTES * (line + 45) / line:
+            log.write(block)
+
+
+def read(command, pids):
+    """Run a command that reads a log; say how fast that went and what it took of the client and of `pids`."""
+    held, used = {name: pss(pid) for name, pid in pids.items()}, {name: cpu(pid) for name, pid in pids.items()}
+    began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0) as reading:
+        got = 0
+        while data := os.read(reading.stdout.fileno(), 1 << 20):
+            got += len(data)
+    took, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    grown = ", ".join(f"{name} {(pss(pid) - held[name]) / 1e6:.1f}" for name, pid in pids.items())
+    spent = {name: cpu(pid) - used[name] for name, pid in pids.items()}
+    spent["client"] = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    share = ", ".join(f"{name} {seconds / got * 1e9:.1f}" for name, seconds in spent.items())
+    more = f"; MB of memory more: {grown}" if grown else ""
+    return f"{got / took / 1e6:.0f} MB/s (seconds of processor per GB: {share}{more})"
 
 
 def write_image(path):
