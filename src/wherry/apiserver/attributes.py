@@ -68,10 +68,12 @@ class Authenticator(Protocol):
         `wherry.apiserver.authn.token.digest` makes of the header, None without one."""
         ...
 
-    async def authenticate(self, authorization: str | None, certificate: Mapping[str, Any] | None) -> UserInfo | None:
+    async def authenticate(
+        self, authorization: str | None, certificate: Mapping[str, Any] | None, path: str = ""
+    ) -> UserInfo | None:
         """Return the user of an ``Authorization`` header or of a verified client certificate (as
-        ``ssl.SSLObject.getpeercert`` gives it); None when neither is there. Raises Unauthorized for wrong credentials.
-        The groups include ``system:authenticated``."""
+        ``ssl.SSLObject.getpeercert`` gives it), else the one who has no name, where he may come to `path`; else None.
+        Raises Unauthorized for wrong credentials. The groups of a user with a name include ``system:authenticated``."""
         ...
 
 

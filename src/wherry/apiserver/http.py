@@ -205,7 +205,7 @@ class Frontend:
     async def _answer(self, x: Exchange) -> web.StreamResponse:
         """Find out who asks for what, and answer with the seats that the request's flow has."""
         http, info = x.http, x.info
-        user = await self._authenticate(http)
+        user = await self._authenticate(http, x.path)
         if info.is_resource:
             x.verb = _verb(x)
         attributes = _attributes(user, x.verb, info, x.params)
@@ -284,12 +284,12 @@ class Frontend:
             log.debug("%s: %s", remote.name, error)
             return self._respond.plain(x, _UNAVAILABLE)
 
-    async def _authenticate(self, request: web.BaseRequest) -> UserInfo:
+    async def _authenticate(self, request: web.BaseRequest, path: str) -> UserInfo:
         transport = request.transport
         certificate = certificate_of(transport) if transport is not None else None
         try:
             authorization = request.headers.get(hdrs.AUTHORIZATION) or websocket.authorization(request.headers)
-            user = await self.authenticator.authenticate(authorization, certificate)
+            user = await self.authenticator.authenticate(authorization, certificate, path)
         except Unauthorized:
             self.metrics.authentications["error"] += 1
             raise

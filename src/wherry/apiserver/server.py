@@ -102,6 +102,7 @@ class ServerOptions:
     node_ports: tuple[int, int] = (30000, 32767)
     kubernetes_version: str = "1.36"
     anonymous: bool = True
+    anonymous_paths: frozenset[str] = frozenset()
     allow_privileged: bool = True
     legacy_apis: bool = False
     front_proxy_certificate: Path | None = None
@@ -132,6 +133,7 @@ class ApiServer:
             [*tokens, ServiceAccountTokens(issuer, registry, used=self._token_used), BootstrapTokens(registry)],
             audiences=issuer.audiences,
             anonymous=options.anonymous,
+            anonymous_paths=options.anonymous_paths,
         )
         self.authorizer = UnionAuthorizer(registry)
         self.issuer = issuer

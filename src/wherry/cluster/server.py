@@ -114,7 +114,9 @@ async def run_cluster(config: ClusterConfig) -> None:
         sealer = Sealer.load(encryption)
     tokens = []
     if (authentication := config.paths.server / "authentication.yaml").exists():
-        tokens = [OIDCTokens(provider) for provider in oidcfile.load(authentication)]
+        read = oidcfile.load(authentication)
+        tokens = [OIDCTokens(provider) for provider in read.providers]
+        served.anonymous, served.anonymous_paths = read.anonymous, read.anonymous_paths
     scheduling = _scheduling(config)
     store = SQLiteStore(config.paths.server / "state.db", sealer=sealer)
     fake = fake_config(config)

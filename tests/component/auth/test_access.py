@@ -27,16 +27,17 @@ class User:
     async def __call__(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
         given = {**self._headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
         async with self._session.request(method, self._root + path, json=body, headers=given) as answer:
-            return answer.status, await answer.json(content_type=None)
+            is_json = answer.content_type.endswith("json")
+            return answer.status, await answer.json() if is_json else await answer.text()
 
 
 @asynccontextmanager
-async def cluster() -> AsyncIterator[Any]:
-    """Run a server; yield what makes a `User` of a token."""
+async def cluster(**options: Any) -> AsyncIterator[Any]:
+    """Run a server with some options; yield what makes a `User` of a token."""
     store = MemoryStore()
     issuer = ServiceAccountIssuer([SigningKey.of(ec.generate_private_key(ec.SECP256R1()))])
     tokens = [TokenFile([("root", UserInfo("root", (MASTERS_GROUP,)))])]
-    server = ApiServer(store, ServerOptions(port=0), issuer=issuer, tokens=tokens)
+    server = ApiServer(store, ServerOptions(port=0, **options), issuer=issuer, tokens=tokens)
     async with server, aiohttp.ClientSession() as session:
         yield lambda token: User(session, f"http://127.0.0.1:{server.port}", token)
     await store.close()
@@ -100,6 +101,16 @@ async def test_nobody_is_anonymous_and_a_wrong_token_is_refused():
         assert (await users(None)("GET", "/api/v1/nodes"))[0] == 403
         assert (await users("wrong")("GET", "/version"))[0] == 401
         assert (await users(None)("GET", "/version", Impersonate_User="root"))[0] == 403
+
+
+async def test_requests_without_credentials_come_in_at_some_paths_only():
+    async with cluster(anonymous_paths=frozenset({"/livez"})) as users:
+        assert (await users(None)("GET", "/livez/ping"))[0] == 401
+        assert (await users(None)("GET", "/%6civez?verbose"))[0] == 200
+        assert (await users("wrong")("GET", "/livez"))[0] == 401
+        assert (await users(None)("GET", "/api/v1/namespaces/default/pods/a"))[0] == 401
+    async with cluster(anonymous=False, anonymous_paths=frozenset({"/livez"})) as users:
+        assert (await users(None)("GET", "/livez"))[0] == 401
 
 
 async def test_the_published_keys_are_those_that_sign():

@@ -1,5 +1,6 @@
 """ID tokens of a real OpenID Connect provider, mapped by an AuthenticationConfiguration."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -31,23 +32,25 @@ async def id_token(issuer: str, client: str, **claims: Any) -> str:
 
 
 def configured(path: Path, issuer: str) -> OIDCTokens:
-    path.write_text(f"""
+    path.write_text("""
 apiVersion: apiserver.config.k8s.io/v1
 kind: AuthenticationConfiguration
 jwt:
-- issuer: {{url: "{issuer}", audiences: [other, wherry], audienceMatchPolicy: MatchAny}}
+- issuer: {url: "https://id.example.com", audiences: [other, wherry], audienceMatchPolicy: MatchAny}
   claimValidationRules:
-  - {{expression: "claims.?email.orValue('').endsWith('@example.com')", message: only our people}}
+  - {expression: "claims.?email.orValue('').endsWith('@example.com')", message: only our people}
   claimMappings:
-    username: {{expression: "'people:' + claims.sub"}}
-    groups: {{expression: "claims.?email.hasValue() ? ['mail'] : []"}}
-    uid: {{claim: sub}}
+    username: {expression: "'people:' + claims.sub"}
+    groups: {expression: "claims.?email.hasValue() ? ['mail'] : []"}
+    uid: {claim: sub}
     extra:
-    - {{key: example.com/mail, valueExpression: "claims.email"}}
+    - {key: example.com/mail, valueExpression: "claims.email"}
   userValidationRules:
-  - {{expression: "!user.username.startsWith('system:')", message: reserved}}
+  - {expression: "!user.username.startsWith('system:')", message: reserved}
 """)
-    return OIDCTokens(oidcfile.load(path)[0])
+    (provider,) = oidcfile.load(path).providers
+    document = f"{issuer}/.well-known/openid-configuration"
+    return OIDCTokens(replace(provider, issuer_url=issuer, discovery_url=document))  # files name https issuers only
 
 
 async def test_a_providers_tokens_are_mapped_and_checked(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-from pathlib import Path
 
 import jwt
 import pytest
@@ -11,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from wherry.api.errors import BadRequest, Conflict, Invalid, NotFound, Unauthorized
 from wherry.api.resources import NODES, PODS, SECRETS, SERVICEACCOUNTS
 from wherry.apiserver.authn import issuer as issuing
-from wherry.apiserver.authn import oidcfile, reviews, x509
+from wherry.apiserver.authn import reviews, x509
 from wherry.apiserver.authn.bootstraptoken import BootstrapTokens
 from wherry.apiserver.authn.issuer import ServiceAccountIssuer, SigningKey
 from wherry.apiserver.authn.oidc import OIDCConfig, OIDCTokens
@@ -315,30 +314,3 @@ def test_concurrent_requests_share_nothing_but_the_cache(tokens, issuer, reader)
         return await asyncio.gather(*(tokens.authenticate(f"Bearer {token}", None) for _ in range(5)))
 
     assert len(set(asyncio.run(all_of_them()))) == 1
-
-
-def test_an_authentication_configuration_names_providers(tmp_path: Path) -> None:
-    path = tmp_path / "authentication.yaml"
-    path.write_text(
-        """
-apiVersion: apiserver.config.k8s.io/v1
-kind: AuthenticationConfiguration
-jwt:
-- issuer: {url: "https://id.example.com", audiences: [wherry]}
-  claimMappings:
-    username: {claim: email, prefix: ""}
-    groups: {claim: groups, prefix: "id:"}
-  claimValidationRules: [{claim: hd, requiredValue: example.com}]
-"""
-    )
-    (provider,) = oidcfile.load(path)
-    assert (provider.issuer_url, provider.client_id, provider.prefix()) == ("https://id.example.com", "wherry", "")
-    assert (provider.groups_claim, provider.groups_prefix) == ("groups", "id:")
-    assert provider.required_claims == {"hd": "example.com"}
-
-
-def test_a_file_that_is_no_authentication_configuration_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "authentication.yaml"
-    path.write_text("apiVersion: v1")
-    with pytest.raises(oidcfile.ConfigurationError):
-        oidcfile.load(path)

@@ -16,6 +16,7 @@ from wherry.util import clock
 
 _REFRESH_SECONDS = 10.0
 _FETCH_SECONDS = 10.0
+_DOCUMENT = "/.well-known/openid-configuration"
 
 
 NONE = Expressions()
@@ -25,8 +26,9 @@ NONE = Expressions()
 class OIDCConfig:
     """One provider; the members are the ``--oidc-`` flags of kube-apiserver.
 
-    `ca_file` or `ca_pem` holds the certificates to trust, the machine's when there is neither. `username_prefix` None
-    is upstream's default: the issuer and ``#``, nothing for the claim ``email``; ``-`` is none.
+    `discovery_url` is where the provider's document is, empty: below the issuer. `ca_file` or `ca_pem` holds the
+    certificates to trust, the machine's when there is neither. `username_prefix` None is upstream's default: the issuer
+    and ``#``, nothing for the claim ``email``; ``-`` is none.
     """
 
     issuer_url: str
@@ -40,6 +42,7 @@ class OIDCConfig:
     ca_file: str | None = None
     ca_pem: str = ""
     more_audiences: Sequence[str] = ()
+    discovery_url: str = ""
     expressions: Expressions = NONE
 
     def prefix(self) -> str:
@@ -104,7 +107,9 @@ class OIDCTokens:
         )
         timeout = aiohttp.ClientTimeout(total=_FETCH_SECONDS)
         async with aiohttp.ClientSession(timeout=timeout, raise_for_status=True, trust_env=True) as session:
-            url = self._config.issuer_url.rstrip("/") + "/.well-known/openid-configuration"
+            url = (
+                self._config.discovery_url or f"{self._config.issuer_url.rstrip('/')}/.well-known/openid-configuration"
+            )
             async with session.get(url, ssl=context) as answer:
                 document = await answer.json(content_type=None)
             if document.get("issuer") != self._config.issuer_url:

@@ -1,6 +1,6 @@
 """The authenticators of the server in their order: client certificate, bearer token, anonymous."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from wherry.api.errors import Unauthorized
@@ -18,8 +18,8 @@ _MAX_KNOWN = 20_000
 class UnionAuthenticator:
     """Asks the token authenticators in order (`wherry.apiserver.attributes.Authenticator`).
 
-    With `anonymous` (the default, as upstream's) a request without credentials is ``system:anonymous``'s; what that
-    may do is a matter of authorization.
+    With `anonymous` (the default, as upstream's) a request without credentials is ``system:anonymous``'s, of
+    `anonymous_paths` where there are some only; what that may do is a matter of authorization.
     """
 
     def __init__(
@@ -28,10 +28,12 @@ class UnionAuthenticator:
         *,
         audiences: Sequence[str] = (DEFAULT_ISSUER,),
         anonymous: bool = True,
+        anonymous_paths: Collection[str] = (),
     ) -> None:
         self._tokens = tuple(tokens)
         self._audiences = tuple(audiences)
-        self._anonymous = ANONYMOUS_USER if anonymous else None
+        self._anonymous = ANONYMOUS_USER if anonymous and not anonymous_paths else None
+        self._anonymous_paths = frozenset(anonymous_paths) if anonymous else frozenset()
         self._known: dict[bytes, tuple[UserInfo, Callable[[], bool]]] = {}
 
     @property
@@ -46,8 +48,14 @@ class UnionAuthenticator:
         known = self._known.get(credential)
         return known[0] if known is not None and known[1]() else None
 
-    async def authenticate(self, authorization: str | None, certificate: Mapping[str, Any] | None) -> UserInfo | None:
-        """Return the user of a request; None only without credentials and with anonymous requests off."""
+    async def authenticate(
+        self, authorization: str | None, certificate: Mapping[str, Any] | None, path: str = ""
+    ) -> UserInfo | None:
+        """Return the user of a request; None only without credentials and with anonymous requests (there) off."""
+        found = await self._authenticate(authorization, certificate)
+        return ANONYMOUS_USER if found is None and path in self._anonymous_paths else found
+
+    async def _authenticate(self, authorization: str | None, certificate: Mapping[str, Any] | None) -> UserInfo | None:
         if certificate:
             user = x509.user_of(certificate)
             if user is not None:
