@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-import errno
 import os
 from collections.abc import AsyncGenerator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from aiohttp import web
@@ -84,13 +84,10 @@ class _Reader:
     async def _fill(self, buffer: bytearray) -> int:
         """Read from the reader's place on; only for what comes from a disk a thread waits."""
         descriptor = self._file.fileno()
-        try:
+        with contextlib.suppress(OSError):  # also where a filesystem cannot say what it has in memory
             size = os.preadv(descriptor, [buffer], self._at, os.RWF_NOWAIT)
             if size == len(buffer) or self._at + size >= os.fstat(descriptor).st_size:
                 return size
-        except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.EOPNOTSUPP):
-                raise
         self._file.seek(self._at)
         return await asyncio.to_thread(self._file.readinto, buffer)
 
@@ -123,15 +120,18 @@ async def read(status: ContainerStatus, options: LogOptions, cache: RuntimeCache
     """Iterate over the formatted log of a container; with ``follow`` until it ends. To be closed (`aclosing`)."""
     path = Path(status.log_path)
     reader = await asyncio.to_thread(_Reader, path, options)
+    watching: AbstractContextManager[inotify.Watch | None] = contextlib.nullcontext()
+    if options.follow:
+        watching = inotify.watching(str(path.parent))
     try:
-        with inotify.watching(str(path.parent)) as watch:
+        with watching as watch:
             while True:
                 # The state is read before the file: what was written before the end is then never missed.
                 running = _runs(status, cache)
                 while (text := await reader.next()) is not None:
                     yield text
                     await asyncio.sleep(0)  # whoever takes everything at once must not hold up others
-                if reader.full or not options.follow:
+                if reader.full or watch is None:
                     return
                 if await reader.reopen():
                     continue
