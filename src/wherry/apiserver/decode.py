@@ -13,6 +13,7 @@ from wherry.api.structural.schema import CustomSchema
 from wherry.apiserver.extensions.decode import check_type, summary
 from wherry.apiserver.query import write_options
 from wherry.apiserver.request import Request
+from wherry.apiserver.warnings import of_decoding
 
 Object = dict[str, Any]
 
@@ -134,7 +135,7 @@ def decode(
             f'{kind} in version "{version}" cannot be handled as a {kind}: strict decoding error: {", ".join(problems)}'
         )
     if mode == "Warn":
-        request.warnings.extend(problems)
+        request.warnings.extend(of_decoding(problems))
     conformed.setdefault("metadata", {})
     return conformed if conformed is not obj else meta.copy(obj)
 

@@ -15,6 +15,15 @@ def warning_headers(texts: Iterable[str]) -> list[tuple[str, str]]:
     return [("Warning", f'299 - "{_escaped(text)}"') for text in sent]
 
 
+def of_decoding(problems: Iterable[str]) -> list[str]:
+    """Return what a client is warned of for what a strict decoder says; of YAML each line is a warning."""
+    out: list[str] = []
+    for problem in problems:
+        head, *lines = problem.split("\n")
+        out += [line.strip() for line in lines] if head.endswith("yaml: unmarshal errors:") else [problem]
+    return out
+
+
 def _cut(texts: Iterable[str]) -> list[str]:
     out, total = [], 0
     for text in texts:

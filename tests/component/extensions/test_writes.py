@@ -77,3 +77,37 @@ async def test_yaml_repeats_what_is_shared(http: Http) -> None:
     await _defined(http)
     _, text = await http("GET", f"{BOATS}/anna", Accept="application/yaml")
     assert "f:length: {}" in text and "&id" not in text
+
+
+APPLY = "application/apply-patch+yaml"
+
+
+async def test_an_apply_that_empties_a_map_leaves_a_null_that_validation_refuses(http: Http) -> None:
+    await _defined(http)
+    path = f"{BOATS}/clara?fieldManager=m"
+    assert (await http("PATCH", path, boat("clara", kind="skiff"), Content_Type=APPLY))[0] == 201
+    status, answer = await http("PATCH", path, boat("clara"), Content_Type=APPLY)
+    refused = 'Invalid value: "null": spec in body must be of type object: "null"'
+    assert (status, causes(answer)[0]) == (422, ("spec", refused))
+
+
+async def test_an_apply_that_gives_up_a_struct_takes_its_defaults_along(http: Http) -> None:
+    await _defined(http)
+    path = f"{BOATS}/clara?fieldManager=m"
+    await http("PATCH", path, boat("clara", length=2), Content_Type=APPLY)
+    bare = {name: value for name, value in boat("clara").items() if name != "spec"}
+    status, answer = await http("PATCH", path, bare, Content_Type=APPLY)
+    assert (status, "spec" in answer) == (200, False)
+
+
+async def test_an_apply_that_creates_needs_a_name_and_no_uid_and_ignores_versions(http: Http) -> None:
+    await _defined(http)
+    path = f"{BOATS}/clara?fieldManager=m"
+    nameless = {**boat(length=1), "metadata": {}}
+    _, answer = await http("PATCH", path, nameless, Content_Type=APPLY)
+    assert answer["message"] == "the name of the object (clara based on URL) was undeterminable: name must be provided"
+    known = {**boat(length=1), "metadata": {"name": "clara", "uid": "u"}}
+    status, answer = await http("PATCH", path, known, Content_Type=APPLY)
+    assert status == 409 and answer["message"].endswith("specified uid u, and no existing object was found")
+    old = {**boat(length=1), "metadata": {"name": "clara", "resourceVersion": "1"}}
+    assert (await http("PATCH", path, old, Content_Type=APPLY))[0] == 201

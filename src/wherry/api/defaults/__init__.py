@@ -28,10 +28,13 @@ def _collect() -> dict[tuple[str, str], Defaulter]:
 _TABLE = _collect()
 
 
-def default(resource: Resource, obj: dict[str, Any]) -> None:
-    """Fill in the absent fields of `obj` in place; it must have been decoded and pruned by its schema before."""
+def default(resource: Resource, obj: dict[str, Any], *, applied: bool = False) -> None:
+    """Fill in the absent fields of `obj` in place; it must have been decoded and pruned by its schema before.
+
+    `applied`: it comes of a server-side apply.
+    """
     if resource.custom is not None:
-        resource.custom.default(obj)
+        resource.custom.default(obj, applied=applied)
         return
     apply = _TABLE.get((resource.group, resource.plural))
     if apply is not None:

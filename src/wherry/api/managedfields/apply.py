@@ -59,7 +59,8 @@ def apply(
     base = _base(live, config, type_schema)
     walkers = root_of(type_schema)
     versions = versions or OneVersion(type_schema)
-    entries = known(_entries_before(live, base, walkers, type_schema, api_version), versions)
+    first = Entry(BEFORE_FIRST_APPLY, "Update", api_version, "", {}, operation_time)
+    entries = known(_entries_before(live, base, walkers, type_schema, first), versions)
     wanted = walkers.to_set(config)
     wanted = recursive_difference(wanted, reset) if reset else wanted
     own = Entry(manager, "Apply", api_version, subresource, wanted)
@@ -110,17 +111,14 @@ def _base(live: Object | None, config: Object, type_schema: TypeSchema) -> Objec
     return {**live, "metadata": metadata}
 
 
-def _entries_before(
-    live: Object | None, base: Object, walkers: Root, type_schema: TypeSchema, api_version: str
-) -> Entries:
-    """Return the entries of the live object; of one that nobody tracked, all it has belongs to one update."""
+def _entries_before(live: Object | None, base: Object, walkers: Root, type_schema: TypeSchema, first: Entry) -> Entries:
+    """Return the entries of the live object; of one that nobody tracked, all it has belongs to one update, `first`."""
     if live is None:
         return {}
     entries = decode(live["metadata"].get("managedFields")) or {}
     if not entries:
         fields, _ = walkers.compare(type_schema.zero(), base)
-        first = Entry(BEFORE_FIRST_APPLY, "Update", api_version, "", fields)
-        entries = {first.key: first} if fields else {}
+        entries = {first.key: first.with_fields(fields)} if fields else {}
     return entries
 
 
@@ -133,7 +131,8 @@ def _pruned(merged: Object, last: Entry, entries: Entries, versions: Versions) -
     held = versions.convert(merged, then)
     schema = versions.schema(then)
     assert schema is not None
-    pruned = _removed(schema.root, held, with_named_members(schema.root, last.fields))
+    named = with_named_members(schema.root, last.fields)
+    pruned = _removed(schema.root, held, named)
     everything = _members(held, schema)
     owned = by_version(entries)
     if then in owned:
@@ -145,7 +144,7 @@ def _pruned(merged: Object, last: Entry, entries: Entries, versions: Versions) -
     if owned:
         held, pruned = versions.convert(held, then), versions.convert(pruned, then)
         everything = _members(held, schema)
-    unwanted = intersection(difference(everything, _members(pruned, schema)), last.fields)
+    unwanted = intersection(difference(everything, _members(pruned, schema)), named)
     return versions.convert(_removed(schema.root, held, unwanted), given)
 
 

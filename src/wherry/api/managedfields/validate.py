@@ -80,6 +80,8 @@ def _key_problem(kind: Type, item: Any) -> str | None:
             shape = "map" if isinstance(item, dict) else "list"
             return f"associative list without keys has an element that's a {shape} type"
         return "associative list without keys has an element that's an explicit null" if item is None else None
+    if item is None:
+        return "associative list with keys may not have a null element"
     if not isinstance(item, dict):
         return "associative list with keys may not have non-map elements"
     for key in kind.keys:

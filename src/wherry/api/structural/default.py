@@ -14,22 +14,23 @@ Defaulter = Callable[[Any], Any]
 _ABSENT: Any = object()
 
 
-def defaulter(schema: Schema, *, root: bool = False) -> Defaulter | None:
+def defaulter(schema: Schema, *, root: bool = False, drop_null: bool = True) -> Defaulter | None:
     """Return the function that defaults a value of `schema`, None when there is nothing to default below it.
 
-    It returns a new value where something changes and shares the rest with the given one.
+    It returns a new value where something changes and shares the rest with the given one. `drop_null`: nulls that the
+    schema does not allow are dropped where there is no default.
     """
     items = schema.get("items")
     properties = schema.get("properties") or {}
     if isinstance(items, dict) and not properties:
-        return _of_items(items)
+        return _of_items(items, drop_null)
     if root:
         properties = {name: member for name, member in properties.items() if name not in ("apiVersion", "kind")}
     additional = schema.get("additionalProperties")
     other = additional if isinstance(additional, dict) else None
     if not properties and other is None:
         return None
-    return _of_object(properties, other)
+    return _of_object(properties, other, drop_null)
 
 
 def _default_of(schema: Schema) -> Any:
@@ -41,11 +42,11 @@ def _fresh(value: Any) -> Any:
     return meta.copy({"": value})[""] if isinstance(value, (dict, list)) else value
 
 
-def _of_object(properties: dict[str, Schema], other: Schema | None) -> Defaulter:
-    inner = {name: defaulter(member) for name, member in properties.items()}
+def _of_object(properties: dict[str, Schema], other: Schema | None, drop_null: bool) -> Defaulter:
+    inner = {name: defaulter(member, drop_null=drop_null) for name, member in properties.items()}
     given = {name: value for name, member in properties.items() if (value := _default_of(member)) is not _ABSENT}
     null = {name for name, member in properties.items() if member.get("nullable")}
-    other_inner = defaulter(other) if other is not None else None
+    other_inner = defaulter(other, drop_null=drop_null) if other is not None else None
     other_default = _default_of(other) if other is not None else _ABSENT
     other_null = other is None or bool(other.get("nullable"))
 
@@ -63,7 +64,7 @@ def _of_object(properties: dict[str, Schema], other: Schema | None) -> Defaulter
             else:
                 step, default, allowed = other_inner, other_default, other_null
             new = item
-            if item is None and not allowed:
+            if item is None and not allowed and (drop_null or default is not _ABSENT):
                 new = _fresh(default)
             if step is not None and new is not _ABSENT:
                 new = step(new)
@@ -78,8 +79,8 @@ def _of_object(properties: dict[str, Schema], other: Schema | None) -> Defaulter
     return apply
 
 
-def _of_items(items: Schema) -> Defaulter | None:
-    step, default = defaulter(items), _default_of(items)
+def _of_items(items: Schema, drop_null: bool) -> Defaulter | None:
+    step, default = defaulter(items, drop_null=drop_null), _default_of(items)
     if step is None and default is _ABSENT:
         return None
     allowed = bool(items.get("nullable"))

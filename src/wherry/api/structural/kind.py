@@ -100,9 +100,9 @@ class CustomKind:
             known_finalizers=False,
         )
 
-    def default(self, obj: Object) -> None:
-        """Fill in what is absent of an object, in place."""
-        step = self._defaulter
+    def default(self, obj: Object, *, applied: bool = False) -> None:
+        """Fill in what is absent of an object, in place. What an apply left null stays so, for validation to see."""
+        step = self._filler if applied else self._defaulter
         if step is not None:
             filled = step(obj)
             for name in obj.keys() - filled.keys():
@@ -130,6 +130,10 @@ class CustomKind:
     @cached_property
     def _defaulter(self) -> Callable[[Any], Any] | None:
         return defaulter(self.openapi, root=True)
+
+    @cached_property
+    def _filler(self) -> Callable[[Any], Any] | None:
+        return defaulter(self.openapi, root=True, drop_null=False)
 
     @cached_property
     def _pruner(self) -> Any:

@@ -6,7 +6,7 @@ import orjson
 
 from wherry.api import defaults, managedfields, schema
 from wherry.api import patch as patches
-from wherry.api.errors import BadRequest, Invalid, NotFound, UnsupportedMediaType
+from wherry.api.errors import BadRequest, Conflict, Invalid, NotFound, UnsupportedMediaType
 from wherry.api.field import forbidden, invalid, required
 from wherry.api.resources import Resource
 from wherry.api.schema import DecodeError
@@ -19,6 +19,7 @@ from wherry.apiserver.handlers.writing import change
 from wherry.apiserver.query import boolean, write_options
 from wherry.apiserver.request import Made, Request, Stored
 from wherry.apiserver.versions import KindVersions, settled
+from wherry.apiserver.warnings import of_decoding
 from wherry.util import clock
 
 Object = dict[str, Any]
@@ -36,6 +37,8 @@ async def handle(api: Api, request: Request) -> Stored | Made:
     dry, mode = options_of(request, kind), field_validation(request.params)
     content, duplicates = await heavy.run(len(request.body), lambda: body_of(request, kind))
     if kind == APPLY:
+        if mode == "Warn":
+            request.warnings.extend(of_decoding(duplicates))
         return await _apply(api, request, content, dry=dry, refused=duplicates if mode == "Strict" else [])
 
     def patched(old: Object) -> Object:
@@ -123,7 +126,7 @@ def conformed(api: Api, request: Request, patched: Object, *, mode: str, duplica
         text = f"strict decoding error: {', '.join(problems)}"
         raise Invalid.of("", "", [invalid("patch", _shown(request), text)])
     if mode == "Warn":
-        request.warnings.extend(problems)
+        request.warnings.extend(of_decoding(problems))
     new["apiVersion"], new["kind"] = resource.api_version, resource.kind
     new["metadata"] = dict(new.get("metadata") or {})
     defaults.default(resource, new)
@@ -165,9 +168,11 @@ async def _apply(api: Api, request: Request, config: Object, *, dry: bool, refus
         if error is not None:  # what the schema of managed fields takes for a union need not be one of its members
             raise BadRequest(f"failed to convert new typed object to object: {error}")
         new["metadata"] = dict(new["metadata"])
-        new["metadata"].setdefault("name", request.name)
+        if not new["metadata"].get("name"):
+            reason = "undeterminable: name must be provided"
+            raise BadRequest(f"the name of the object ({request.name} based on URL) was {reason}")
         _finish(request, new)
-        defaults.default(resource, new)
+        defaults.default(resource, new, applied=True)
         return new
 
     async def make(live: Object | None) -> Object:
@@ -178,4 +183,10 @@ async def _apply(api: Api, request: Request, config: Object, *, dry: bool, refus
     except NotFound:
         if request.subresource or api.registry.record(resource, request.namespace, request.name) is not None:
             raise
-    return await create.create(api, request, await make(None), dry=dry, applied=True)
+    new = await make(None)
+    uid = new["metadata"].get("uid")
+    if uid:
+        mismatch = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+        raise Conflict.of(resource.plural, request.name, mismatch, resource.group)
+    new["metadata"].pop("resourceVersion", None)
+    return await create.create(api, request, new, dry=dry, applied=True)
