@@ -10,7 +10,8 @@ import errno
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
+from contextlib import suppress
 from heapq import merge
 from itertools import islice
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ from sortedcontainers import SortedList
 from wherry.store.hub import Watcher, WatchHub
 from wherry.store.log import Log, end_of
 from wherry.store.protocol import DELETE, PUT, Compacted, Event, FutureRevision, Listing, Mismatch, Record
+from wherry.store.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -40,11 +42,11 @@ _Events = list[Event]
 class LoggedStore:
     """A `protocol.Store` above `log`.
 
-    `writer` runs the commits and compactions of a log that blocks (one thread: they must not overlap), `reader` its
-    reads of the past; with None they run at once on the event loop.
+    `writer` runs the commits and compactions of a log that blocks, which must not overlap, `reader` its reads of
+    the past; with None they run at once on the event loop.
     """
 
-    def __init__(self, log: Log, *, writer: Executor | None = None, reader: Executor | None = None) -> None:
+    def __init__(self, log: Log, *, writer: Worker | None = None, reader: Executor | None = None) -> None:
         self._log = log
         self._writer = writer
         self._reader = reader
@@ -156,26 +158,35 @@ class LoggedStore:
 
     def _commit(self) -> None:
         batch, self._queue = self._queue, []
-        loop = asyncio.get_running_loop()
-        events = [event for event, _ in batch]
-        if self._writer is None:
-            done: Future[None] = Future()
+        loop, events = asyncio.get_running_loop(), [event for event, _ in batch]
+
+        def append() -> Exception | None:
             try:
                 self._log.append(events)
-                done.set_result(None)
             except Exception as error:
-                done.set_exception(error)
-            self._committed(batch, done)
-        else:
-            running = self._writer.submit(self._log.append, events)
-            running.add_done_callback(lambda done: loop.call_soon_threadsafe(self._committed, batch, done))
+                return error
+            return None
 
-    def _committed(self, batch: _Batch, done: "Future[None]") -> None:
-        error = done.exception()
+        def work() -> None:
+            error = append()
+            with suppress(RuntimeError):  # the loop is closed: nobody waits
+                loop.call_soon_threadsafe(self._committed, batch, error)
+
+        if self._writer is None:
+            self._committed(batch, append())
+        else:
+            self._writer.post(work)
+
+    def _committed(self, batch: _Batch, error: Exception | None) -> None:
         if error is not None:
             self._undo(batch, error)
-        else:
+        under_way = bool(self._queue) and self._writer is not None
+        if under_way:
+            self._commit()  # first of all: the disk works while the others hear of the batch that is on it
+        if error is None:
             self._publish(batch)
+        if under_way:
+            return
         if self._queue:
             asyncio.get_running_loop().call_soon(self._commit)
         else:
@@ -183,7 +194,7 @@ class LoggedStore:
             if self._idle is not None and not self._idle.done():
                 self._idle.set_result(None)
 
-    def _undo(self, batch: _Batch, error: BaseException) -> None:
+    def _undo(self, batch: _Batch, error: Exception) -> None:
         """Fail the batch and all that was written on top of it. Their revisions are not used again: somebody may
         still hold one as the expectation of a write."""
         log.error("a commit of %d writes failed", len(batch), exc_info=error)

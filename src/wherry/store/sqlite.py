@@ -13,7 +13,6 @@ import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import chain
@@ -23,6 +22,7 @@ from wherry.store.encryption import SealedLog, Sealer
 from wherry.store.log import Loaded, Page, end_of
 from wherry.store.logged import LoggedStore
 from wherry.store.protocol import DELETE, PUT, Event, Record
+from wherry.store.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -229,8 +229,8 @@ class SQLiteStore(LoggedStore):
         log = SQLiteLog(Path(path))
         super().__init__(
             log if sealer is None else SealedLog(log, sealer),
-            writer=ThreadPoolExecutor(1, "store-writer"),
-            reader=ThreadPoolExecutor(1, "store-reader"),
+            writer=Worker("store-writer"),
+            reader=Worker("store-reader"),
         )
 
 
