@@ -120,8 +120,9 @@ async def _serve(config: ClusterConfig) -> None:
         scope = await stack.enter_async_context(Scope())
         node_informers, informers = InformerFactory(node), InformerFactory(reader)
         storage_informers = InformerFactory(storage)
+        settings = kubelet_config(config)
         kubelet = Kubelet(
-            kubelet_config(config),
+            settings,
             client=node,
             informers=node_informers,
             runtime=runtime,
@@ -134,7 +135,9 @@ async def _serve(config: ClusterConfig) -> None:
             informers, config.node_name, cluster_name=config.name, pod_cidr=config.pod_cidr, gateway=network.gateway
         )
         names = ClusterNames(informers, domain=config.cluster_domain, server_address=config.dns_service_ip)
-        dns = DnsServer(names, Forwarder(Upstreams(exclude=[network.gateway, config.dns_service_ip])))
+        # As a DNS server in a pod with the policy Default would: it asks whom the node asks.
+        upstreams = Upstreams(settings.resolv_conf, exclude=[network.gateway, config.dns_service_ip])
+        dns = DnsServer(names, Forwarder(upstreams))
         provisioner = LocalPathProvisioner(
             storage, storage_informers, node=config.node_name, directory=config.paths.volumes
         )

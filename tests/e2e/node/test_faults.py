@@ -5,16 +5,19 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+from dnslib import RCODE, RR, A, DNSRecord
 
 from tests.e2e.cluster import IMAGE
 from tests.e2e.conformance.world import World, eventually
-from tests.e2e.node.disturb import kill, state, up, wait_event
+from tests.e2e.node.disturb import kill, settings, state, up, wait_event
 from wherry.runtime import mountns, processes
 from wherry.util import linux
 
@@ -144,6 +147,54 @@ def test_static_pods_start_while_the_server_is_away(world: World) -> None:
 def _runs(bundle: Path, name: str) -> bool:
     """Tell whether a container of the pod whose name begins so runs."""
     return all(_holds(bundle / "record.json", text) for text in (f'"{name}', '"running"'))
+
+
+class _Resolver:
+    """A name server of this machine that hears, and answers when it is told to."""
+
+    def __init__(self, address: str) -> None:
+        self.answers = False
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind((address, 53))
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            data, address = self._socket.recvfrom(4096)
+            if not data:
+                return
+            if self.answers:
+                reply = DNSRecord.parse(data).reply()
+                reply.add_answer(RR("example.org", rdata=A("192.0.2.80"), ttl=1))
+                self._socket.sendto(reply.pack(), address)
+
+    def close(self) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
+            last.sendto(b"", self._socket.getsockname())
+        self._thread.join()
+        self._socket.close()
+
+
+def test_while_upstream_name_servers_are_silent_the_clusters_names_are_answered_and_others_fail_soon(
+    world: World, tmp_path: Path
+) -> None:
+    service = world.api.get("/api/v1/namespaces/kube-system/services/kube-dns")["spec"]["clusterIP"]
+
+    def ask(name: str) -> DNSRecord:
+        return DNSRecord.parse(DNSRecord.question(name).send(service, 53, timeout=8))
+
+    (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.99\n" * 3)
+    resolver = _Resolver("127.0.0.99")
+    try:
+        with settings(world, resolvConf=str(tmp_path / "resolv.conf")):
+            assert ask("example.org").header.rcode == RCODE.SERVFAIL
+            assert ask("kubernetes.default.svc.cluster.local").header.rcode == RCODE.NOERROR
+            assert ask("none.default.svc.cluster.local").header.rcode == RCODE.NXDOMAIN
+            resolver.answers = True
+            assert [str(record.rdata) for record in ask("example.org").rr] == ["192.0.2.80"]
+    finally:
+        resolver.close()
 
 
 def test_after_a_reboot_every_pod_starts_again(world: World) -> None:
