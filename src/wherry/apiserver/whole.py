@@ -12,8 +12,9 @@ from aiohttp.helpers import rfc822_formatted_time
 
 _STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n" for s in HTTPStatus}
 _JOIN_BELOW = 1 << 16
-_PIECE = 1 << 18
-"""Long bodies go out in pieces, each when the one before has left: the connection buffers no more than one."""
+_PIECE = 3 << 16
+"""Long bodies go out in pieces, each when the one before has left: the connection buffers no more than one. What TLS
+makes of one is below what the allocator asks the system for (`wherry.util.interpreter`)."""
 
 
 class WholeResponse(web.StreamResponse):
