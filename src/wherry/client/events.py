@@ -10,7 +10,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from wherry.api import errors, meta
 from wherry.api.meta import Object
@@ -57,6 +57,14 @@ class _Similar:
     messages: set[str] = field(default_factory=set)
 
 
+class _Written(NamedTuple):
+    """What an event that repeats needs of the one that the server has: thousands are remembered."""
+
+    name: str
+    first: str
+    times: int
+
+
 @dataclass(slots=True)
 class _Bucket:
     tokens: float
@@ -69,7 +77,7 @@ class Correlator:
 
     _similar: _Recent[_Similar] = field(default_factory=_Recent)
     _buckets: _Recent[_Bucket] = field(default_factory=_Recent)
-    _written: _Recent[Object] = field(default_factory=_Recent)
+    _written: _Recent[_Written] = field(default_factory=_Recent)
 
     def admit(self, event: Object, *, now: float) -> bool:
         """Tell whether the spam filter lets the event of one source about one object through."""
@@ -98,23 +106,17 @@ class Correlator:
         record.messages.discard(next(iter(record.messages)))
         return {**event, "message": "(combined from similar events): " + event["message"]}, group
 
-    def repeats(self, key: Any, event: Object) -> tuple[Object, Object | None]:
-        """Return the event and the one already written that it repeats, or None: it then has the name of the old one
-        and its count raised."""
+    def repeats(self, key: Any, event: Object) -> tuple[Object, bool]:
+        """Return the event, and whether it repeats one already written: then it has its name, and its count raised."""
         old = self._written.get(key)
         if old is None:
-            return event, None
-        repeated = {
-            **event,
-            "metadata": {**event["metadata"], "name": old["metadata"]["name"]},
-            "firstTimestamp": old["firstTimestamp"],
-            "count": old["count"] + 1,
-        }
-        return repeated, old
+            return event, False
+        metadata = {**event["metadata"], "name": old.name}
+        return {**event, "metadata": metadata, "firstTimestamp": old.first, "count": old.times + 1}, True
 
     def wrote(self, key: Any, event: Object) -> None:
         """Remember what the server holds for `key`."""
-        self._written.touch(key, event)
+        self._written.touch(key, _Written(event["metadata"]["name"], event["firstTimestamp"], event["count"]))
 
 
 class EventRecorder:
@@ -233,9 +235,9 @@ class EventRecorder:
                     log.debug("cannot write an event, trying again: %s", error)
                     await clock.sleep(_TRY_AGAIN)
 
-    async def _send(self, event: Object, old: Object | None) -> Object:
+    async def _send(self, event: Object, repeats: bool) -> Object:
         namespace, name = event["metadata"]["namespace"], event["metadata"]["name"]
-        if old is not None:
+        if repeats:
             patch = {field: event[field] for field in ("count", "lastTimestamp", "message")}
             try:
                 return await self._client.patch(EVENTS, name, patch, namespace)
