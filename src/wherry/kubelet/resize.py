@@ -11,11 +11,12 @@ from dataclasses import replace
 from typing import Any
 
 from wherry.api import meta
-from wherry.kubelet import cgroups, podspec, resources
+from wherry.kubelet import cgroups, podspec, resizeevents, resources
 from wherry.kubelet.plan import Kill, Start
 from wherry.kubelet.podspec import Container
 from wherry.kubelet.runtime_cache import PodRuntime
 from wherry.kubelet.services import NodeServices
+from wherry.kubelet.words import said
 from wherry.runtime.protocol import RUNNING, ContainerError, ContainerStatus, Resources
 
 Allocated = Mapping[str, dict[str, Any]]
@@ -54,6 +55,9 @@ class Resizer:
         self._applied: dict[str, Resources] = {}
         self._pending: tuple[str, str] | None = None
         self._error = ""
+        self._told: tuple[Any, ...] = ()
+        self._in_progress = False
+        self._killed: dict[str, str] = {}
 
     @property
     def deferred(self) -> bool:
@@ -72,9 +76,10 @@ class Resizer:
 
     async def apply(self, pod: meta.Object, runtime: PodRuntime) -> list[Kill]:
         """Grant what fits and give it to the running containers; return those that have to be restarted for it."""
-        self._error = ""
         before = dict(self.allocated)
-        self._decide(pod)
+        if self._decide(pod):
+            self._in_progress, self._error = True, ""
+            self._services.events.normal(pod, "ResizeStarted", resizeevents.message("started", pod))
         current = self.as_allocated(pod)
         changed: dict[str, tuple[ContainerStatus, Resources]] = {}
         kills = []
@@ -95,22 +100,42 @@ class Resizer:
                 self._applied[status.id] = wanted
                 text = f"Container {container['name']} resize requires restart"
                 kills.append(Kill(status.id, container["name"], text))
+                self._killed[status.id] = container["name"]
             else:
                 changed[status.id] = (status, wanted)
         if changed or kills:
             await self._actuate(current, changed)
+        if self._in_progress and not self._error and self._is_done(runtime):
+            self._in_progress = False
+            self._killed.clear()
+            self._services.events.normal(pod, "ResizeCompleted", resizeevents.message("completed", current))
         return kills
 
-    def _decide(self, pod: meta.Object) -> None:
+    def _is_done(self, runtime: PodRuntime) -> bool:
+        """Tell whether every container that had to restart has done so."""
+        latest = {name: runtime.latest(name) for name in self._killed.values()}
+        return all((found := latest[name]) is not None and found.id != killed for killed, name in self._killed.items())
+
+    def _decide(self, pod: meta.Object) -> bool:
+        """Allocate what the spec asks for, unless something stands against it; return whether that is a resize."""
         desired = {c["name"]: c.get("resources") or {} for kind, c in podspec.every_container(pod) if kind in _LISTS}
         self._pending = None
         known = {name: self.allocated[name] for name in desired if name in self.allocated}
-        if known and any(
-            resources.requirements(known[name]) != resources.requirements(desired[name]) for name in known
-        ):
+        asked = any(resources.requirements(known[name]) != resources.requirements(desired[name]) for name in known)
+        if asked:
             self._pending = self._obstacle(pod)
         if self._pending is None:
             self.allocated = desired
+            return asked
+        self._tell_pending(pod, *self._pending)
+        return False
+
+    def _tell_pending(self, pod: meta.Object, reason: str, why: str) -> None:
+        """Record that a resize has to wait, once for each reason and generation."""
+        told = (reason, why, pod["metadata"].get("generation"))
+        if told != self._told:
+            self._told = told
+            self._services.events.warning(pod, f"Resize{reason}", resizeevents.message(reason, pod, why))
 
     def _obstacle(self, pod: meta.Object) -> tuple[str, str] | None:
         """Return the reason and message of what stands against a resize."""
@@ -145,7 +170,11 @@ class Resizer:
                 pod, replace(of_pod, cpu_quota=of_pod.cpu_quota or -1, memory_limit=of_pod.memory_limit or -1)
             )
         except (ContainerError, OSError) as error:
-            self._error = str(error)
+            before, self._error = self._error, said(error)
+            if self._error != before:
+                self._services.events.warning(pod, "ResizeError", resizeevents.message("error", pod, self._error))
+        else:
+            self._error = ""
 
     async def _check_usage(self, container_id: str, status: ContainerStatus, wanted: Resources) -> None:
         if wanted.memory_limit is None:
@@ -169,6 +198,8 @@ class Resizer:
             found.append({"type": "PodResizePending", "status": "True", "reason": reason, "message": message})
         if self._error:
             found.append({"type": "PodResizeInProgress", "status": "True", "reason": "Error", "message": self._error})
+        elif self._in_progress:
+            found.append({"type": "PodResizeInProgress", "status": "True"})
         return tuple(found)
 
 

@@ -10,6 +10,7 @@ import pytest
 from tests.e2e.cluster import IMAGE
 from tests.e2e.conformance.api import STRATEGIC, Refused
 from tests.e2e.conformance.world import World, eventually
+from tests.e2e.node.disturb import wait_event
 
 _SLEEP = "trap exit TERM; sleep 1d & wait"
 
@@ -159,6 +160,8 @@ def test_resizing_restarts_the_container_where_its_policy_says_so(world: World) 
     more = _resources("30m", "40Mi")
     world.api.patch(path, {"spec": {"containers": [{"name": "c", "resources": more}]}}, STRATEGIC)
     _pod(world, "restarts", lambda p: _resized(more)(p) and _restarts(p) == 1, "more memory by a restart")
+    for reason in ("ResizeStarted", "ResizeCompleted"):
+        wait_event(world, "restarts", reason, 2)
     assert world.exec("restarts", _MEMORY).strip() == str(40 << 20)
 
 
@@ -183,6 +186,8 @@ def test_a_resize_that_cannot_be_waits_and_says_why(world: World) -> None:
     _pod(world, "greedy", pending("Infeasible"), "too much for the node")
     ask(node["status"]["allocatable"]["cpu"])
     _pod(world, "greedy", pending("Deferred"), "too much beside the others")
+    for reason in ("ResizeInfeasible", "ResizeDeferred"):
+        wait_event(world, "greedy", reason)
     ask("20m")
     _pod(world, "greedy", _resized({"requests": {"cpu": "20m"}}), "small again")
 

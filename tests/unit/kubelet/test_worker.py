@@ -665,6 +665,12 @@ def test_resized_container_is_updated_in_place(node: Node) -> None:
             assert node.runtime.updated[0][1].cpu_quota == 20_000
             await clock.sleep(1)
             assert node.status()["containerStatuses"][0]["allocatedResources"] == {"cpu": "200m"}
+            amounts = '{"limits":{"cpu":"200m"},"requests":{"cpu":"200m"}}'
+            now = f'{{"containers":[{{"name":"app","resources":{amounts}}}],"generation":'
+            told = [message.rpartition(":")[0] for message in node.messages() if message.startswith("Resize")]
+            assert told == [
+                f"Resize{what}: Pod resize {what.lower()}: {now}".removesuffix(":") for what in ("Started", "Completed")
+            ]
 
     run(main())
 
