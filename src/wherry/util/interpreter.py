@@ -14,7 +14,7 @@ _THRESHOLDS = (5_000, 500, 100)
 """Nearly all objects go by reference counting; with the default thresholds every few requests look for cycles. Closed
 TLS connections are such cycles, and each holds 60 kB that nobody counts: not too many may pile up."""
 
-_SWITCH_INTERVAL = 0.0005
+_SWITCH_INTERVAL = 0.0001
 """Seconds that a thread which has done its blocking work (a commit) waits for the event loop's thread at most."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
