@@ -141,14 +141,17 @@ Shared = dict[tuple[Any, ...], bytes]
 
 
 class WatchEncoder:
-    """Encodes the events of one watch in its form."""
+    """Encodes the events of one watch in its form; `chunked`: as chunks of an answer (RFC 9112, 7.1)."""
 
-    def __init__(self, registry: Registry, resource: Resource, form: Form, include: str) -> None:
+    def __init__(
+        self, registry: Registry, resource: Resource, form: Form, include: str, *, chunked: bool = True
+    ) -> None:
         self._registry = registry
         self._resource = resource
         self._include = include
         self._first = True
         self._form = form
+        self._chunked = chunked
         self._shape: Callable[[Object], Object] | None = None
         if form.kind == negotiate.PARTIAL:
             self._shape = lambda obj: table.partial(obj, form.version)
@@ -161,19 +164,18 @@ class WatchEncoder:
         self.media = f"{PROTOBUF};stream=watch" if self._protobuf else JSON
 
     def encode(self, changes: Sequence[Change], shared: Shared | None = None) -> bytes:
-        """Return a batch of events as a chunk of an answer (RFC 9112, 7.1).
-
-        Hundreds of watches that tell the same batch encode it once when they have `shared` in common.
-        """
-        key = (self._resource, self._form, *changes)
+        """Return a batch of events; hundreds of watches that tell the same encode it once when they have `shared` in
+        common."""
+        key = (self._resource, self._form, self._chunked, *changes)
         if shared is not None and (known := shared.get(key)) is not None:
             return known
         encode = self._frame if self._protobuf else self._line
         data = b"".join([encode(change) for change in changes])
-        chunk = b"%x\r\n%b\r\n" % (len(data), data)
+        if self._chunked:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
         if shared is not None and self._form.kind != negotiate.TABLE:  # the first row of a watch has columns
-            shared[key] = chunk
-        return chunk
+            shared[key] = data
+        return data
 
     def messages(self, changes: Sequence[Change]) -> list[bytes]:
         """Return the events one by one, without the lengths that frame them in a stream of bytes."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
 from multidict import CIMultiDict
 
 from wherry.api.errors import StatusError
@@ -71,7 +71,8 @@ class Responder:
             record.response_object = self._encoder.object_of(answer)
 
     async def _stream(self, x: Exchange, request: Request, answer: Watched, form: Form) -> web.StreamResponse:
-        encoder = WatchEncoder(self._registry, answer.resource, form, request.params.get("includeObject", ""))
+        chunked, include = x.http.version >= HttpVersion11, request.params.get("includeObject", "")
+        encoder = WatchEncoder(self._registry, answer.resource, form, include, chunked=chunked)
         if websocket.is_websocket(x.http.headers):
             self._note_start(x, 101)
             try:
@@ -81,13 +82,16 @@ class Responder:
             finally:
                 answer.close()
         response = web.StreamResponse(headers=CIMultiDict(x.answer_headers(encoder.media)))
-        response.enable_chunked_encoding()
+        if chunked:
+            response.enable_chunked_encoding()
         kind = (answer.resource.group, answer.resource.version, answer.resource.kind)
         # The client must see that the watch stands before anything happens.
         await response.prepare(x.http)
         self._note_start(x, 200)
         feed = Feed(x.http, answer, encoder, pacer=self._pacer, count=partial(self._metrics.watched, kind))
         try:
+            if x.http.method == hdrs.METH_HEAD:
+                return response
             if encoder.nothing:
                 await anext(answer.stream(), None)
             elif self._registry.is_fetched(answer.resource):

@@ -156,6 +156,17 @@ async def test_watches_that_tell_alike_are_encoded_once_and_no_others(server: Ap
     assert len(shared) == 3
 
 
+async def test_a_watch_by_http_1_0_is_lines_until_the_connection_closes(server: ApiServer) -> None:
+    path = f"/api/v1/configmaps?watch=1&timeoutSeconds=1&resourceVersion={server.registry.store.revision}"
+    await client_of(server).create(CONFIGMAPS, configmap("c"))
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(f"GET {path} HTTP/1.0\r\nAuthorization: Bearer secret\r\n\r\n".encode())
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    assert b" 200 OK" in head and b"chunked" not in head
+    assert [orjson.loads(line)["object"]["metadata"]["name"] for line in body.splitlines()] == ["c"]
+
+
 async def test_a_client_that_does_not_read_loses_its_watch(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "_MOST_HELD", 5)
     client, before = client_of(server), asyncio.all_tasks()
