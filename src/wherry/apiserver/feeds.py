@@ -6,6 +6,7 @@ rounds, and between two rounds the server does what else there is to do.
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol, cast
@@ -15,6 +16,8 @@ from aiohttp import web
 from wherry.apiserver.encode import Shared, WatchEncoder
 from wherry.apiserver.request import Watched
 from wherry.util import clock
+
+log = logging.getLogger(__name__)
 
 _REST = 2.0
 """How many times as long as a round took the next one keeps off: watches have a third of the event loop's time."""
@@ -64,7 +67,11 @@ class Pacer:
     def _go_on(self) -> None:
         due, began = self._due, clock.monotonic()
         while due:
-            due.popleft().tell(self._shared)
+            feed = due.popleft()
+            try:
+                feed.tell(self._shared)
+            except Exception:
+                log.exception("a watch could not be written")  # and the others go on
             spent = clock.monotonic() - began
             if spent > _SLICE and due:
                 self._spent += spent
@@ -129,7 +136,7 @@ class Feed:
             await self._http.writer.drain()
 
     def tell(self, shared: Shared) -> None:
-        """Write what waits, or a part of it and ask for more. Never raises."""
+        """Write what waits, or a part of it and ask for more."""
         self._asked = False
         watched, line = self._watched, self._line
         if watched.over:
