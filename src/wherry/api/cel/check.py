@@ -5,6 +5,7 @@ from typing import Any
 
 from wherry.api.cel import ast
 from wherry.api.cel.functions import TABLE, Overload
+from wherry.api.cel.functions.strings import bad_template
 from wherry.api.cel.functions.times import parse_duration, parse_timestamp
 from wherry.api.cel.parser import qualified
 from wherry.api.cel.regex import compiled
@@ -53,6 +54,7 @@ TYPE_NAMES = frozenset(
         "net.IP",
     }
 )
+_CONVERSIONS = frozenset({"bool", "bytes", "double", "duration", "int", "string", "timestamp", "uint"})
 _LITERALS: dict[str, tuple[str, Callable[[str], Any], int]] = {
     "duration": ("invalid duration argument", parse_duration, 0),
     "timestamp": ("invalid timestamp argument", parse_timestamp, 0),
@@ -67,6 +69,8 @@ class Checker(ast.Visitor[Type]):
         self._scope = dict(variables)
         self._structs = structs
         self.problems: list[Problem] = []
+        self.unconverted = ""
+        """Why the first conversion of a literal fails: there is no program then."""
         self._mixed: ast.Node | None = None  # the list of arguments to ``format``, which may be of different types
 
     def check(self, node: ast.Node) -> Type:
@@ -142,6 +146,8 @@ class Checker(ast.Visitor[Type]):
             shown = ", ".join(map(str, types[member:]))
             applied = f"{types[0]}.({shown})" if member else f"({shown})"
             return self._problem(node.at, f"found no matching overload for '{node.function}' applied to '{applied}'")
+        if node.function in _CONVERSIONS and len(node.args) == 1 and isinstance(node.args[0], ast.Const):
+            self._convert(node, node.args[0].value)
         return result
 
     @staticmethod
@@ -152,6 +158,8 @@ class Checker(ast.Visitor[Type]):
         return substitute(overload.result, bound)
 
     def _check_literal(self, node: ast.Call) -> None:
+        if node.function == "format" and isinstance(node.target, ast.Const) and node.args:
+            self._format(node.target.value, node.args[0])
         rule = _LITERALS.get(node.function)
         if rule is None or not node.args:
             return
@@ -162,6 +170,23 @@ class Checker(ast.Visitor[Type]):
                 parse(arg.value)
             except EvalError:
                 self._problem(arg.at, text)
+
+    def _convert(self, node: ast.Call, value: Any) -> None:
+        for overload in node.overloads:
+            if overload.takes((value,)) and not self.unconverted:
+                try:
+                    overload.run(value)
+                except EvalError as error:
+                    self.unconverted = str(error)
+
+    def _format(self, template: Any, args: ast.Node) -> None:
+        """Check a literal template against a literal list of what it formats."""
+        if not isinstance(template, str) or not isinstance(args, ast.ListLiteral):
+            return
+        wrong = bad_template(template, [item.type.kind for item in args.items])
+        if wrong is not None:
+            index, text = wrong
+            self._problem(args.items[index].at if index < len(args.items) else args.at, text)
 
     def _list(self, node: ast.ListLiteral) -> Type:
         element: Type | None = None

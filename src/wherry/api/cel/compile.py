@@ -70,7 +70,7 @@ class Compiler(ast.Visitor[Code]):
         name = qualified(node)
         if node.type.kind == "type" and name is not None and not node.test and name.split(".")[0] not in self._slots:
             return self._named(name)
-        operand, key = self.compile(node.operand), node.key
+        operand, key, field = self.compile(node.operand), node.key, node.field
         if node.test:
             return lambda frame: _has(operand(frame), key)
         if node.optional or node.operand.type.kind == "optional":
@@ -81,7 +81,7 @@ class Compiler(ast.Visitor[Code]):
             try:
                 return holder[key]
             except KeyError:
-                raise EvalError(f"no such key: {key}") from None
+                raise EvalError(f"no such key: {field}") from None
             except TypeError:
                 if holder.__class__ is Optional:
                     return _maybe(holder, key)
@@ -248,7 +248,13 @@ def _logic(left: Code, right: Code, *, ends: bool) -> Code:
         except CostExceeded:
             raise
         except EvalError as error:
-            if right(frame) is ends:
+            try:
+                second = right(frame)
+            except CostExceeded:
+                raise
+            except EvalError:
+                raise error from None
+            if second is ends:
                 return ends
             raise error from None
         if first is ends:

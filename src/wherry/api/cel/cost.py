@@ -99,12 +99,35 @@ def _call(node: ast.Call) -> Estimate:
         case "contains" if node.target is not None:
             read = _share(args[0].size, _PER_CHARACTER) * _share(args[1].size, _PER_CHARACTER)
             return Estimate(_capped(total + read), 1)
+        case "slice" | "reverse" | "flatten" | "sort" | "distinct" | "@sortByAssociatedKeys" | "lists.range":
+            own = _of_list(node, args[0].size)
+            return Estimate(_capped(total + own + _LIST + 1), own)
     if node.function in _ORDER:
         return Estimate(_capped(total + _share(min(args[0].size, args[1].size), _PER_CHARACTER)), 1)
     if node.function in _MULTIPLIED:
         read = _share(_capped(args[0].size + 1), _PER_CHARACTER) * _share(args[1].size, _PER_REGEX_CHARACTER)
         return Estimate(_capped(total + read), args[0].size)
     return _other(node, args, total)
+
+
+def _of_list(node: ast.Call, size: int) -> int:
+    """Return what a function that makes a list of one costs beside what all do; it counts as the list's size, too."""
+    literals = [arg.value if isinstance(arg, ast.Const) else None for arg in node.args]
+    match node.function:
+        case "slice":
+            end, start = literals[1] if literals[1] is not None else size, literals[0] or 0
+            return max(end - start, 0)
+        case "lists.range":
+            return UNBOUNDED if literals[0] is None else max(literals[0], 0)
+        case "flatten":
+            depth = 1 if not literals else UNBOUNDED if literals[0] is None else max(literals[0], 0)
+            return _capped(size * depth)
+        case "reverse":
+            return size
+    # sort and distinct compare all with all; of text a part is read
+    compared = node.args[0] if node.args else node.target
+    text = compared is not None and compared.type.element.kind in ("string", "bytes")
+    return _share(_capped(size * size), 2 + _PER_CHARACTER * text)
 
 
 def _other(node: ast.Call, args: list[Estimate], total: int) -> Estimate:

@@ -236,6 +236,9 @@ class _Parser:
     def _macro(self, target: ast.Node, name: str, args: list[ast.Node], at: int) -> ast.Node | None:
         if name in ("optMap", "optFlatMap") and len(args) == 2:
             return ast.OptionalMap(at, target, self._variable(args[0]), args[1], name == "optFlatMap")
+        if name == "sortBy" and len(args) == 2:
+            keys = ast.Comprehension(at, "map", target, [self._variable(args[0])], args[1:])
+            return ast.Call(at, "@sortByAssociatedKeys", target, [keys])
         found = _MACROS.get(name)
         if found is None or len(args) not in found[1]:
             return None

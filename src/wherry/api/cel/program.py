@@ -8,7 +8,7 @@ from wherry.api.cel import ast
 from wherry.api.cel.check import Checker, StructResolver
 from wherry.api.cel.compile import FIRST, UNSET, Code, Compiler
 from wherry.api.cel.parser import parse
-from wherry.api.cel.source import CompileError, Problem
+from wherry.api.cel.source import CompileError, InstantiationError, Problem
 from wherry.api.cel.types import Type
 from wherry.api.cel.values import EvalError
 
@@ -64,7 +64,7 @@ def compile(expression: str, variables: Mapping[str, Type], *, structs: StructRe
     """Return the program of an expression over typed `variables`.
 
     `structs` knows the types that the expression may make (``Object{…}``, which become `values.Struct`). Raises
-    CompileError, whose message is what follows ``compilation failed: `` in Kubernetes' answers.
+    CompileError, whose `told` is what Kubernetes answers.
     """
     if len(expression) > _MAX_SIZE:
         text = f"expression code point size exceeds limit: size: {len(expression)}, limit {_MAX_SIZE}"
@@ -75,6 +75,8 @@ def compile(expression: str, variables: Mapping[str, Type], *, structs: StructRe
         kind = checker.check(tree)
         if checker.problems:
             raise CompileError(expression, checker.problems)
+        if checker.unconverted:
+            raise InstantiationError(checker.unconverted)
         compiler = Compiler(list(variables))
         code = compiler.compile(tree)
     except RecursionError:

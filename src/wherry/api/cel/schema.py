@@ -170,7 +170,8 @@ def _of_members(schema: Schema) -> Adapter | None:
     changing = {key: step for key, step in members.items() if step is not None}
     additional = schema.get("additionalProperties")
     other = adapter(additional) if isinstance(additional, dict) else None
-    if not changing and other is None:
+    nullable = any(member.get("nullable") for member in (schema.get("properties") or {}).values())
+    if not changing and other is None and not nullable:
         return None
 
     def adapt(value: Any) -> Any:
@@ -178,6 +179,9 @@ def _of_members(schema: Schema) -> Adapter | None:
             return value
         if other is not None:
             return {key: other(item) for key, item in value.items()}
-        return {key: changing[key](item) if key in changing else item for key, item in value.items()}
+        # A null member of an object is an absent one.
+        return {
+            key: changing[key](item) if key in changing else item for key, item in value.items() if item is not None
+        }
 
     return adapt

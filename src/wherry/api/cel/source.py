@@ -23,6 +23,23 @@ class CompileError(ValueError):
         self.problems = problems
         super().__init__("\n".join(_render(text, problem) for problem in problems))
 
+    @property
+    def told(self) -> str:
+        """What Kubernetes' answers say of it."""
+        return f"compilation failed: {self}"
+
+
+class InstantiationError(CompileError):
+    """An expression that is sound and still makes no program: a conversion of a literal fails."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("", [Problem(0, reason)])
+        self.args = (reason,)
+
+    @property
+    def told(self) -> str:
+        return f"program instantiation failed: {self}"
+
 
 def _render(text: str, problem: Problem) -> str:
     before = text[: problem.at]

@@ -89,7 +89,7 @@ def compile_text(text: str, variables: dict[str, Type]) -> tuple[cel.Program | N
     try:
         return cel.compile(text, variables), ""
     except cel.CompileError as error:
-        return None, f"compilation failed: {error}"
+        return None, error.told
 
 
 class _Node(NamedTuple):

@@ -125,7 +125,7 @@ def _selector(selector: Obj, path: str) -> Errors:
     try:
         kind = compiled(text).type
     except CompileError as error:
-        return [field.invalid(at, text, f"compilation failed: {error}")]
+        return [field.invalid(at, text, error.told)]
     if kind not in (BOOL, DYN):
         return [field.invalid(at, text, f"must evaluate to bool or the unknown type, not {kind}")]
     return []

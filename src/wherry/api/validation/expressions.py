@@ -23,7 +23,7 @@ def output_type(text: str, path: str, variables: Mapping[str, Type]) -> tuple[Ty
     try:
         return compile(text, variables, structs=admission.structs).type, []
     except CompileError as error:
-        return None, [field.invalid(path, text, f"compilation failed: {error}")]
+        return None, [field.invalid(path, text, error.told)]
 
 
 def expression(text: str, path: str, variables: Mapping[str, Type], *wanted: Type) -> Errors:

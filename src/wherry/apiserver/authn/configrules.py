@@ -278,7 +278,7 @@ def _expression(
     try:
         program = over(text)
     except CompileError as error:
-        yield field.invalid(path, text, f"compilation failed: {error}")
+        yield field.invalid(path, text, error.told)
         return
     if is_condition and program.type != BOOL:
         yield field.invalid(path, text, "must evaluate to bool")

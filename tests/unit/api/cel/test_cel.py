@@ -62,6 +62,11 @@ def evaluate(text: str, **bindings: Any) -> Any:
         "['b', 'a'].join('-') == 'b-a' && 'Ab'.lowerAscii() == 'ab'",
         "self.s.matches('^[a-z]-[a-z]$') && self.s.find('[b-z]') == 'b' && 'a1b2'.findAll('[0-9]') == ['1', '2']",
         "[1, 3, 2].max() == 3 && [1, 2].isSorted() && [1, 2, 1].lastIndexOf(1) == 2",
+        "[3, 1, 2].sort() == [1, 2, 3] && ['b', 'a'].sortBy(x, x) == ['a', 'b'] && [1, 2, 3].sortBy(x, -x)[0] == 3",
+        "[1, 2, 3].slice(1, 3) == [2, 3] && [[1], [2, 3]].flatten() == [1, 2, 3] && lists.range(3) == [0, 1, 2]",
+        "[1, 2, 1].distinct() == [1, 2] && [1, 2].reverse() == [2, 1] && [[[1]], [[2]]].flatten(2) == [1, 2]",
+        "sign(quantity('-1')) == -1",
+        "'%.3f'.format([1234567.891]) == '1,234,567.891' && '%e'.format([0.00012]) == '1.200000×10⁻⁰⁴'",
         "self.my__dash__field == 'q' && self.__namespace__ == 'n'",
         "self.?o.?x.hasValue() == false && self.o.?x.orValue(5) == 5 && !has(self.o.x)",
         "self.l[?5].orValue('none') == 'none' && optional.of(3).optMap(x, x + 1).value() == 4",
@@ -120,6 +125,12 @@ def test_the_checker_refuses_in_the_words_of_the_reference(text: str, message: s
         "'a' 'b'",
         "self.l.all(1, true)",
         "'a'.matches('(?=b)')",
+        "'a'.reverse() == 'a'",
+        "quantity('1').sign() == 1",
+        "'%q'.format([1]) == ''",
+        "'%s %s'.format([1]) == ''",
+        "'%s'.format([1, 2]) == ''",
+        "'%d'.format(['a']) == ''",
     ],
 )
 def test_the_checker_refuses(text: str):
@@ -127,9 +138,17 @@ def test_the_checker_refuses(text: str):
         cel.compile(text, {"self": SELF})
 
 
+def test_a_conversion_of_a_literal_that_fails_makes_no_program():
+    with pytest.raises(cel.CompileError) as caught:
+        cel.compile("int('x') == 1", {})
+    assert caught.value.told == "program instantiation failed: type conversion error from 'string' to 'int'"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("self.m['z'] == 1 && self.l[9] == ''", "no such key: z"),
+        ("[1].slice(0, 2) == []", "cannot slice(0, 2), list is length 1"),
         ("10 / (self.a - 1) > 1", "division by zero"),
         ("self.l[7] == ''", "index out of bounds: 7"),
         ("self.m['z'] == 1", "no such key: z"),

@@ -310,6 +310,13 @@ def test_rules_see_numbers_times_and_bytes_as_their_formats_say():
     assert judged(schema, spec) == []
 
 
+def test_a_null_member_is_absent_to_rules_and_keys_are_named_as_rules_name_them():
+    nullable = {"type": "string", "nullable": True}
+    assert judged(with_rules(rule("!has(self.a)"), a=nullable), {"a": None}) == []
+    schema = with_rules(rule("self.a__dash__b == 'x'"), **{"a-b": {"type": "string"}})
+    assert "no such key: a__dash__b" in judged(schema, {})[0]
+
+
 def test_rules_are_not_run_over_values_of_wrong_types():
     schema = with_rules(rule("self.a > 0"), a={"type": "integer"})
     obj = {"spec": {"a": "x"}}

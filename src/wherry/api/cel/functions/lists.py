@@ -1,10 +1,11 @@
 """Kubernetes' list library, and what later versions of CEL's own add."""
 
+from functools import cmp_to_key
 from typing import Any
 
 from wherry.api.cel.functions import add, function
 from wherry.api.cel.functions import operators as op
-from wherry.api.cel.values import Duration, EvalError, equals, kind_of, order
+from wherry.api.cel.values import CostExceeded, Duration, EvalError, equals, kind_of, order
 
 _ORDERED = ("int", "uint", "double", "bool", "string", "bytes", "timestamp", "duration")
 
@@ -72,3 +73,65 @@ def index_of(items: list[Any], value: Any) -> int:
 @function("list(A):lastIndexOf(A) -> int", traversal=(0,))
 def last_index_of(items: list[Any], value: Any) -> int:
     return next((at for at in range(len(items) - 1, -1, -1) if equals(items[at], value)), -1)
+
+
+@function("list(A):slice(int, int) -> list(A)")
+def part(items: list[Any], start: int, end: int) -> list[Any]:
+    if start < 0 or end < 0:
+        raise EvalError(f"cannot slice({start}, {end}), negative indexes not supported")
+    if start > end:
+        raise EvalError(f"cannot slice({start}, {end}), start index must be less than or equal to end index")
+    if end > len(items):
+        raise EvalError(f"cannot slice({start}, {end}), list is length {len(items)}")
+    return items[start:end]
+
+
+@function("list(list(A)):flatten() -> list(A)", "list(dyn):flatten(int) -> list(dyn)")
+def flatten(items: list[Any], depth: int = 1) -> list[Any]:
+    if depth < 0:
+        raise EvalError("level must be non-negative")
+    out: list[Any] = []
+    for item in items:
+        if item.__class__ is list and depth:
+            out += flatten(item, depth - 1)
+        else:
+            out.append(item)
+    return out
+
+
+def sort_by(items: list[Any], keys: list[Any]) -> list[Any]:
+    """Return the items in the order of their keys. Raises EvalError for keys of several types."""
+    if len({kind_of(key) for key in keys}) > 1:
+        raise EvalError("list elements must have the same type")
+    ordered = cmp_to_key(order)
+    places = sorted(range(len(items)), key=lambda at: ordered(keys[at]))
+    return [items[at] for at in places]
+
+
+for _kind in _ORDERED:
+    add(f"list({_kind}):sort() -> list({_kind})", lambda items: sort_by(items, items))
+    add(f"list(A):@sortByAssociatedKeys(list({_kind})) -> list(A)", sort_by)
+
+add("list(A):reverse() -> list(A)", lambda items: items[::-1])
+
+
+@function("list(A):distinct() -> list(A)")
+def distinct(items: list[Any]) -> list[Any]:
+    out: list[Any] = []
+    for item in items:
+        if not any(equals(item, other) for other in out):
+            out.append(item)
+    return out
+
+
+_MOST = 1_000_000
+"""More numbers than the budget of an evaluation allows to count."""
+
+
+@function("lists.range(int) -> list(int)")
+def numbers(count: int) -> list[int]:
+    if count < 0:
+        raise EvalError(f"lists.range: size must be non-negative, got {count}")
+    if count > _MOST:
+        raise CostExceeded
+    return list(range(count))

@@ -1,6 +1,7 @@
 """The string library and the regular expressions of Kubernetes' ``find``."""
 
 import json
+import re
 from itertools import islice
 from typing import Any
 
@@ -42,7 +43,6 @@ def last_index_of(text: str, part: str, start: int | None = None) -> int:
 add("string:lowerAscii() -> string", lambda text: text.translate(_LOWER), traversal=(0,))
 add("string:upperAscii() -> string", lambda text: text.translate(_UPPER), traversal=(0,))
 add("string:trim() -> string", lambda text: text.strip(_SPACE), traversal=(0,))
-add("string:reverse() -> string", lambda text: text[::-1], traversal=(0,))
 
 
 @function("string:replace(string, string) -> string", "string:replace(string, string, int) -> string", traversal=(0,))
@@ -95,6 +95,30 @@ def find_all(text: str, pattern: str, limit: int = -1) -> list[str]:
     return list(found if limit < 0 else islice(found, limit))
 
 
+_CLAUSE = re.compile(r"%(?:%|(?:\.(\d*))?(.?))", re.DOTALL)
+_INTEGERS_ONLY = {"d": "decimal", "o": "octal"}
+
+
+def bad_template(template: str, kinds: list[str]) -> tuple[int, str] | None:
+    """Return what is wrong with a template for values of these kinds, and with which of them."""
+    used = 0
+    for clause in _CLAUSE.finditer(template):
+        if clause[0] == "%%":
+            continue
+        verb = clause[2]
+        if not verb or verb not in "sdfeboxX":
+            return used, f'could not parse formatting clause: unrecognized formatting clause "{verb}"'
+        if used >= len(kinds):
+            return used, f"index {used} out of range"
+        if verb in _INTEGERS_ONLY and kinds[used] not in ("int", "uint", "dyn"):
+            rule = f"{_INTEGERS_ONLY[verb]} clause can only be used on integers"
+            return used, f"error during formatting: {rule}, was given {kinds[used]}"
+        used += 1
+    if used < len(kinds):
+        return 0, f"too many arguments supplied to string.format (expected {used}, got {len(kinds)})"
+    return None
+
+
 @function("string:format(list(dyn)) -> string", traversal=(0,))
 def format_string(template: str, args: list[Any]) -> str:
     out, at, used = [], 0, 0
@@ -125,6 +149,9 @@ def format_string(template: str, args: list[Any]) -> str:
     return "".join(out)
 
 
+_RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+
+
 def _format(verb: str, value: Any, precision: int | None) -> str:
     kind = kind_of(value)
     match verb:
@@ -133,9 +160,10 @@ def _format(verb: str, value: Any, precision: int | None) -> str:
         case "d" if kind in ("int", "uint"):
             return str(int(value))
         case "f" if kind in ("int", "uint", "double"):
-            return f"{value:.{6 if precision is None else precision}f}"
+            return f"{value:,.{6 if precision is None else precision}f}"
         case "e" if kind in ("int", "uint", "double"):
-            return f"{value:.{6 if precision is None else precision}e}"
+            mantissa, _, exponent = f"{value:.6e}".partition("e")
+            return f"{mantissa}×10{exponent.removeprefix('+').translate(_RAISED)}"
         case "b" if kind in ("int", "uint", "bool"):
             return f"{int(value):b}"
         case "o" if kind in ("int", "uint"):
