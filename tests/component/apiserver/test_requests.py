@@ -292,3 +292,10 @@ async def test_discovery_comes_in_the_form_that_is_asked_for(
     assert (await http("GET", path, Accept=accept))[0] == code
     assert http.headers["Content-Type"].partition(";")[0] == media
     assert ("as=APIGroupDiscoveryList" in http.headers["Content-Type"]) is accept.endswith("v=v2")
+
+
+async def test_what_is_stored_has_a_storage_version(http: Http) -> None:
+    _, found = await http("GET", "/api/v1")
+    by_name = {row["name"]: row for row in found["resources"]}
+    stored = {name for name, row in by_name.items() if "storageVersionHash" in row}
+    assert stored == {name for name in by_name if "/" not in name} - {"bindings", "componentstatuses"}

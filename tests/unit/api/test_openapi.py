@@ -37,6 +37,29 @@ def test_value_structs_and_required_scalars_have_defaults(documents: Documents) 
     assert container["properties"]["imagePullPolicy"]["enum"] == ["Always", "IfNotPresent", "Never"]
 
 
+def test_elements_have_values_too_but_no_defaults(documents: Documents) -> None:
+    schemas = orjson.loads(documents.v3("api/v1") or b"")["components"]["schemas"]
+    service, config = (schemas[f"io.k8s.api.core.v1.{kind}"]["properties"] for kind in ("ServiceSpec", "ConfigMap"))
+    assert service["ipFamilies"]["items"] == {"enum": ["", "IPv4", "IPv6"], "type": "string"}
+    assert config["data"]["additionalProperties"] == {"type": "string"}
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "member", "values"),
+    [
+        ("apis/policy/v1", "policy.v1.PodDisruptionBudgetSpec", "unhealthyPodEvictionPolicy", 2),
+        ("apis/resource.k8s.io/v1", "resource.v1.DeviceTaint", "effect", 3),
+        ("apis/admissionregistration.k8s.io/v1", "admissionregistration.v1.ParamRef", "parameterNotFoundAction", 2),
+        ("api/v1", "core.v1.Lifecycle", "stopSignal", 65),
+    ],
+)
+def test_enumerations_of_all_groups_are_told(
+    documents: Documents, path: str, kind: str, member: str, values: int
+) -> None:
+    schemas = orjson.loads(documents.v3(path) or b"")["components"]["schemas"]
+    assert len(schemas[f"io.k8s.api.{kind}"]["properties"][member]["enum"]) == values
+
+
 def test_patch_offers_field_validation_as_kubectl_looks_for_it(documents: Documents) -> None:
     path = orjson.loads(documents.v2())["paths"]["/api/v1/namespaces/{namespace}/pods/{name}"]
     assert "fieldValidation" in {parameter["name"] for parameter in path["patch"]["parameters"]}
