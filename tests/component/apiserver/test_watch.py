@@ -156,6 +156,21 @@ async def test_watches_that_tell_alike_are_encoded_once_and_no_others(server: Ap
     assert len(shared) == 3
 
 
+async def test_a_watch_from_long_ago_is_told_everything(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "_MOST_HELD", 5)
+    client, before = client_of(server), asyncio.all_tasks()
+    path = f"/api/v1/configmaps?watch=1&timeoutSeconds=1&resourceVersion={server.registry.store.revision}"
+    for number in range(50):
+        await client.create(CONFIGMAPS, configmap(f"c-{number}"))
+    async with (
+        ClientSession(headers={"Authorization": "Bearer secret"}) as session,
+        session.get(f"http://127.0.0.1:{server.port}{path}") as answer,
+    ):
+        told = [orjson.loads(line)["object"]["metadata"]["name"] async for line in answer.content]
+    await asyncio.wait(asyncio.all_tasks() - before, timeout=5)
+    assert told == [f"c-{number}" for number in range(50)]
+
+
 async def test_a_watch_by_http_1_0_is_lines_until_the_connection_closes(server: ApiServer) -> None:
     path = f"/api/v1/configmaps?watch=1&timeoutSeconds=1&resourceVersion={server.registry.store.revision}"
     await client_of(server).create(CONFIGMAPS, configmap("c"))

@@ -22,8 +22,8 @@ _DEFAULT_TIMEOUT = 1800.0
 _BATCH = 500
 
 _MOST_HELD, _MOST_HELD_BYTES = 10_000, 32 << 20
-"""What is kept for a client that does not read. Then its watch ends, as upstream's watch cache ends one that is slow;
-the client resumes where it was."""
+"""What is kept for a client that does not read, beyond what had happened when it came. Then its watch ends, as
+upstream's watch cache ends one that is slow; the client resumes where it was."""
 
 INITIAL_END = "k8s.io/initial-events-end"
 
@@ -56,7 +56,8 @@ class Watch(Watched):
         name = chosen.single_name()
         self._suffix = f"/{name}" if name else ""
         self._waiting: deque[Event] = deque()
-        self._held: int | None = 0
+        self._most, self._most_bytes = _MOST_HELD, _MOST_HELD_BYTES
+        self._held: int | None = None
         self._notify: Callable[[], None] | None = None
         self._failure: Exception | None = None
         self._turn: asyncio.Future[None] | None = None
@@ -80,6 +81,8 @@ class Watch(Watched):
             self._end()
             yield [Change("ERROR", obj=Expired(f"too old resource version: {start} ({error.revision})").to_status())]
             return
+        self.hold(held=True)
+        self._most, self._most_bytes = len(self._waiting) + _MOST_HELD, (self._held or 0) + _MOST_HELD_BYTES
         if initial:
             await registry.ready(existing, self.resource)
             chosen = self._chosen
@@ -109,7 +112,7 @@ class Watch(Watched):
         self._waiting.extend(events)
         if self._held is not None:
             self._held += sum(len(event.record.value) for event in events)
-            if len(self._waiting) > _MOST_HELD or self._held > _MOST_HELD_BYTES:
+            if len(self._waiting) > self._most or self._held > self._most_bytes:
                 self._end()
                 told = False
         if not told and self._notify is not None:
