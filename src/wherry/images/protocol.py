@@ -68,7 +68,10 @@ class ImageStore(Protocol):
     async def list(self) -> Sequence[Image]: ...
 
     async def find(self, reference: str) -> Image | None:
-        """Return the image that a reference (short names as Docker reads them), digest or id names."""
+        """Return the image that a reference (short names as Docker reads them), digest or id names.
+
+        Raises ImageError(InvalidImageName).
+        """
         ...
 
     async def pull(

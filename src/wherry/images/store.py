@@ -121,9 +121,14 @@ class OverlayImageStore:
         return list(self._images.values())
 
     async def find(self, reference: str) -> Image | None:
-        """Return the image that a reference (short names as Docker reads them), digest or id (or its prefix) names."""
+        """Return the image that a reference (short names as Docker reads them), digest or id (or its prefix) names.
+
+        Raises ImageError(InvalidImageName) for what cannot name any.
+        """
         await self._open()
         image_id = self._find(reference)
+        if image_id is None and not _ID_PREFIX.fullmatch(reference.removeprefix("sha256:")):
+            parse(reference)
         return self._images[image_id] if image_id else None
 
     def _find(self, text: str) -> str | None:

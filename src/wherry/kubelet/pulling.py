@@ -48,7 +48,7 @@ class ImagePuller:
         try:
             found = await self._store.find(reference)
         except ImageError as error:
-            text = f'Failed to apply default image tag "{reference}": {error}'
+            text = str(error)
             self._events.warning(pod, "InspectFailed", text, container=container)
             raise self._failed(pod, container, Waiting("InvalidImageName", text), _CHECK_AGAIN) from error
         if found is not None and (policy != "Always" or _made_here(found)):

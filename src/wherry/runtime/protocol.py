@@ -209,7 +209,10 @@ class Session(Protocol):
     async def resize(self, width: int, height: int) -> None: ...
 
     async def wait(self) -> int:
-        """Return the exit code (attach: 0 when the container ended or the streams closed)."""
+        """Return the exit code (attach: 0 when the container ended or the streams closed).
+
+        Raises ContainerError when the command could not be run.
+        """
         ...
 
     async def close(self) -> None:

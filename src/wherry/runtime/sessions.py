@@ -17,6 +17,9 @@ from wherry.runtime.protocol import ContainerError, ExecResult, Session
 
 _MOST_OUTPUT = 16 << 20
 
+_RUNTIME_FAILED = 255
+"""What crun exits with when it cannot run a process, and a process may as well; only crun writes to its log."""
+
 _PACKET = 8192
 """conmon reads standard input from the attach socket in pieces of this size and drops what is longer."""
 
@@ -24,14 +27,24 @@ _PACKET = 8192
 class ExecSession:
     """A process that ``crun exec`` runs in a container; crun passes its exit code on.
 
-    The session ends it: `close` kills the process unless it has ended.
+    The session ends it: `close` kills the process unless it has ended. `errors` is a file for what the runtime says
+    when it cannot run the process.
     """
 
     stdout: asyncio.StreamReader
     stderr: asyncio.StreamReader | None
 
-    def __init__(self, process: spawn.Process, *, outputs: list[int], stdin: int | None, terminal: bool) -> None:
+    def __init__(
+        self,
+        process: spawn.Process,
+        *,
+        outputs: list[int],
+        stdin: int | None,
+        terminal: bool,
+        errors: int | None = None,
+    ) -> None:
         self._process = process
+        self._errors = errors
         self._stdin = stdin
         self._terminal = terminal
         self.stdout, pump = streams.read_pipe(outputs[0])
@@ -71,10 +84,15 @@ class ExecSession:
                 fcntl.ioctl(self._stdin, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
 
     async def wait(self) -> int:
-        """Return the exit code. The streams end with the process, even where a process that it left holds them."""
+        """Return the exit code. The streams end with the process, even where a process that it left holds them.
+
+        Raises ContainerError when the process could not be run.
+        """
         code = await self._process.wait()
         for pump in self._pumps:
             pump.drain()
+        if code == _RUNTIME_FAILED and self._errors is not None and (said := os.pread(self._errors, 1 << 14, 0)):
+            raise ContainerError(conmon.plain(said.decode(errors="replace")))
         return code
 
     async def close(self) -> None:
@@ -84,6 +102,9 @@ class ExecSession:
         for pump in self._pumps:
             pump.close()
         self._drop_stdin()
+        if self._errors is not None:
+            os.close(self._errors)
+            self._errors = None
 
 
 class AttachSession:
@@ -162,22 +183,24 @@ async def run_in_container(
     described = os.memfd_create("process", os.MFD_CLOEXEC)
     try:
         os.write(described, json.dumps(dict(process)).encode())
-        args = [*runtime, "exec", "--process", "/proc/self/fd/3"]
+        order = ["exec", "--process", "/proc/self/fd/3"]
         if tty:
-            return await _with_terminal(args, container_id, described, run_dir)
-        return _with_pipes([*args, container_id], described, stdin=stdin)
+            return await _with_terminal([*runtime, *order], container_id, described, run_dir)
+        return _with_pipes([*runtime, "--log=/proc/self/fd/4", *order, container_id], described, stdin=stdin)
     finally:
         os.close(described)
 
 
 def _with_pipes(args: list[str], described: int, *, stdin: bool) -> ExecSession:
     pipes = [os.pipe() for _ in range(3 if stdin else 2)]
-    descriptors = {1: pipes[0][1], 2: pipes[1][1], 3: described}
+    errors = os.memfd_create("errors", os.MFD_CLOEXEC)
+    descriptors = {1: pipes[0][1], 2: pipes[1][1], 3: described, 4: errors}
     if stdin:
         descriptors[0] = pipes[2][0]
     try:
         process = spawn.start(args, descriptors=descriptors)
     except OSError:
+        os.close(errors)
         for ends in pipes:
             os.close(ends[0])
             os.close(ends[1])
@@ -187,7 +210,7 @@ def _with_pipes(args: list[str], described: int, *, stdin: bool) -> ExecSession:
     if stdin:
         os.close(pipes[2][0])
     given = pipes[2][1] if stdin else None
-    return ExecSession(process, outputs=[pipes[0][0], pipes[1][0]], stdin=given, terminal=False)
+    return ExecSession(process, outputs=[pipes[0][0], pipes[1][0]], stdin=given, terminal=False, errors=errors)
 
 
 async def _with_terminal(args: list[str], container_id: str, described: int, run_dir: str) -> ExecSession:
@@ -255,15 +278,22 @@ async def _readable(connection: socket.socket, process: spawn.Process) -> bool:
 async def collect(session: Session, timeout: float | None) -> ExecResult:
     """Run a session to its end and return what it wrote, up to 16 MiB a stream; the rest is read and dropped.
 
-    Raises TimeoutError after `timeout` seconds. The session is closed in any case.
+    Raises TimeoutError after `timeout` seconds, ContainerError. The session is closed in any case.
     """
+    failure: ContainerError | None = None
+    code = 0
     stdout, stderr = bytearray(), bytearray()
     try:
         async with asyncio.timeout(timeout), asyncio.TaskGroup() as group:
             group.create_task(_keep(session.stdout, stdout))
             if session.stderr is not None:
                 group.create_task(_keep(session.stderr, stderr))
-            code = await session.wait()
+            try:
+                code = await session.wait()
+            except ContainerError as error:  # which a group of tasks would wrap
+                failure = error
+        if failure is not None:
+            raise failure
         return ExecResult(code, bytes(stdout), bytes(stderr))
     finally:
         await session.close()

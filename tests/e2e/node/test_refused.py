@@ -52,6 +52,13 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str, str]] = {
         "Failed",
         'Error: ImageVolumeMountFailed: failed to ensure image subpath "none" in ',
     ),
+    "a name that no image can have": (
+        {"container": {"image": "wherry.local/UPPER"}},
+        "InvalidImageName",
+        "InspectFailed",
+        'Failed to apply default image tag "wherry.local/UPPER": couldn\'t parse image name "wherry.local/UPPER": '
+        "invalid reference format: repository name (",
+    ),
     "an image volume whose image is not there": (
         {"container": _mounted(), "volumes": _NO_PICTURE},
         "ErrImageNeverPull",

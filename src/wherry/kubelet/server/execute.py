@@ -97,15 +97,23 @@ async def run(streams: RemoteStreams, options: StreamOptions, open_session: Call
             if options.tty:
                 scope.spawn(_pump_sizes(streams, session), guard=True)
             gone = scope.spawn(streams.wait_gone())
-            ended = scope.spawn(session.wait())
+            ended = scope.spawn(_status_of(session))
             await asyncio.wait({gone, ended}, return_when=asyncio.FIRST_COMPLETED)
             if not ended.done():
                 return
             await _drained(outputs, gone)
             await cancel(gone)
-            await streams.finish(exit_status(ended.result()))
+            await streams.finish(ended.result())
     finally:
         await session.close()
+
+
+async def _status_of(session: Session) -> dict[str, Any]:
+    """Wait for the end of a session and return the Status that tells of it."""
+    try:
+        return exit_status(await session.wait())
+    except ContainerError as error:
+        return _failure(f"error executing command in container: {error}")
 
 
 async def _drained(outputs: list[asyncio.Task[None]], gone: asyncio.Task[None]) -> None:
