@@ -61,7 +61,7 @@ def _node(node: ast.Node) -> Estimate:
             return Estimate(1, _size(node.type))
         case ast.Select():
             operand = _node(node.operand)
-            return Estimate(_capped(operand.cost + (not node.test)), _size(node.type))
+            return Estimate(_capped(operand.cost + (not node.test)), UNBOUNDED if node.optional else _size(node.type))
         case ast.Call():
             return _call(node)
         case ast.ListLiteral():
@@ -88,8 +88,12 @@ def _call(node: ast.Call) -> Estimate:
             return Estimate(_capped(total), 1)
         case "_?_:_":
             return Estimate(_capped(args[0].cost + max(args[1].cost, args[2].cost)), max(args[1].size, args[2].size))
-        case "_[_]" | "_[?_]":
+        case "_[_]":
             return Estimate(_capped(total + 1), size)
+        case "_[?_]" | "value" | "orValue":  # what an optional holds has lost its bounds
+            return Estimate(_capped(total + 1), 1 if node.type.kind in _SCALARS else UNBOUNDED)
+        case "bytes" if node.args[0].type.kind == "string":
+            return Estimate(_capped(total + _share(args[0].size, _PER_CHARACTER)), _capped(4 * args[0].size))
         case "_+_" if node.type.kind in ("string", "bytes", "list"):
             joined = _capped(args[0].size + args[1].size)
             own = 1 if node.type.kind == "list" else _share(joined, _PER_CHARACTER)
@@ -102,12 +106,75 @@ def _call(node: ast.Call) -> Estimate:
         case "slice" | "reverse" | "flatten" | "sort" | "distinct" | "@sortByAssociatedKeys" | "lists.range":
             own = _of_list(node, args[0].size)
             return Estimate(_capped(total + own + _LIST + 1), own)
+        case "isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" if _is_list(node.target):
+            compared = _element(node.target)
+            each = 1 + (_share(_element_size(node.target), _PER_CHARACTER) if compared.kind in _TEXTS else 0)
+            return Estimate(_capped(total + args[0].size * each), 1)
+        case "int" | "uint" | "double" | "bool" | "timestamp" | "duration" | "isURL":
+            return Estimate(_capped(total + 1), 1)
+        case "string" if node.args and node.args[0].type.kind not in _TEXTS:
+            return Estimate(_capped(total + 1), UNBOUNDED)
+        case "sets.contains" | "sets.intersects" | "sets.equivalent":
+            pairs = args[0].size * args[1].size * (2 if node.function == "sets.equivalent" else 1)
+            return Estimate(_capped(total + pairs + 1), 1)
+        case "ip.isCanonical":
+            return Estimate(_capped(total + _share(args[0].size, 2 * _PER_CHARACTER)), 1)
+        case "containsIP" | "containsCIDR":
+            read = _share(args[1].size, _PER_CHARACTER) if node.args[0].type.kind == "string" else 0
+            return Estimate(_capped(total + read + _COMPARED_ADDRESSES[node.function]), 1)
+        case "validate" if node.target is not None:
+            return Estimate(_capped(total + _share(args[1].size, _PER_CHARACTER) * _NAME_FORMAT), 1)
+        case "_==_" if node.args[0].type.kind == "opaque":
+            return Estimate(_capped(total + 1), 1)
+        case "join" if node.target is not None:
+            joined = args[0].size * _element_size(node.target)
+            if node.args:
+                joined += args[1].size * max(args[0].size - 1, 0)
+            return Estimate(_capped(total + _share(_capped(joined), _PER_CHARACTER)), _capped(joined))
+        case "split" if node.target is not None:
+            limit = node.args[1] if len(node.args) > 1 else None
+            most = limit.value % (1 << 64) if isinstance(limit, ast.Const) else args[0].size
+            return Estimate(_capped(total + _share(args[0].size, 2 * _PER_CHARACTER)), most)
+        case "replace" if node.target is not None:
+            return Estimate(_capped(total + _share(args[0].size, 2 * _PER_CHARACTER)), _replaced(node, args))
     if node.function in _ORDER:
         return Estimate(_capped(total + _share(min(args[0].size, args[1].size), _PER_CHARACTER)), 1)
     if node.function in _MULTIPLIED:
         read = _share(_capped(args[0].size + 1), _PER_CHARACTER) * _share(args[1].size, _PER_REGEX_CHARACTER)
         return Estimate(_capped(total + read), args[0].size)
     return _other(node, args, total)
+
+
+_COMPARED_ADDRESSES = {"containsIP": 4, "containsCIDR": 7}
+_NAME_FORMAT = 32
+"""What a character costs that is matched against the format of a name."""
+_TEXTS = ("string", "bytes")
+
+
+def _is_list(node: ast.Node | None) -> bool:
+    return node is not None and node.type.kind == "list"
+
+
+def _element(node: ast.Node | None) -> Type:
+    assert node is not None
+    return node.type.element
+
+
+def _element_size(node: ast.Node | None) -> int:
+    """Return the size of the members of a list, which only the schema of a field can bound."""
+    element = _element(node)
+    if element.kind in _TEXTS and not isinstance(node, (ast.Ident, ast.Select)):
+        return UNBOUNDED
+    return _size(element)
+
+
+def _replaced(node: ast.Call, args: list[Estimate]) -> int:
+    """Return the most characters after a replacement: what is replaced may be as short as its type allows."""
+    text, taken, put = args[0].size, node.args[0], args[2].size
+    least = len(taken.value) if isinstance(taken, ast.Const) else 0
+    if not least:
+        return _capped((text + 1) * put + text)
+    return text if put <= least else _capped(math.ceil(text / least) * put)
 
 
 def _of_list(node: ast.Call, size: int) -> int:
@@ -126,7 +193,7 @@ def _of_list(node: ast.Call, size: int) -> int:
             return size
     # sort and distinct compare all with all; of text a part is read
     compared = node.args[0] if node.args else node.target
-    text = compared is not None and compared.type.element.kind in ("string", "bytes")
+    text = compared is not None and compared.type.element.kind in _TEXTS
     return _share(_capped(size * size), 2 + _PER_CHARACTER * text)
 
 

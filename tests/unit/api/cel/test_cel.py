@@ -1,5 +1,6 @@
 """CEL: values of expressions, what the checker refuses, errors in evaluation, costs."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wherry.api import cel
+from wherry.api.cel.cost import UNBOUNDED, estimate
 from wherry.api.cel.types import BOOL, DOUBLE, DYN, INT, STRING, escape, list_of, map_of, object_of
 from wherry.api.cel.values import Struct
 
@@ -221,3 +223,25 @@ def test_whatever_text_compiles_or_is_refused(text: str):
         cel.compile(text, {"self": SELF})
     except cel.CompileError:
         pass
+
+
+BOUNDED = object_of("self", {"s": replace(STRING, size=400), "l": list_of(replace(STRING, size=80), size=10), "i": INT})
+
+
+@pytest.mark.parametrize(
+    ("text", "cost"),
+    [
+        ("self.s.split(',').size() > 1", 84),
+        ("self.s.replace('a', 'bb') == ''", 82),
+        ("self.l.indexOf('a') > 0", 93),
+        ("sets.equivalent(self.l, ['a'])", 33),
+        ("cidr(self.s).containsIP('1.2.3.4')", 47),
+        ("cidr(self.s) == cidr('::/0')", 44),
+        ("int(self.s) > 1", 4),
+        ("self.l.distinct().size() > 1", 225),
+        ("lists.range(self.i).size() > 1", UNBOUNDED),
+        ("[self.s].join(',') == ''", UNBOUNDED),
+    ],
+)
+def test_library_functions_cost_what_they_read(text: str, cost: int):
+    assert estimate(cel.compile(text, {"self": BOUNDED}).tree) == cost
