@@ -87,9 +87,7 @@ class Encoder:
             known = self._joined.get(key)
             if known is not None and known[0] == answer.version:
                 return _list_head(answer), known[1]
-        items = [registry.item(record, resource) for record in answer.records] or [b""]
-        items[-1] += b"]}\n"  # and not the whole once more
-        body = b",".join(items)
+        body = registry.items(answer.records, resource, end=b"]}\n")
         if answer.version is not None and len(answer.records) > 1:
             self._keep(key, answer.version, body)
         return _list_head(answer), body

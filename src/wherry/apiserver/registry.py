@@ -220,13 +220,22 @@ class Registry:
         form = self.obj(record, resource)
         return record.value if form is record.memo.obj else encode(dict(form), record.revision)
 
-    def item(self, record: Record, resource: Resource) -> bytes:
-        """Return the bytes of a record as an item of a list: without kind and apiVersion, unless it is a custom one."""
+    def items(self, records: Sequence[Record], resource: Resource, *, end: bytes) -> bytes:
+        """Return the bytes of records as the items of a list, and `end`: without kind and apiVersion, unless they are
+        custom ones. Each byte is copied once: lists are long."""
+        if not records:
+            return end
+        converted = resource in self.conversions
+        values = [self.value(record, resource) if converted else record.value for record in records]
         if resource.custom is not None:
-            return self.value(record, resource)
-        if resource in self.conversions:
-            return _without_type(self.value(record, resource), resource)
-        return _without_type(record.value, resource)
+            values[-1] += end
+            return b",".join(values)
+        # ``"kind":…,"apiVersion":…,`` is at the beginning, where `encode` put it.
+        head = len(resource.kind) + len(resource.api_version) + 27
+        parts: list[bytes | memoryview] = [memoryview(value)[head:] for value in values]
+        parts[-1] = values[-1][head:] + end
+        parts[0] = b"{" + parts[0]
+        return b",{".join(parts)
 
     def protobuf(self, record: Record, resource: Resource) -> bytes:
         """Return the protobuf of a record of a built-in resource, without an envelope."""
@@ -309,12 +318,6 @@ def _tell(follower: Follower, key: str, obj: Object | None) -> None:
         follower(key, obj)
     except Exception:
         log.exception("a follower failed for %s", key)
-
-
-def _without_type(value: bytes, resource: Resource) -> bytes:
-    """Cut ``"kind":…,"apiVersion":…,`` off the beginning, which `encode` put there."""
-    head = len(resource.kind) + len(resource.api_version) + 27
-    return b"{" + value[head:]
 
 
 async def stored_form(registry: Registry, resource: Resource, obj: Object) -> Object:
