@@ -230,7 +230,8 @@ class Chooser:
         if len(lonely) == len(scorers):
             name = ranking.best(accept)
         else:
-            name = self._relatively_best(state, info, ranking, accept, {plugin.name for plugin in lonely})
+            asked = accept if others else None
+            name = self._relatively_best(state, info, ranking, asked, {plugin.name for plugin in lonely})
         if name is None:
             diagnosis.statuses = ranking.statuses | refused
             diagnosis.plugins.update(status.plugin for status in diagnosis.statuses.values())
@@ -261,9 +262,12 @@ class Chooser:
         return ranking
 
     def _relatively_best(
-        self, state: CycleState, info: PodInfo, ranking: Ranking, accept: Accept, known: set[str]
+        self, state: CycleState, info: PodInfo, ranking: Ranking, accept: Accept | None, known: set[str]
     ) -> str | None:
-        """Add to the ranking's scores what compares nodes with each other (`known` plugins are in them)."""
+        """Add to the ranking's scores what compares nodes with each other (`known` plugins are in them).
+
+        `accept` is asked for what cannot be known from a node alone, None: nothing.
+        """
         names = list(ranking.scores)
         enough = self._enough(len(self._cache.nodes))
         start = self._start % len(names) if names else 0
@@ -271,7 +275,7 @@ class Chooser:
         for name in chain(islice(names, start, None), islice(names, start)):
             self._start += 1
             node = self._cache.nodes[name]
-            if accept(node):
+            if accept is None or accept(node):
                 nodes.append(node)
                 if len(nodes) >= enough:
                     break

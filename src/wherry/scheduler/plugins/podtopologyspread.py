@@ -157,8 +157,9 @@ class PodTopologySpread(Plugin):
             return None
         # Default constraints are for any cluster: a node that lacks a label still has the other.
         every_key = bool(info.shape.spread) or not self._system
-        ignored = {n.name for n in nodes if every_key and any(c.key not in n.labels for c in constraints)}
-        scored = [node for node in nodes if node.name not in ignored]
+        keys = {constraint.key for constraint in constraints} if every_key else set()
+        ignored = {node.name for node in nodes if not keys <= node.labels.keys()} if keys else set()
+        scored = [node for node in nodes if node.name not in ignored] if ignored else nodes
         counters = [self._counter(constraint, info) for constraint in constraints]
         counts: list[dict[str, int]] = []
         weights = []
