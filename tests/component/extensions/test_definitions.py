@@ -208,6 +208,19 @@ async def test_deleting_a_definition_deletes_its_objects_first(http: Http):
     assert (await http("GET", BOATS))[0] == 404
 
 
+async def test_a_definition_whose_status_is_garbage_goes_all_the_same(http: Http):
+    await http("POST", CRDS, definition())
+    await http("POST", BOATS, boat(length=1))
+    path = f"{CRDS}/boats.yard.example.com"
+    patch = {"metadata": {"labels": {"a": "b"}}, "status": {"storedVersions": ["other"]}}
+    code, found = await http("PATCH", f"{path}/status", patch, Content_Type=MERGE)
+    assert (code, found["metadata"]["labels"], found["status"]["storedVersions"]) == (200, {"a": "b"}, ["other"])
+    code, refused = await http("PATCH", path, {"metadata": {"labels": {"a": "c"}}}, Content_Type=MERGE)
+    assert (code, refused["details"]["causes"][-1]["field"]) == (422, "status.storedVersions[0]")
+    assert (await http("DELETE", path))[0] == 200
+    await until(http, path, lambda code, _: code == 404)
+
+
 async def test_definitions_are_served_again_after_a_restart():
     store = MemoryStore()
     async with ClientSession() as session:

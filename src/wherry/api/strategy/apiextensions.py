@@ -6,8 +6,6 @@ from wherry.api.strategy.rules import Strategy, spec_changed
 
 Obj = dict[str, Any]
 
-_METADATA = ("labels", "annotations", "finalizers", "ownerReferences")
-
 
 def _create(obj: Obj) -> None:
     status: Obj = {"conditions": None, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": []}
@@ -35,6 +33,5 @@ STRATEGIES = {
         generation=spec_changed,
         keeps_status=True,
         unconditional_update=False,
-        status_keeps_metadata=_METADATA,
     )
 }

@@ -168,11 +168,12 @@ class Extensions:
                 await self._write_status(definition, new)
 
     async def _let_go(self, name: str) -> None:
+        """Take the finalizer away, by a write of the status: what is wrong with the definition does not hold it."""
         while (definition := self._read(name)) is not None:
             metadata: dict[str, Any] = dict(definition["metadata"])
             metadata["finalizers"] = [f for f in metadata.get("finalizers") or () if f != names.FINALIZER]
             try:
-                await self._client.update(CUSTOMRESOURCEDEFINITIONS, {**definition, "metadata": metadata})
+                await self._client.update_status(CUSTOMRESOURCEDEFINITIONS, {**definition, "metadata": metadata})
                 return
             except Conflict:
                 continue
