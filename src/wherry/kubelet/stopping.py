@@ -62,7 +62,8 @@ async def _pre_stop(
     except TimeoutError:
         log.info("preStop hook of %s in pod %s took longer than %gs", container["name"], meta.key_of(pod), grace)
     except HookError as error:
-        services.events.warning(pod, "FailedPreStopHook", str(error), container=container["name"])
+        log.info("preStop hook of %s in pod %s: %s", container["name"], meta.key_of(pod), error)
+        services.events.warning(pod, "FailedPreStopHook", "PreStopHook failed", container=container["name"])
 
 
 async def stop_all(

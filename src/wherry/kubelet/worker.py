@@ -355,14 +355,18 @@ class PodWorker:
             return None
 
     async def _post_start(self, container: Container, container_id: str) -> None:
-        address = self._probes.address
+        address, name = self._probes.address, container["name"]
         try:
             await self._services.hooks.run("PostStart", container, container_id=container_id, address=address)
         except HookError as error:
-            self._services.events.warning(self.pod, "FailedPostStartHook", str(error), container=container["name"])
+            # What the hook wrote may be secret: it is for those who may read the pod, not its events.
+            self._services.events.warning(self.pod, "FailedPostStartHook", "PostStartHook failed", container=name)
             status = self._services.cache.pod(self.uid).containers.get(container_id)
             if status is not None and status.state == RUNNING:
                 await self._stop_one(status, "FailedPostStartHook", None)
+            if podspec.restarts_after(self.pod, container, _KILLED):
+                self._waiting[name] = Waiting("PostStartHookError", str(error))
+                self._retry[name] = clock.monotonic() + SHOW_ERROR
         finally:
             self._hidden.discard(container_id)
 
@@ -580,4 +584,5 @@ class PodWorker:
 
 
 _WHOLE = ""  # the key of the back-off between restarts of all containers
+_KILLED = 137  # the exit code of a container that was killed
 _TRY_RESIZE = 3.0  # seconds between two attempts at a deferred resize

@@ -604,9 +604,14 @@ def test_post_start_hook_failure_kills_the_container(node: Node) -> None:
         hook = {"postStart": {"exec": {"command": ["hook"]}}}
         async with node.kubelet():
             node.create(containers=[container("app", lifecycle=hook)])
+            await clock.sleep(1)
+            assert "FailedPostStartHook: PostStartHook failed" in node.messages()
+            assert node.runtime.log.count("stop app") == 1
+            waiting = node.status()["containerStatuses"][0]["state"]["waiting"]
+            assert waiting["reason"] == "PostStartHookError"
+            assert "no" in waiting["message"]
             await clock.sleep(2)
-            assert any(m.startswith("FailedPostStartHook: PostStartHook failed") for m in node.messages())
-            assert node.runtime.log.count("stop app") >= 1
+            assert node.runtime.log.count("start app") == 2
 
     run(main())
 
