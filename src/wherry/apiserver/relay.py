@@ -50,6 +50,7 @@ _HOP = frozenset(
     }
 )
 _CHUNK = 1 << 16
+_PIECE = 3 << 16  # what is larger, the allocator fetches from the kernel and gives back each time (util.interpreter)
 _BUFFER = 1 << 19  # a stream is read ahead this far; less would stop and go with every record of TLS
 _ERROR_TEXT = 50_000
 _CONNECT = ClientTimeout(total=None, connect=30.0)
@@ -192,7 +193,7 @@ class Relay:
                 text = await answer.content.read(_ERROR_TEXT)
                 raise check(answer.status, text.decode(errors="replace"))
             if websocket.is_websocket(http.headers):
-                return await messages.send_bytes(http, answer.content.iter_any())
+                return await messages.send_bytes(http, answer.content.iter_chunked(_PIECE))
             response = web.StreamResponse(status=answer.status)
             hosts = frozenset({url.raw_authority, http.host})
             links = LinkRewriter(prefix, hosts) if prefix and answer.content_type == "text/html" else None
@@ -202,7 +203,7 @@ class Relay:
                     response.headers.add(name, relocated(value, prefix, hosts) if lower == "location" else value)
             await response.prepare(http)
             with contextlib.suppress(ConnectionResetError):
-                async for chunk in answer.content.iter_any():
+                async for chunk in answer.content.iter_chunked(_PIECE):
                     await response.write(chunk if links is None else links.feed(chunk))
                 await response.write_eof(b"" if links is None else links.close())
             return response
