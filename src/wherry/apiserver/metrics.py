@@ -100,6 +100,12 @@ class Metrics:
             sizes = self.watch_sizes[kind] = Histogram(_SIZES)
         sizes.observe(size)
 
+    def reset(self) -> None:
+        """Forget what was counted here; what is under way still is, and `sources` count for themselves."""
+        for counted in (self.users, self.authentications, self.authorizations, self.watch_sizes, self.watch_events):
+            counted.clear()
+        self._kinds.clear()
+
     def text(self) -> str:
         """Return all families."""
         found: list[tuple[str, Any, float]] = [*self._requests(), *self._others()]

@@ -79,6 +79,9 @@ class Paths:
             return self._discover(method, path, params, headers)
         if path in ("/", "/index.html"):
             return Plain(orjson.dumps({"paths": self.known()}, option=orjson.OPT_INDENT_2))
+        if path == "/metrics" and method == "DELETE":
+            self.metrics.reset()
+            return Plain(b"metrics reset\n", TEXT)
         if path == "/metrics":
             return Plain(self.metrics.text().encode(), _METRICS)
         if path == "/metrics/slis":

@@ -299,3 +299,12 @@ async def test_what_is_stored_has_a_storage_version(http: Http) -> None:
     by_name = {row["name"]: row for row in found["resources"]}
     stored = {name for name, row in by_name.items() if "storageVersionHash" in row}
     assert stored == {name for name in by_name if "/" not in name} - {"bindings", "componentstatuses"}
+
+
+async def test_metrics_can_be_reset(http: Http) -> None:
+    counted = 'apiserver_request_total{code="200",component="apiserver",dry_run="",group="",resource="namespaces"'
+    await http("GET", "/api/v1/namespaces")
+    assert counted in (await http("GET", "/metrics"))[1]
+    assert (await http("DELETE", "/metrics", Authorization="Bearer plain"))[0] == 403
+    assert await http("DELETE", "/metrics") == (200, "metrics reset\n")
+    assert counted not in (await http("GET", "/metrics"))[1]
