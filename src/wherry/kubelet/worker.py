@@ -12,10 +12,10 @@ from dataclasses import replace
 from typing import Any
 
 from wherry.api import errors, meta
-from wherry.api.resources import NODES, PODS
+from wherry.api.resources import PODS
 from wherry.images.protocol import Image
 from wherry.kubelet import (
-    admission,
+    admitting,
     cgroups,
     conditions,
     deadcontainers,
@@ -157,33 +157,12 @@ class PodWorker:
             return None
         self._check_deadline()
         if self._failure is None and not self._adopted:
-            self._failure = await self._rejected()
+            self._failure = await admitting.rejected(self.pod, self._services)
             self._adopted = True
         if self._failure is not None or podspec.is_terminal(self.pod):
             await self._finish()
             return None
         return await self._sync()
-
-    async def _rejected(self) -> Failure | None:
-        failure = self._admit(self._services.node())
-        if failure is not None and failure.reason in ("NodeAffinity", "TaintToleration"):
-            # The scheduler may have seen a later state of the node than this process.
-            failure = self._admit(await self._services.client.get(NODES, self._services.config.node_name))
-        if failure is not None:
-            self._services.events.warning(self.pod, failure.reason, failure.message)
-        return failure
-
-    def _admit(self, node: meta.Object | None) -> Failure | None:
-        return admission.admit(
-            self.pod,
-            self._services.others(self.pod),
-            node=node,
-            allocatable=self._services.allocatable,
-            allowed_sysctls=self._services.config.allowed_sysctls,
-            requests=self._services.requests,
-            pressure=self._services.pressure(),
-            apparmor=self._services.machine.apparmor,
-        )
 
     def _check_deadline(self) -> None:
         if self._failure is None and (left := self._deadline()) is not None and left <= 0:
