@@ -14,15 +14,18 @@ from wherry.client.client import MERGE_PATCH, Client
 from wherry.util import clock
 from wherry.util.tasks import Scope
 
-HEARTBEAT = 4 * 3600.0
 _LEASES = "kube-node-lease"
 
 
 class Nodes:
-    """``spawn`` gives it its scope; `heard` takes every change of a pod (None: it is gone)."""
+    """``spawn`` gives it its scope; `heard` takes every change of a pod (None: it is gone).
 
-    def __init__(self, admin: Client, rng: random.Random) -> None:
+    Each node renews its lease every `heartbeat` seconds.
+    """
+
+    def __init__(self, admin: Client, rng: random.Random, *, heartbeat: float) -> None:
         self._admin = admin
+        self._heartbeat = heartbeat
         self._rng = rng
         self._scope = Scope()
         self._pods: dict[str, Object] = {}
@@ -48,7 +51,7 @@ class Nodes:
         labels = {"kubernetes.io/hostname": name, "topology.kubernetes.io/zone": zone}
         await self._admin.create(NODES, {"metadata": {"name": name, "labels": labels}})
         lease: Object = {"metadata": {"name": name, "namespace": _LEASES}, "spec": {"holderIdentity": name}}
-        lease["spec"]["leaseDurationSeconds"] = int(2 * HEARTBEAT)
+        lease["spec"]["leaseDurationSeconds"] = int(4 * self._heartbeat)
         await self._admin.create(LEASES, lease)
         await self._report(name)
         self._beats[name] = self._scope.spawn(self._beat(name), name=f"heartbeat of {name}")
@@ -142,11 +145,11 @@ class Nodes:
             return
 
     async def _beat(self, name: str) -> None:
-        await clock.sleep(self._rng.uniform(0, HEARTBEAT))
+        await clock.sleep(self._rng.uniform(0, self._heartbeat))
         while True:
             if name not in self.lost:
                 await self._renew(name)
-            await clock.sleep(HEARTBEAT)
+            await clock.sleep(self._heartbeat)
 
     async def _renew(self, name: str) -> None:
         await self._admin.patch(LEASES, name, {"spec": {"renewTime": clock.micro_timestamp()}}, _LEASES)

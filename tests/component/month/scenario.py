@@ -25,7 +25,7 @@ from wherry.client.client import MERGE_PATCH
 from wherry.util import clock
 
 HOUR = 3600.0
-_NODES, _ZONES = 100, 4
+_ZONES = 4
 _WEBS = ("web", "api", "worker", "cache")
 
 
@@ -43,8 +43,9 @@ def _batch(app: str, *, seconds: int, fails: int = 0, cpu: str = "200m") -> Obje
 class Month:
     """Drives one world; every day begins and ends settled."""
 
-    def __init__(self, world: World, guard: Guard) -> None:
+    def __init__(self, world: World, guard: Guard, *, nodes: int = 100) -> None:
         self.world = world
+        self._nodes = nodes
         self.guard = guard
         self._admin = world.admin
         self._rng = world.rng
@@ -53,7 +54,7 @@ class Month:
 
     async def prepare(self) -> None:
         """Make the nodes and everything that lasts."""
-        for _ in range(_NODES):
+        for _ in range(self._nodes):
             await self._add_node()
         for name in ("shop", "batch"):
             await self._create(NAMESPACES, {"metadata": {"name": name}})

@@ -11,17 +11,22 @@ from collections.abc import Iterator
 import pytest
 
 from tests.component.month.invariants import Guard
-from tests.component.month.scenario import Month
-from tests.component.month.world import world
-from wherry.util import virtualtime
+from tests.component.month.scenario import HOUR, Month
+from tests.component.month.world import Pace, World, world
+from wherry.api import meta
+from wherry.util import clock, virtualtime
 
 _SEED = 20260101
+_LONG = Pace(heartbeat=2 * HOUR, grace=5 * HOUR, monitor_period=HOUR / 2)
+"""For a month: kubelets renew their leases every ten seconds, which would be 26 million writes."""
+
+_REAL = Pace(heartbeat=10.0, grace=50.0, monitor_period=5.0)
 
 
 async def live(days: int, seed: int) -> tuple[str, Counter[str]]:
     """Live through `days` and return the digest of all writes and how often each rule was looked at."""
     random.seed(seed)
-    async with world(seed) as made:
+    async with world(seed, _LONG) as made:
         guard = Guard(made)
         made.observers.append(guard)
         month = Month(made, guard)
@@ -62,3 +67,41 @@ def test_the_same_seed_is_the_same_month_write_for_write() -> None:
         for seed in ("1", "2")
     }
     assert len(digests) == 1
+
+
+async def _lose_one(made: World, month: Month) -> None:
+    node = max(made.nodes.alive(), key=lambda name: len(made.nodes.running_on(name)))
+    before = set(made.nodes.running_on(node))
+    month.guard.trouble += 1
+    made.nodes.lose(node)
+    await clock.sleep(45)
+    assert meta.is_true(made.objects["nodes"][node], "Ready"), "it may miss four heartbeats"
+    await clock.sleep(25)
+    assert meta.condition(made.objects["nodes"][node], "Ready")["status"] == "Unknown"
+    assert {taint["effect"] for taint in made.objects["nodes"][node]["spec"]["taints"]} == {"NoSchedule", "NoExecute"}
+    pods = [made.objects["pods"][key] for key in before if made.objects["pods"][key]["metadata"].get("generateName")]
+    assert not any(meta.is_deleting(pod) for pod in pods)
+    await clock.sleep(300)
+    replaced = [pod for pod in pods if meta.controller_of(pod)["kind"] == "ReplicaSet"]
+    assert replaced
+    assert all(meta.is_deleting(made.objects["pods"][meta.key_of(pod)]) for pod in replaced)
+    await made.nodes.find(node)
+    month.guard.trouble -= 1
+    month.guard.disturb()
+    await clock.sleep(120)
+    assert not made.objects["nodes"][node]["spec"].get("taints")
+    assert not [pod for pod in replaced if meta.key_of(pod) in made.objects["pods"]]
+
+
+def test_with_the_heartbeats_of_kubelets_a_lost_node_is_noticed_and_left_in_time() -> None:
+    async def run() -> None:
+        random.seed(_SEED)
+        async with world(_SEED, _REAL) as made:
+            month = Month(made, Guard(made), nodes=20)
+            made.observers.append(month.guard)
+            await month.prepare()
+            await _lose_one(made, month)
+            await clock.sleep(HOUR / 2)
+            month.guard.check()
+
+    virtualtime.run(run())

@@ -4,12 +4,12 @@ import hashlib
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.component.month.nodes import HEARTBEAT, Nodes
+from tests.component.month.nodes import Nodes
 from wherry.api.meta import Object
 from wherry.apiserver.attributes import AUTHENTICATED_GROUP, MASTERS_GROUP, UserInfo
 from wherry.apiserver.authn.issuer import ServiceAccountIssuer, SigningKey, groups, username
@@ -100,8 +100,16 @@ class World:
                 observer(kind, key, before, after)
 
 
+class Pace(NamedTuple):
+    """Seconds between the heartbeats of a node, of silence until it is given up, and between looks at all nodes."""
+
+    heartbeat: float
+    grace: float
+    monitor_period: float
+
+
 @asynccontextmanager
-async def world(seed: int) -> AsyncIterator[World]:
+async def world(seed: int, pace: Pace) -> AsyncIterator[World]:
     """Run API server, all controllers and the scheduler, and give the scenario's side of it."""
     rng = random.Random(seed)
     store = MemoryStore()
@@ -116,14 +124,14 @@ async def world(seed: int) -> AsyncIterator[World]:
             return client(username("kube-system", name), *groups("kube-system"))
 
         admin = client("admin", MASTERS_GROUP)
-        nodes = Nodes(admin, rng)
+        nodes = Nodes(admin, rng, heartbeat=pace.heartbeat)
         nodes.spawn(scope)
         made = World(admin, nodes, rng, scope)
         subscription = await store.watch("/registry/", store.revision, made.take)
         for listed in store.list("/registry/")[0]:
             _, _, _, kind, key = listed.key.split("/", 4)
             made.objects.setdefault(kind, {})[key] = orjson.loads(listed.value)
-        settings = Settings(root_ca="CA", node_monitor_period=1800.0, node_monitor_grace_period=1.5 * HEARTBEAT)
+        settings = Settings(root_ca="CA", node_monitor_period=pace.monitor_period, node_monitor_grace_period=pace.grace)
         manager = Manager(client("system:kube-controller-manager"), settings=settings, client_for=of_controller)
         manager.run(scope)
         scheduling = client("system:kube-scheduler")
