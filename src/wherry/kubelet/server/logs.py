@@ -14,7 +14,7 @@ from wherry.kubelet.runtime_cache import RuntimeCache
 from wherry.kubelet.server.logformat import LINE, Formatter, LogOptions
 from wherry.runtime.protocol import RUNNING, ContainerStatus
 
-_BLOCK = 256 * 1024  # with what is made of it, it stays in a processor's cache
+_BLOCK = 3 << 16  # with what is made of it, it stays in a processor's cache and is none of the allocator's large blocks
 _RECHECK = 1.0
 
 
