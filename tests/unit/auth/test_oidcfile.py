@@ -3,10 +3,19 @@
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 import yaml
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from wherry.apiserver.authn import oidcfile
+from wherry.apiserver.authn.oidc import OIDCTokens
+from wherry.apiserver.authn.token import InvalidToken
+from wherry.util import clock
+
+RSA = rsa.generate_private_key(65537, 2048)
+P256, P384 = (ec.generate_private_key(curve) for curve in (ec.SECP256R1(), ec.SECP384R1()))
+ED = ed25519.Ed25519PrivateKey.generate()
 
 HEAD = {"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration"}
 
@@ -49,7 +58,7 @@ def test_a_file_names_providers(tmp_path: Path) -> None:
 def test_requests_without_credentials_are_let_in_as_the_file_says(tmp_path: Path) -> None:
     assert not load(tmp_path, anonymous={"enabled": False}).anonymous
     found = load(tmp_path, anonymous={"enabled": True, "conditions": [{"path": "/livez"}]})
-    assert (found.anonymous, found.anonymous_paths) == (True, {"/livez"})
+    assert (found.anonymous, found.anonymous_paths) == (True, frozenset({"/livez"}))
     assert problems(tmp_path, anonymous={"conditions": [{"path": "/livez"}]}) == (
         'anonymous.conditions: Invalid value: [{"path":"/livez"}]: enabled should be set to true when conditions are '
         "defined"
@@ -198,3 +207,35 @@ def test_an_address_is_a_name_only_when_it_is_verified(tmp_path: Path, expressio
     assert load(tmp_path, jwt=[provider(claimMappings=mapped(expression, extra=extra))])
     own = f"claims.email_verified ? {expression} : ''"
     assert load(tmp_path, jwt=[provider(claimMappings=mapped(own))])
+
+
+@pytest.mark.parametrize(
+    ("key", "algorithm"),
+    [
+        (RSA, "RS256"),
+        (RSA, "RS512"),
+        (RSA, "PS384"),
+        (P256, "ES256"),
+        (P384, "ES384"),
+        (ED, "EdDSA"),
+        (b"s" * 32, "HS256"),
+    ],
+)
+@pytest.mark.parametrize("named", [True, False])
+async def test_keys_of_all_kinds_sign(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: Any, algorithm: str, named: bool
+) -> None:
+    async def fetch(self: OIDCTokens) -> dict[str, Any]:
+        return {"rsa": RSA.public_key(), "p256": P256.public_key(), "p384": P384.public_key()}
+
+    monkeypatch.setattr(OIDCTokens, "_fetch", fetch)
+    tokens = OIDCTokens(load(tmp_path, jwt=[provider()]).providers[0])
+    claims = {"iss": "https://id.example.com", "aud": "wherry", "sub": "ann", "exp": int(clock.seconds()) + 60}
+    name = {RSA: "rsa", P256: "p256", P384: "p384"}.get(key, "rsa")
+    token = jwt.encode(claims, key, algorithm, {"kid": name} if named else None)
+    if algorithm in ("EdDSA", "HS256"):
+        with pytest.raises(InvalidToken):
+            await tokens.authenticate_token(token, ())
+        return
+    found = await tokens.authenticate_token(token, ())
+    assert found is not None and found.user.name == "ann"

@@ -18,8 +18,9 @@ _REFRESH_SECONDS = 10.0
 _FETCH_SECONDS = 10.0
 _DOCUMENT = "/.well-known/openid-configuration"
 
-
 NONE = Expressions()
+ALL_ALGORITHMS = tuple(f"{kind}{bits}" for kind in ("ES", "PS", "RS") for bits in (256, 384, 512))
+"""What may sign the tokens of a provider that a file names: whatever its keys are for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +80,13 @@ class OIDCTokens:
         config = self._config
         options: Any = {f"verify_{name}": False for name in ("exp", "nbf", "iat", "sub", "jti")}
         audiences = [config.client_id, *config.more_audiences]
-        for at, key in enumerate(keys):
+        for key in keys:
             try:
                 return jwt.decode(
                     token, key, list(config.signing_algs), options, audience=audiences, issuer=config.issuer_url
                 )
-            except (jwt.InvalidSignatureError, jwt.InvalidKeyError):
-                if at == len(keys) - 1:
-                    raise
+            except (jwt.InvalidSignatureError, jwt.InvalidKeyError, TypeError):  # the last for a key of another kind
+                continue
         raise InvalidToken("oidc: verify token: failed to verify signature: no key of the provider signed it")
 
     async def _keys_for(self, identifier: str) -> list[Any]:

@@ -12,7 +12,7 @@ from wherry.api.cel import Program
 from wherry.apiserver.authn import configrules
 from wherry.apiserver.authn.claims import Expressions, Rule, over_claims, over_user
 from wherry.apiserver.authn.issuer import DEFAULT_ISSUER
-from wherry.apiserver.authn.oidc import OIDCConfig
+from wherry.apiserver.authn.oidc import ALL_ALGORITHMS, OIDCConfig
 
 _VERSIONS = tuple(f"apiserver.config.k8s.io/{version}" for version in ("v1", "v1beta1", "v1alpha1"))
 _KIND = "AuthenticationConfiguration"
@@ -73,6 +73,7 @@ def _provider(entry: Mapping[str, Any]) -> OIDCConfig:
         groups_claim=groups.get("claim") or "",
         groups_prefix=groups.get("prefix") or "",
         required_claims={rule["claim"]: rule.get("requiredValue") or "" for rule in rules if rule.get("claim")},
+        signing_algs=ALL_ALGORITHMS,
         ca_pem=issuer.get("certificateAuthority") or "",
         expressions=_expressions(entry, mappings),
     )
