@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from wherry.api.cel.functions.times import parse_duration
+from wherry.api.cel.values import EvalError
 from wherry.api.names import is_qualified_name
 
 Arguments = Mapping[str, Any]
@@ -151,8 +153,18 @@ def _binding(arguments: Arguments) -> Problems:
     return _range(arguments, "bindTimeoutSeconds", 0, None)
 
 
+def _devices(arguments: Arguments) -> Problems:
+    try:
+        positive = parse_duration(arguments.get("bindingTimeout") or "1s").ns >= 10**9
+    except EvalError:
+        positive = False
+    if not positive:
+        yield f"bindingTimeout: Invalid value: {arguments['bindingTimeout']!r}: must be a duration of at least 1s"
+
+
 _FIELDS: Mapping[str, tuple[Mapping[str, type], Callable[[Arguments], Problems]]] = {
     "DefaultPreemption": ({"minCandidateNodesPercentage": int, "minCandidateNodesAbsolute": int}, _preemption),
+    "DynamicResources": ({"bindingTimeout": str}, _devices),
     "InterPodAffinity": ({"hardPodAffinityWeight": int, "ignorePreferredTermsOfExistingPods": bool}, _interpod),
     "NodeAffinity": ({"addedAffinity": dict}, _affinity),
     "NodeResourcesBalancedAllocation": ({"resources": list}, _balanced),

@@ -35,9 +35,10 @@ class Device:
 
 @dataclass(slots=True)
 class Inventory:
-    """The `devices` that a node can use, what there is of each counter, and what every device of their pools, those of
-    other nodes too, takes of which."""
+    """The `devices` that the node can use, what there is of each counter, and what each device of their pools takes of
+    which, those of other nodes too."""
 
+    node_name: str
     devices: list[Device] = field(default_factory=list)
     counters: dict[Counter, Fraction] = field(default_factory=dict)
     uses: dict[DeviceId, Sequence[tuple[Counter, Fraction]]] = field(default_factory=dict)
@@ -126,7 +127,7 @@ class Room:
 
 def inventory_of(slices: Iterable[Object], node_name: str, labels: Mapping[str, str]) -> Inventory:
     """Return what a node can use of the complete pools, each in its newest generation."""
-    found = Inventory()
+    found = Inventory(node_name)
     for (driver, pool), members in sorted(_pools(slices).items()):
         if len(members) != members[0]["spec"]["pool"].get("resourceSliceCount", 1):
             continue
@@ -180,6 +181,10 @@ def _reaches(where: Mapping[str, Any], node_name: str, labels: Mapping[str, str]
 
 def _place(where: Mapping[str, Any]) -> Mapping[str, Any]:
     if where.get("nodeName"):
-        field = {"key": "metadata.name", "operator": "In", "values": [where["nodeName"]]}
-        return {"nodeSelectorTerms": [{"matchFields": [field]}]}
+        return of_node(where["nodeName"])
     return where.get("nodeSelector") or _ANY_NODE
+
+
+def of_node(name: str) -> Object:
+    """Return the NodeSelector of one node."""
+    return {"nodeSelectorTerms": [{"matchFields": [{"key": "metadata.name", "operator": "In", "values": [name]}]}]}

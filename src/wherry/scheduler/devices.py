@@ -16,7 +16,7 @@ from wherry.api.cel.devices import attribute, binding, selector, split_name
 from wherry.api.cel.values import EvalError
 from wherry.api.meta import Object
 from wherry.scheduler.devicecapacity import Amounts, consumed
-from wherry.scheduler.devicepools import Device, Holdings, Inventory, Room
+from wherry.scheduler.devicepools import Device, Holdings, Inventory, Room, of_node
 
 
 class AllocationError(Exception):
@@ -42,6 +42,7 @@ class _Search:
     """`chosen` are the devices so far, each with the number of its claim and what of it is consumed."""
 
     room: Room
+    node_name: str
     chosen: list[tuple[int, Ask, Device, Amounts]] = field(default_factory=list)
 
 
@@ -55,7 +56,7 @@ def allocate(
     slots = [
         (at, request) for at, claim in enumerate(claims) for request in claim["spec"]["devices"].get("requests") or ()
     ]
-    search = _Search(Room(inventory, held))
+    search = _Search(Room(inventory, held), inventory.node_name)
     if not _serve(search, slots, claims, inventory.devices, class_of):
         return None
     return [_result(at, claim, search) for at, claim in enumerate(claims)]
@@ -213,13 +214,16 @@ def _result(at: int, claim: Object, search: _Search) -> Object:
             entry["shareID"] = _share_id()
             if amounts:
                 entry["consumedCapacity"] = {name: str(amount) for name, amount in amounts.items()}
+        for member in ("bindingConditions", "bindingFailureConditions"):
+            if device.spec.get(member):
+                entry[member] = list(device.spec[member])
         if ask.request.get("tolerations"):
             entry["tolerations"] = meta.copy({"list": ask.request["tolerations"]})["list"]
         results.append(entry)
     found: Object = {"devices": {"results": results}}
     if config := _configuration(claim, [ask for ask, _, _ in own]):
         found["devices"]["config"] = config
-    if selector := _node_selector([device for _, device, _ in own]):
+    if selector := _node_selector([device for _, device, _ in own], search.node_name):
         found["nodeSelector"] = selector
     return found
 
@@ -243,8 +247,10 @@ def _configuration(claim: Object, asked: Sequence[Ask]) -> list[Object]:
     return [*of_classes, *of_claim]
 
 
-def _node_selector(devices: Sequence[Device]) -> Object | None:
-    """Return where all of the devices can be used, None for everywhere."""
+def _node_selector(devices: Sequence[Device], node_name: str) -> Object | None:
+    """Return where all of the devices can be used, None for everywhere; some bind to the node that was chosen."""
+    if any(device.spec.get("bindsToNode") for device in devices):
+        return meta.copy(of_node(node_name))
     terms: list[Object] = []
     for device in devices:
         places = [meta.copy(term) for term in device.nodes.get("nodeSelectorTerms") or ()]

@@ -291,3 +291,55 @@ def test_a_device_that_takes_more_of_a_counter_than_there_is_is_passed_over() ->
         assert devices_of(world, "c") == ["half-0", "half-1"]
 
     simulate(test)
+
+
+def attached(name: str) -> Object:
+    return {"name": name, "bindingConditions": ["ready"], "bindingFailureConditions": ["broken"], "bindsToNode": True}
+
+
+def report(world: World, name: str, condition: str) -> None:
+    found = meta.copy(world.api.get(RESOURCECLAIMS, f"ns/{name}") or {})
+    result = found["status"]["allocation"]["devices"]["results"][0]
+    device = {member: result[member] for member in ("driver", "pool", "device")}
+    found["status"]["devices"] = [{**device, "conditions": [{"type": condition, "status": "True"}]}]
+    world.api.put(found)
+
+
+def test_a_pod_is_bound_when_its_driver_has_made_the_device_ready() -> None:
+    async def test(world: World) -> None:
+        world.create(node("a"), device_class(), slice_of("a", attached("g0")), claim("c"), using("p", "c"))
+        await world.settle(60)
+        assert devices_of(world, "c") == ["g0"] and world.node_of("p") is None
+        assert results_of(world, "c")[0]["bindingConditions"] == ["ready"]
+        assert allocation(world, "c")["allocation"]["allocationTimestamp"]
+        report(world, "c", "ready")
+        await world.settle(1)
+        assert world.node_of("p") == "a"
+
+    simulate(test)
+
+
+def test_a_device_that_cannot_be_made_ready_is_given_back() -> None:
+    async def test(world: World) -> None:
+        world.create(node("a"), device_class(), slice_of("a", attached("g0"), device("g1")), claim("c"))
+        world.create(using("p", "c"))
+        await world.settle(5)
+        assert devices_of(world, "c") == ["g0"]
+        report(world, "c", "broken")
+        world.api.put(slice_of("a", device("g1"), generation=2))
+        await world.settle(30)
+        assert devices_of(world, "c") == ["g1"] and world.node_of("p") == "a"
+
+    simulate(test)
+
+
+def test_a_device_that_is_not_ready_in_time_is_given_back() -> None:
+    async def test(world: World) -> None:
+        world.create(node("a"), device_class(), slice_of("a", attached("g0")), claim("c"), using("p", "c"))
+        await world.settle(100)
+        before = allocation(world, "c")["allocation"]["allocationTimestamp"]
+        await world.settle(700)
+        assert allocation(world, "c")["allocation"]["allocationTimestamp"] > before
+        assert world.node_of("p") is None
+
+    simulate(test)

@@ -1,23 +1,30 @@
 """Allocates and reserves the ResourceClaims of a pod (KEP-4381)."""
 
-from collections.abc import Iterator
+import asyncio
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from wherry.api import meta
+from wherry.api.cel.functions.times import parse_duration
 from wherry.api.meta import Object
 from wherry.api.resources import DEVICECLASSES, RESOURCECLAIMS, RESOURCESLICES
 from wherry.client.client import MERGE_PATCH, STRATEGIC_PATCH, Client
 from wherry.client.informer import InformerFactory
+from wherry.scheduler.devicebinding import Readiness, must_wait, readiness_of
 from wherry.scheduler.devicepools import Holdings, Inventory, inventory_of
 from wherry.scheduler.devices import AllocationError, allocate
 from wherry.scheduler.framework import SKIP, Code, CycleState, Handle, Hint, Plugin, Remedy, Status
 from wherry.scheduler.nodeinfo import NodeInfo
 from wherry.scheduler.podinfo import PodInfo
 from wherry.scheduler.selectors import NodeSelectorTerm
+from wherry.util import clock
 
 _FINALIZER = "resource.kubernetes.io/delete-protection"
 _MOST_USERS = 256
+_BINDING_TIMEOUT = "600s"
+_LOOK_AGAIN = 5.0
 
 
 class _Missing(Exception):
@@ -51,6 +58,8 @@ class DynamicResources(Plugin):
         self._slices = factory.informer(RESOURCESLICES).lister
         self._classes = factory.informer(DEVICECLASSES).lister
         self._pending: dict[str, Object] = {}
+        self._timeout = parse_duration(self.arguments.get("bindingTimeout") or _BINDING_TIMEOUT).ns / 1e9
+        self._changed = asyncio.Event()
         informer.add_handler(on_update=self._claim_changed, on_delete=lambda claim: self._settle(meta.uid(claim)))
 
     def hints(self) -> dict[str, Hint | None]:
@@ -130,7 +139,7 @@ class DynamicResources(Plugin):
 
     def filter(self, state: CycleState, info: PodInfo, node: NodeInfo) -> Status | None:
         found: _State = state.data[self.name]
-        unreachable = [claim for claim in found.claims if not _reaches(_allocation(claim), node)]
+        unreachable = [claim for claim in found.claims if not self._is_usable(claim, node)]
         waiting = found.to_allocate
         if waiting:
             try:
@@ -144,6 +153,12 @@ class DynamicResources(Plugin):
             found.unavailable.update((meta.uid(claim), claim) for claim in unreachable)
             return self._refuse("resourceclaim not available on the node")
         return None
+
+    def _is_usable(self, claim: Object, node: NodeInfo) -> bool:
+        if not _reaches(_allocation(claim), node):
+            return False
+        readiness, _ = readiness_of(claim, now=clock.now(), timeout=self._timeout)
+        return readiness in (Readiness.READY, Readiness.WAITING)
 
     def _inventory(self, node: NodeInfo) -> Inventory:
         return inventory_of(self._slices.list(), node.name, node.labels)
@@ -206,7 +221,23 @@ class DynamicResources(Plugin):
             for claim in written:
                 await self._give_back(claim, info)
             raise
-        return None
+        bound = [*(claim for claim in found.claims if _allocation(claim)), *written]
+        return await self._wait_ready(bound) if any(must_wait(claim) for claim in bound) else None
+
+    async def _wait_ready(self, claims: Sequence[Object]) -> Status | None:
+        """Wait until the drivers have made all devices ready that need it."""
+        while True:
+            present = [self._claims.get(meta.key_of(claim)) or claim for claim in claims]
+            found = [readiness_of(claim, now=clock.now(), timeout=self._timeout) for claim in present]
+            for readiness, why in found:
+                if readiness in (Readiness.FAILED, Readiness.LATE):
+                    return self.status(Code.UNSCHEDULABLE, why)
+            if all(readiness is Readiness.READY for readiness, _ in found) and all(map(_allocation, present)):
+                return None
+            self._changed.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_AGAIN):
+                    await self._changed.wait()
 
     async def _bind(self, claim: Object, info: PodInfo) -> Object:
         """Write the allocation of a claim, where it is new, and that the pod uses it. Raises Conflict when stale."""
@@ -219,7 +250,7 @@ class DynamicResources(Plugin):
                 claim = await self._client.patch(
                     RESOURCECLAIMS, meta.name(claim), {"metadata": md}, meta.namespace(claim), content_type=MERGE_PATCH
                 )
-            status["allocation"] = self._pending[meta.uid(claim)]
+            status["allocation"] = {**self._pending[meta.uid(claim)], "allocationTimestamp": clock.timestamp()}
         user = {"resource": "pods", "name": meta.name(info.pod), "uid": info.uid}
         status["reservedFor"] = [*(status.get("reservedFor") or ()), user]
         return await self._client.update_status(RESOURCECLAIMS, {**claim, "status": status})
@@ -237,6 +268,7 @@ class DynamicResources(Plugin):
         )
 
     def _claim_changed(self, old: Object, new: Object) -> None:
+        self._changed.set()
         if _allocation(new):
             self._settle(meta.uid(new))
 
