@@ -3,7 +3,6 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from wherry.apiserver.server import ApiServer, ServerOptions
 from wherry.store.logged import LoggedStore
 from wherry.store.memory import MemoryLog
 from wherry.store.protocol import Event
+from wherry.store.worker import Worker
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
 _AT_KEY = "/registry/core/configmaps/default/a"
@@ -50,7 +50,7 @@ class Slow:
 @pytest.fixture
 async def slow() -> AsyncIterator[Slow]:
     disk = Disk()
-    with ThreadPoolExecutor(1) as writer:
+    with Worker("store-writer") as writer:
         store = LoggedStore(disk, writer=writer)
         options = ServerOptions(port=0)
         async with (
