@@ -154,17 +154,18 @@ def _binding(arguments: Arguments) -> Problems:
 
 
 def _devices(arguments: Arguments) -> Problems:
-    try:
-        positive = parse_duration(arguments.get("bindingTimeout") or "1s").ns >= 10**9
-    except EvalError:
-        positive = False
-    if not positive:
-        yield f"bindingTimeout: Invalid value: {arguments['bindingTimeout']!r}: must be a duration of at least 1s"
+    for name, least, words in (("bindingTimeout", 1.0, "at least 1s"), ("filterTimeout", 0.0, "zero or more")):
+        try:
+            enough = parse_duration(arguments.get(name) or "1s").ns / 1e9 >= least
+        except EvalError:
+            enough = False
+        if not enough:
+            yield f"{name}: Invalid value: {arguments[name]!r}: must be a duration of {words}"
 
 
 _FIELDS: Mapping[str, tuple[Mapping[str, type], Callable[[Arguments], Problems]]] = {
     "DefaultPreemption": ({"minCandidateNodesPercentage": int, "minCandidateNodesAbsolute": int}, _preemption),
-    "DynamicResources": ({"bindingTimeout": str}, _devices),
+    "DynamicResources": ({"bindingTimeout": str, "filterTimeout": str}, _devices),
     "InterPodAffinity": ({"hardPodAffinityWeight": int, "ignorePreferredTermsOfExistingPods": bool}, _interpod),
     "NodeAffinity": ({"addedAffinity": dict}, _affinity),
     "NodeResourcesBalancedAllocation": ({"resources": list}, _balanced),

@@ -4,6 +4,7 @@ Pure: the inventory comes from ResourceSlices, what is held from the claims that
 the order of driver, pool and device; of requests with alternatives the first that works is taken.
 """
 
+import math
 import random
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +18,11 @@ from wherry.api.cel.values import EvalError
 from wherry.api.meta import Object
 from wherry.scheduler.devicecapacity import Amounts, consumed
 from wherry.scheduler.devicepools import Device, Holdings, Inventory, Room, of_node
+from wherry.util import clock
+
+
+class Late(Exception):
+    """The search took longer than it may: it grows with the combinations of devices, and holds up everybody."""
 
 
 class AllocationError(Exception):
@@ -43,20 +49,26 @@ class _Search:
 
     room: Room
     node_name: str
+    deadline: float
     chosen: list[tuple[int, Ask, Device, Amounts]] = field(default_factory=list)
 
 
 def allocate(
-    claims: Sequence[Object], inventory: Inventory, held: Holdings, class_of: Callable[[str], Object]
+    claims: Sequence[Object],
+    inventory: Inventory,
+    held: Holdings,
+    *,
+    class_of: Callable[[str], Object],
+    deadline: float = math.inf,
 ) -> list[Object] | None:
-    """Return an AllocationResult for each claim, None when the devices do not suffice. Raises AllocationError.
+    """Return an AllocationResult for each claim, None when the devices do not suffice. Raises AllocationError, Late.
 
-    `class_of` gives a DeviceClass by its name, which must exist.
+    `class_of` gives a DeviceClass by its name, which must exist; `deadline` is a time of `clock.monotonic`.
     """
     slots = [
         (at, request) for at, claim in enumerate(claims) for request in claim["spec"]["devices"].get("requests") or ()
     ]
-    search = _Search(Room(inventory, held), inventory.node_name)
+    search = _Search(Room(inventory, held), inventory.node_name, deadline)
     if not _serve(search, slots, claims, inventory.devices, class_of):
         return None
     return [_result(at, claim, search) for at, claim in enumerate(claims)]
@@ -100,6 +112,8 @@ def _take(
     """Take `count` of the candidates in every combination until the rest can be served too."""
     if count == 0:
         return go_on()
+    if clock.monotonic() > search.deadline:
+        raise Late
     for number, (device, amounts) in enumerate(candidates):
         if ask.admin:
             if any(of == at and other.id == device.id for of, _, other, _ in search.chosen):

@@ -1,8 +1,13 @@
 from typing import Any
 
+import pytest
+
 from tests.unit.scheduler.world import World, node, pod, simulate
 from wherry.api import meta
 from wherry.api.resources import RESOURCECLAIMS
+from wherry.scheduler.devicepools import Holdings, inventory_of
+from wherry.scheduler.devices import Late, allocate
+from wherry.util import clock
 
 GROUP = "resource.k8s.io/v1"
 DRIVER = "gpu.example.com"
@@ -343,3 +348,15 @@ def test_a_device_that_is_not_ready_in_time_is_given_back() -> None:
         assert world.node_of("p") is None
 
     simulate(test)
+
+
+def test_a_search_ends_at_its_deadline() -> None:
+    inventory = inventory_of([slice_of("a", device("g0"))], "a", {})
+
+    def search(deadline: float) -> list[Object] | None:
+        gpu = device_class()
+        return allocate([claim("c")], inventory, Holdings(), class_of=lambda name: gpu, deadline=deadline)
+
+    assert search(clock.monotonic() + 60)
+    with pytest.raises(Late):
+        search(clock.monotonic() - 1)

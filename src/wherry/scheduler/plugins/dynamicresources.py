@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,7 @@ from wherry.client.client import MERGE_PATCH, STRATEGIC_PATCH, Client
 from wherry.client.informer import InformerFactory
 from wherry.scheduler.devicebinding import Readiness, must_wait, readiness_of
 from wherry.scheduler.devicepools import Holdings, Inventory, inventory_of
-from wherry.scheduler.devices import AllocationError, allocate
+from wherry.scheduler.devices import AllocationError, Late, allocate
 from wherry.scheduler.framework import SKIP, Code, CycleState, Handle, Hint, Plugin, Remedy, Status
 from wherry.scheduler.nodeinfo import NodeInfo
 from wherry.scheduler.podinfo import PodInfo
@@ -24,6 +25,9 @@ from wherry.util import clock
 _FINALIZER = "resource.kubernetes.io/delete-protection"
 _MOST_USERS = 256
 _BINDING_TIMEOUT = "600s"
+_SEARCH_TIMEOUT = "1s"
+"""For all nodes together, where kube-scheduler gives ten seconds to each: this one shares its loop with the API."""
+
 _LOOK_AGAIN = 5.0
 
 
@@ -37,6 +41,7 @@ class _State:
 
     claims: list[Object] = field(default_factory=list)
     held: Holdings = field(default_factory=Holdings)
+    deadline: float = math.inf
     unavailable: dict[str, Object] = field(default_factory=dict)
     found: dict[str, list[Object]] = field(default_factory=dict)
 
@@ -59,6 +64,7 @@ class DynamicResources(Plugin):
         self._classes = factory.informer(DEVICECLASSES).lister
         self._pending: dict[str, Object] = {}
         self._timeout = parse_duration(self.arguments.get("bindingTimeout") or _BINDING_TIMEOUT).ns / 1e9
+        self._search_timeout = parse_duration(self.arguments.get("filterTimeout") or _SEARCH_TIMEOUT).ns / 1e9
         self._changed = asyncio.Event()
         informer.add_handler(on_update=self._claim_changed, on_delete=lambda claim: self._settle(meta.uid(claim)))
 
@@ -97,6 +103,8 @@ class DynamicResources(Plugin):
             if (status := self._check(claim, info)) is not None:
                 return status
         found.held = self._held()
+        if self._search_timeout > 0:
+            found.deadline = clock.monotonic() + self._search_timeout
         state.data[self.name] = found
         return None
 
@@ -143,7 +151,10 @@ class DynamicResources(Plugin):
         waiting = found.to_allocate
         if waiting:
             try:
-                results = allocate(waiting, self._inventory(node), found.held, self._class)
+                inventory = self._inventory(node)
+                results = allocate(waiting, inventory, found.held, class_of=self._class, deadline=found.deadline)
+            except Late:
+                return self.status(Code.UNSCHEDULABLE, "timed out trying to allocate devices")
             except AllocationError as error:
                 return self._refuse(str(error))
             if results is None:
