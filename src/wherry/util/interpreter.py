@@ -20,9 +20,9 @@ _SWITCH_INTERVAL = 0.0001
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
 _ALLOCATION = {_M_MMAP_THRESHOLD: 5 << 16, _M_TRIM_THRESHOLD: 4 << 20, _M_ARENA_MAX: 2}
 """Left alone, glibc raises the first two to the largest block that was ever freed and twice that, here a list of all
-pods, and then keeps as much free memory; each thread has a part of its own that is never given back. The first must be above
-the 256 KiB that uvloop takes, and frees at once, for each read of a TLS connection: mapping them would cost more than the
-read itself."""
+pods, and then keeps as much free memory; each thread has a part of its own that is never given back. The first must be
+above the 256 KiB that uvloop takes for each read of a TLS connection and frees at once: to map them would cost more
+than the read."""
 
 _GIVING_BACK = 60.0
 _libc = ctypes.CDLL(None)  # musl has neither of the two functions, and no such habits
