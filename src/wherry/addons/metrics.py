@@ -18,7 +18,7 @@ from wherry.api.meta import Object
 from wherry.api.resources import APISERVICES, CLUSTERROLES, ENDPOINTSLICES, SERVICES, Resource
 from wherry.api.selectors import labels
 from wherry.client.client import Client
-from wherry.util import clock
+from wherry.util import certificates, clock
 
 NAME, NAMESPACE, PORT = "metrics-server", "kube-system", 4443
 GROUP, VERSION = "metrics.k8s.io", "v1beta1"
@@ -67,7 +67,7 @@ class MetricsServer:
         app.router.add_get(f"{_PATH}/namespaces/{{namespace}}/pods/{{name}}", self._get_pod)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.verify_mode = ssl.CERT_REQUIRED
-        await asyncio.to_thread(context.load_cert_chain, certificate, key)
+        await asyncio.to_thread(certificates.load_chain, context, certificate, key)
         await asyncio.to_thread(context.load_verify_locations, client_ca)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await runner.setup()

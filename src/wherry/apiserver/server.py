@@ -63,6 +63,7 @@ from wherry.apiserver.strategies.services import ServiceStorage
 from wherry.apiserver.version import version_info
 from wherry.client.client import Client
 from wherry.store.protocol import Store
+from wherry.util.certificates import load_chain
 
 log = logging.getLogger(__name__)
 
@@ -276,7 +277,7 @@ class ApiServer:
         if options.kubelet_ca is None:
             context.verify_mode = ssl.CERT_NONE
         if options.kubelet_certificate is not None:
-            context.load_cert_chain(options.kubelet_certificate, options.kubelet_key)
+            load_chain(context, options.kubelet_certificate, options.kubelet_key)
         return context
 
     def _ssl(self) -> ssl.SSLContext | None:
@@ -285,7 +286,7 @@ class ApiServer:
             return None
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(options.certificate, options.key)
+        load_chain(context, options.certificate, options.key)
         context.set_alpn_protocols(["http/1.1"])
         if options.client_ca is not None:
             context.load_verify_locations(options.client_ca)

@@ -14,7 +14,7 @@ from yarl import URL
 
 from wherry.api import errors
 from wherry.client.transport import Call, WatchEvent
-from wherry.util import clock
+from wherry.util import certificates, clock
 
 METHODS = {
     "get": "GET", "list": "GET", "watch": "GET", "create": "POST", "update": "PUT", "patch": "PATCH",
@@ -151,7 +151,8 @@ def tls_context(
 ) -> ssl.SSLContext:
     """Return a client context that trusts `ca` (without it: the system's authorities) and presents `cert`.
 
-    Each is a path or PEM text. Raises OSError for an unreadable file, ssl.SSLError for bad content.
+    Each is a path or PEM text; a certificate in files is presented as `util.certificates` keeps it. Raises OSError for
+    an unreadable file, ssl.SSLError for bad content.
     """
     context = ssl.create_default_context(
         cafile=str(ca) if ca and not _is_pem(ca) else None, cadata=str(ca) if ca and _is_pem(ca) else None
@@ -159,7 +160,9 @@ def tls_context(
     if insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    if cert:
+    if cert and not _is_pem(cert) and (key is None or not _is_pem(key)):
+        certificates.load_chain(context, cert, key)
+    elif cert:
         # The ssl module reads a key pair only from files.
         with tempfile.TemporaryDirectory(prefix="wherry-tls-") as folder:
             context.load_cert_chain(

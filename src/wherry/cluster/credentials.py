@@ -1,5 +1,7 @@
 """The certificates and kubeconfigs of one cluster's components."""
 
+import asyncio
+import logging
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +11,11 @@ from wherry.cluster import kubeconfig
 from wherry.cluster.config import ClusterConfig
 from wherry.cluster.files import KeyPair
 from wherry.cluster.pki import Authority, service_account_key
+from wherry.util import clock
+
+log = logging.getLogger(__name__)
+
+_EVERY = 7 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +45,7 @@ def ensure(config: ClusterConfig) -> Credentials:
         (config.paths.proxy_kubeconfig, proxy),
         (config.paths.storage_kubeconfig, storage),
     ):
-        kubeconfig.write(path, kubeconfig.entries(config, authority.files.certificate, pair))
+        kubeconfig.write(path, kubeconfig.entries(config, authority.files.certificate, pair, embed=False))
     front = Authority(config.paths.pki / "front-proxy")
     return Credentials(
         authority.files,
@@ -48,6 +55,16 @@ def ensure(config: ClusterConfig) -> Credentials:
         front.files.certificate,
         front.client("client", "front-proxy-client", []),
     )
+
+
+async def keep(config: ClusterConfig) -> None:
+    """Renew what ends soon, every week; both processes load it as `util.certificates` does."""
+    while True:
+        await clock.sleep(_EVERY)
+        try:
+            await asyncio.to_thread(ensure, config)
+        except OSError as error:
+            log.warning("cannot renew certificates: %s", error)
 
 
 def _names(config: ClusterConfig) -> list[str]:

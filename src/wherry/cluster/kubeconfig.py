@@ -30,9 +30,16 @@ def user_path() -> Path:
     return _home() / ".kube" / "config"
 
 
-def entries(config: ClusterConfig, authority: Path, client: KeyPair, *, server: str | None = None) -> dict[str, Any]:
-    """Return a kubeconfig with one context, the certificates inside."""
+def entries(
+    config: ClusterConfig, authority: Path, client: KeyPair, *, server: str | None = None, embed: bool = True
+) -> dict[str, Any]:
+    """Return a kubeconfig with one context, the client's certificate inside or (not `embed`) as files."""
     name = config.context
+    inside = {
+        "client-certificate-data": _encoded(client.certificate),
+        "client-key-data": _encoded(client.key),
+    }
+    files = {"client-certificate": str(client.certificate), "client-key": str(client.key)}
     return {
         "apiVersion": "v1",
         "kind": "Config",
@@ -48,13 +55,7 @@ def entries(config: ClusterConfig, authority: Path, client: KeyPair, *, server: 
         "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
         "current-context": name,
         "users": [
-            {
-                "name": name,
-                "user": {
-                    "client-certificate-data": _encoded(client.certificate),
-                    "client-key-data": _encoded(client.key),
-                },
-            }
+            {"name": name, "user": inside if embed else files},
         ],
     }
 

@@ -44,7 +44,7 @@ from wherry.runtime.cgroups import Cgroups
 from wherry.runtime.crun import CrunRuntime
 from wherry.runtime.handlers import Program
 from wherry.runtime.protocol import ContainerError
-from wherry.util import clock, interpreter
+from wherry.util import certificates, clock, interpreter
 from wherry.util.log import configure
 from wherry.util.tasks import Scope
 
@@ -169,6 +169,7 @@ async def _serve(config: ClusterConfig) -> None:
         for factory in (informers, storage_informers):
             factory.run(scope)
         await asyncio.gather(kubelet.ready.wait(), proxy.wait_programmed(), dns.started.wait())
+        scope.spawn(certificates.follow(), name="certificates", guard=True)
         process.report_ready()
         interpreter.settle()
         await interpreter.give_back()

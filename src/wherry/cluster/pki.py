@@ -1,7 +1,7 @@
 """The cluster's certificates: one CA, serving certificates, client certificates, the service-account key.
 
-All keys are ECDSA P-256. What exists is kept; a serving certificate is made anew when its names or addresses changed or
-it has less than 30 days left.
+All keys are ECDSA P-256. What exists is kept; a certificate is made anew when it has less than 30 days left, a serving
+certificate also when its names or addresses changed. `credentials.keep` sees to that while the cluster runs.
 """
 
 import ipaddress

@@ -34,7 +34,7 @@ from wherry.store.encryption import Sealer
 from wherry.store.memory import MemoryStore
 from wherry.store.protocol import Store
 from wherry.store.sqlite import SQLiteStore
-from wherry.util import interpreter
+from wherry.util import certificates, interpreter
 from wherry.util.log import configure
 from wherry.util.tasks import Scope
 
@@ -92,6 +92,9 @@ async def serve(
             interpreter.settle()
             async with Scope() as scope:
                 scope.spawn(interpreter.give_back(), name="memory", guard=True)
+                scope.spawn(certificates.follow(), name="certificates", guard=True)
+                if cluster is not None:
+                    scope.spawn(credentials.keep(cluster), name="credentials", guard=True)
                 await stop.wait()
     finally:
         await store.close()

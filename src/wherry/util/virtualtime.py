@@ -38,6 +38,8 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()
         super().__init__(self._jumping)
+        # Added to a time of months, the resolution of the real clock is lost in rounding, and no timer would be due.
+        self._clock_resolution = 1e-6
 
     def time(self) -> float:
         return self._jumping.offset

@@ -23,6 +23,7 @@ from wherry.apiserver.attributes import Reader, UserInfo
 from wherry.apiserver.relay import Relay
 from wherry.client.http import METHODS, status_error
 from wherry.client.transport import Call
+from wherry.util import certificates
 
 _TIMEOUT = 5.0
 _PATIENCE = 30.0
@@ -209,7 +210,7 @@ def _context(spec: Object, certificate: tuple[Path, Path] | None) -> ssl.SSLCont
     else:
         context.load_default_certs()
     if certificate is not None:
-        context.load_cert_chain(*certificate)
+        certificates.load_chain(context, *certificate)
     return context
 
 

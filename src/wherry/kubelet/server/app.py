@@ -21,7 +21,7 @@ from wherry.kubelet.server.logformat import LogOptions
 from wherry.kubelet.server.streams import RemoteStreams, StreamOptions
 from wherry.kubelet.services import NodeServices
 from wherry.runtime.protocol import RUNNING, ContainerStatus, Session
-from wherry.util import metrics
+from wherry.util import certificates, metrics
 
 log = logging.getLogger(__name__)
 
@@ -194,7 +194,7 @@ def _pod_list(items: list[meta.Object]) -> web.Response:
 
 def _tls(config: KubeletConfig) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(str(config.certificate), str(config.key))
+    certificates.load_chain(context, str(config.certificate), config.key)
     context.load_verify_locations(str(config.client_ca))
     context.verify_mode = ssl.CERT_OPTIONAL  # or a token: `Gate` sees to it
     return context
