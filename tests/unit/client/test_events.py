@@ -69,3 +69,14 @@ async def test_an_unreachable_server_is_tried_again() -> None:
     fake = FakeTransport()
     fake.fail("create", EVENTS, ConnectionRefusedError(), times=3)
     assert len(await recorded("x", fake=fake)) == 1
+
+
+async def test_events_that_wait_together_count_as_if_they_came_one_by_one() -> None:
+    fake = FakeTransport()
+    recorder = EventRecorder(Client(fake), "kubelet")
+    for message in ("x", "y", "x", "x"):
+        recorder.event(POD, NORMAL, "Pulled", message)
+    async with Scope() as scope:
+        scope.spawn(recorder.run())
+        await recorder.flush()
+    assert {event["message"]: event["count"] for event in fake.list(EVENTS)} == {"x": 3, "y": 1}
