@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
@@ -221,6 +222,45 @@ async def test_a_collection_is_not_deleted_by_selectors_that_mean_nothing(http: 
     assert (code, status["details"]["kind"]) == (422, "ListOptions")
 
 
+_MATCH = "resourceVersionMatch"
+_ALONE = f"{_MATCH} is forbidden for watch unless sendInitialEvents is provided"
+
+
+@pytest.mark.parametrize(
+    ("query", "causes"),
+    [
+        (f"resourceVersion=0&{_MATCH}=Exact", [f'Forbidden: {_MATCH} "exact" is forbidden for resourceVersion "0"']),
+        (
+            f"watch=1&resourceVersion=1&{_MATCH}=Exact",
+            [f"Forbidden: {_ALONE}", 'Unsupported value: "Exact": supported values: "NotOlderThan"'],
+        ),
+        (f"watch=1&resourceVersion=1&{_MATCH}=NotOlderThan", [f"Forbidden: {_ALONE}"]),
+    ],
+)
+async def test_list_options_that_mean_nothing_are_refused(http: Http, query: str, causes: list[str]) -> None:
+    code, status = await http("GET", f"{CONFIGMAPS}?{query}")
+    assert (code, [cause["message"] for cause in status["details"]["causes"]]) == (422, causes)
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        (f"{CONFIGMAPS}?resourceVersion=x", 400),
+        (f"{CONFIGMAPS}?watch=1&resourceVersion=x", 500),
+        (f"{CONFIGMAPS}/c?resourceVersion=x", 500),
+        ("/api/v1/namespaces/default/events/c?resourceVersion=x", 400),
+        ("/api/v1/namespaces/default/events?watch=1&resourceVersion=x", 500),
+    ],
+)
+async def test_only_who_reads_the_store_calls_a_malformed_version_a_bad_request(
+    http: Http, path: str, code: int
+) -> None:
+    wrong = 'resourceVersion: Invalid value: "x": strconv.ParseUint: parsing "x": invalid syntax'
+    found, status = await http("GET", path)
+    assert (found, status.get("reason")) == (code, "BadRequest" if code == 400 else None)
+    assert status["message"] == (f"invalid resource version: {wrong}" if code == 400 else wrong)
+
+
 async def test_an_apply_of_a_union_that_is_none_of_its_members_is_refused(http: Http) -> None:
     kind = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"}
     version = {"name": "v1", "schema": {"openAPIV3Schema": {"dependencies": {"a": 1}}}}
@@ -308,3 +348,23 @@ async def test_metrics_can_be_reset(http: Http) -> None:
     assert (await http("DELETE", "/metrics", Authorization="Bearer plain"))[0] == 403
     assert await http("DELETE", "/metrics") == (200, "metrics reset\n")
     assert counted not in (await http("GET", "/metrics"))[1]
+
+
+@pytest.mark.parametrize(
+    ("patch", "shown", "said"),
+    [
+        ({"metadata": {"labels": "no"}}, "map[metadata:map[labels:no]]", "cannot restore map from string"),
+        ({"data": ["a", 1]}, "map[data:[a 1]]", "cannot restore map from slice"),
+        ({"metadata": "no"}, "map[metadata:no]", "cannot restore struct from: string"),
+        ({"immutable": "yes"}, "map[immutable:yes]", "cannot convert string to bool"),
+    ],
+)  # fmt: skip
+async def test_a_strategic_patch_of_wrong_types_is_told_as_the_go_map_that_it_is(
+    http: Http, patch: dict[str, Any], shown: str, said: str
+) -> None:
+    await http("POST", CONFIGMAPS, THING)
+    strategic, merge = "application/strategic-merge-patch+json", "application/merge-patch+json"
+    code, status = await http("PATCH", f"{CONFIGMAPS}/c", patch, Content_Type=strategic)
+    assert (code, status["message"]) == (422, f' "" is invalid: patch: Invalid value: "{shown}": {said}')
+    code, status = await http("PATCH", f"{CONFIGMAPS}/c", patch, Content_Type=merge)
+    assert code == 422 and "json: cannot unmarshal" in status["message"]

@@ -10,7 +10,7 @@ from wherry.api.errors import BadRequest, Conflict, Invalid, NotFound, Unsupport
 from wherry.api.field import forbidden, invalid, required
 from wherry.api.resources import Resource
 from wherry.api.schema import DecodeError
-from wherry.apiserver import heavy, tracking
+from wherry.apiserver import heavy, restoring, tracking
 from wherry.apiserver.api import Api
 from wherry.apiserver.decode import SCHEME, field_validation
 from wherry.apiserver.extensions.decode import refuse_type
@@ -120,7 +120,10 @@ def conformed(api: Api, request: Request, patched: Object, *, mode: str, duplica
         raise Invalid.of("", "", [invalid("patch", _shown(request), text)])
     new, unknown, error = api.schema(resource).conform(patched)
     if error is not None:
-        raise Invalid.of("", "", [invalid("patch", _shown(request), str(error))])
+        text = str(error)
+        if request.content_type.startswith(STRATEGIC):
+            text = restoring.error_of(text)
+        raise Invalid.of("", "", [invalid("patch", _shown(request), text)])
     problems = duplicates + [f'unknown field "{path}"' for path in unknown]
     if problems and mode == "Strict":
         text = f"strict decoding error: {', '.join(problems)}"
@@ -134,6 +137,10 @@ def conformed(api: Api, request: Request, patched: Object, *, mode: str, duplica
 
 
 def _shown(request: Request) -> str:
+    """Return the patch as errors show it: a strategic one is a Go map by then."""
+    if request.content_type.startswith(STRATEGIC):
+        content, _ = body_of(request, STRATEGIC)
+        return restoring.shown(content)
     return request.body.decode("utf-8", "replace")
 
 
