@@ -268,17 +268,34 @@ def _service(spec: Object) -> Usage:
     return used
 
 
-def total_usage(quota_spec: Object, objects: Iterable[tuple[Resource, Iterable[Object]]]) -> dict[str, str]:
-    """Return ``status.used`` of a quota: of every name in ``hard`` what the objects in its scopes use."""
-    hard = quota_spec.get("hard") or {}
-    total: Usage = {}
+def usage_of_all(quota_spec: Object, resource: Resource, found: Iterable[Object]) -> Usage:
+    """Return what the objects of a resource in the scopes of a quota use; those that are alike are multiplied."""
     scoped = bool(quota_spec.get("scopes") or quota_spec.get("scopeSelector"))
-    for resource, found in objects:
-        for obj in found:
-            if scoped and not matches_scopes(quota_spec, resource, obj):
-                continue
-            for name, value in usage(resource, obj).items():
-                if name in hard:
-                    total[name] = total[name] + value if name in total else value
+    chosen = [obj for obj in found if not scoped or matches_scopes(quota_spec, resource, obj)]
+    total: Usage = {}
+    if resource is not PODS:
+        for obj in chosen:
+            total = add(total, usage(resource, obj))
+        return total
+    if chosen:
+        total[count_name(resource)] = _times(_ONE, len(chosen))
+    alike: dict[int, tuple[Usage, int]] = {}
+    alive = [obj for obj in chosen if not _is_terminal(obj)]
+    for obj in alive:
+        used = _pod_compute(obj["spec"])
+        alike[id(used)] = (used, alike.get(id(used), (used, 0))[1] + 1)
+    if alive:
+        total["pods"] = _times(_ONE, len(alive))
+    for used, number in alike.values():
+        total = add(total, {name: _times(value, number) for name, value in used.items()})
+    return total
+
+
+def shown_usage(quota_spec: Object, total: Usage) -> dict[str, str]:
+    """Return the part of a usage that a quota limits, as its status shows it."""
     zero = Quantity(Fraction(0))
-    return {name: str(total.get(name, zero)) for name in sorted(hard)}
+    return {name: str(total.get(name, zero)) for name in sorted(quota_spec.get("hard") or {})}
+
+
+def _times(amount: Quantity, number: int) -> Quantity:
+    return Quantity(amount.value * number, amount.format)
