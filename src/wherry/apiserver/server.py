@@ -13,6 +13,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from wherry.api.resources import (
     CERTIFICATESIGNINGREQUESTS,
+    EVENTS,
     RESOURCECLAIMS,
     RESOURCECLAIMTEMPLATES,
     SERVICES,
@@ -44,6 +45,7 @@ from wherry.apiserver.compaction import Compactor
 from wherry.apiserver.connection import Server
 from wherry.apiserver.decode import Schemas
 from wherry.apiserver.discovery import Discovery
+from wherry.apiserver.eventexpiry import EventExpiry
 from wherry.apiserver.extensions.controller import Extensions
 from wherry.apiserver.flowcontrol.control import FAMILIES as FLOW_FAMILIES
 from wherry.apiserver.flowcontrol.dump import PATH as LEVELS_TABLE
@@ -178,6 +180,7 @@ class ApiServer:
         self.api.hooks.register(RESOURCECLAIMS, claims.claim_hook(registry, self.authorizer))
         self.api.hooks.register(RESOURCECLAIMTEMPLATES, claims.template_hook(registry, self.authorizer))
         self.compactor = Compactor(store)
+        self._event_expiry = EventExpiry(store, registry.prefix(EVENTS), itself)
         self.proxy = NodeProxy(self.api, self.authorizer, self._kubelet_tls(), near=options.near_kubelet)
         self.frontend.relay = self.proxy
         self.port = options.port
@@ -219,6 +222,7 @@ class ApiServer:
         await self.keeper.__aenter__()
         await self.aggregator.__aenter__()
         await self.compactor.__aenter__()
+        await self._event_expiry.__aenter__()
         self.health.started = True
         log.info("serving on %s:%d", self.options.host, self.port)
         return self
@@ -235,6 +239,7 @@ class ApiServer:
         await self._token_use.__aexit__(kind, error, traceback)
         await self.extensions.__aexit__(kind, error, traceback)
         await self.api.admission.close()
+        await self._event_expiry.__aexit__(kind, error, traceback)
         await self.compactor.__aexit__(kind, error, traceback)
         await self.aggregator.__aexit__(kind, error, traceback)
         await self.proxy.close()
