@@ -158,7 +158,9 @@ class WatchEncoder:
         self.nothing = form.kind == negotiate.PARTIAL_LIST
         self._protobuf = form.media == PROTOBUF
         if form.media == YAML:
-            raise NotAcceptable(f"only the following media types are accepted: {JSON}, {PROTOBUF};stream=watch")
+            raise NotAcceptable(
+                f"only the following media types are accepted: {JSON};stream=watch, {PROTOBUF};stream=watch"
+            )
         self.media = f"{PROTOBUF};stream=watch" if self._protobuf else JSON
 
     def encode(self, changes: Sequence[Change], shared: Shared | None = None) -> bytes:

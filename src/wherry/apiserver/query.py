@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote_plus
 
-from wherry.api.errors import BadRequest, Invalid
+from wherry.api.errors import BadRequest, Invalid, StatusError
 from wherry.api.field import FieldError, forbidden, not_supported
 from wherry.api.validation.metadata import field_manager
 
@@ -93,16 +93,34 @@ def integer(params: Mapping[str, str], name: str) -> int | None:
 
 def resource_version(text: str) -> int:
     """Return a resource version as a number, 0 for the empty one. Raises BadRequest."""
+    number, wrong = _version(text)
+    if wrong:
+        raise BadRequest(f"invalid resource version: {wrong}")
+    return number
+
+
+def cached_version(text: str) -> int:
+    """Return what ``resource_version`` does, where Kubernetes has its watch cache parse it. Raises StatusError."""
+    number, wrong = _version(text)
+    if wrong:
+        error = StatusError(wrong)
+        error.status_reason = ""
+        raise error
+    return number
+
+
+def _version(text: str) -> tuple[int, str]:
+    """Return a resource version as a number, and what is wrong with it."""
     if not text:
-        return 0
+        return 0, ""
     wrong = "" if text.isascii() and text.isdigit() else "invalid syntax"
     number = int(text) if not wrong and len(text.lstrip("0")) <= _DIGITS else -1
-    if not 0 <= number <= _MAX_UINT64:
-        raise BadRequest(
-            f'invalid resource version: resourceVersion: Invalid value: "{text}": '
-            f'strconv.ParseUint: parsing "{text}": {wrong or "value out of range"}'
-        )
-    return number
+    if 0 <= number <= _MAX_UINT64:
+        return number, ""
+    return -1, (
+        f'resourceVersion: Invalid value: "{text}": '
+        f'strconv.ParseUint: parsing "{text}": {wrong or "value out of range"}'
+    )
 
 
 def validate_list(params: Mapping[str, str], *, watch: bool) -> None:
@@ -133,7 +151,7 @@ def validate_list(params: Mapping[str, str], *, watch: bool) -> None:
             elif match == "Exact" and version == "0":
                 errors.append(
                     forbidden(
-                        "resourceVersionMatch", 'resourceVersionMatch "Exact" is forbidden for resourceVersion "0"'
+                        "resourceVersionMatch", 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
                     )
                 )
     if errors:
@@ -160,6 +178,8 @@ def _watch_errors(version: str, match: str, params: Mapping[str, str], initial: 
                 "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
             )
         )
+        if match != "NotOlderThan":
+            errors.append(_unsupported_match(match, ("NotOlderThan",)))
     if params.get("continue"):
         errors.append(forbidden("continue", "continue is forbidden for watch"))
     return errors

@@ -61,15 +61,26 @@ async def test_a_deletion_carries_its_own_revision(server: ApiServer) -> None:
     assert int(event.object["metadata"]["resourceVersion"]) > int(version)
 
 
-async def test_initial_events_end_with_a_marked_bookmark(server: ApiServer) -> None:
+@pytest.mark.parametrize(
+    "asked", [{"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}, {"resourceVersion": "0"}, {}]
+)
+async def test_initial_events_end_with_a_marked_bookmark(server: ApiServer, asked: dict[str, str]) -> None:
     client = client_of(server)
     await client.create(CONFIGMAPS, configmap("c"))
-    events = client.watch(
-        CONFIGMAPS, "default", sendInitialEvents="true", resourceVersionMatch="NotOlderThan", allowWatchBookmarks="true"
-    )
+    events = client.watch(CONFIGMAPS, "default", allowWatchBookmarks="true", **asked)
     added, bookmark = await take(events, 2)
     assert (added.type, bookmark.type) == ("ADDED", "BOOKMARK")
     assert bookmark.object["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+
+
+async def test_a_watch_too_short_for_a_last_bookmark_has_none(server: ApiServer) -> None:
+    client = client_of(server)
+    await client.create(CONFIGMAPS, configmap("c"))
+    start = str(server.registry.store.revision)
+    asked = {"resourceVersion": start, "allowWatchBookmarks": "true"}
+    assert await take(client.watch(CONFIGMAPS, "default", timeoutSeconds="1", **asked), 1) == []
+    (last,) = await take(client.watch(CONFIGMAPS, "default", timeoutSeconds="3", **asked), 1)
+    assert last.type == "BOOKMARK"
 
 
 async def test_a_watch_of_a_compacted_revision_gets_an_error_event(server: ApiServer) -> None:

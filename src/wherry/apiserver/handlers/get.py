@@ -1,18 +1,22 @@
 """GET of one object."""
 
 from wherry.api.errors import NotFound, Timeout
+from wherry.api.resources import EVENTS, builtin
 from wherry.apiserver.api import Api
-from wherry.apiserver.query import resource_version
+from wherry.apiserver.query import cached_version, resource_version
 from wherry.apiserver.request import Request, Stored
 
 _WAIT = 3.0
+_UNCACHED = frozenset({EVENTS, builtin("events.k8s.io", "v1", "events")})
+"""What Kubernetes' watch cache does not hold by default."""
 
 
 async def handle(api: Api, request: Request) -> Stored:
     """Answer with an object; with ``resourceVersion`` one that is at least that new."""
     wanted = request.params.get("resourceVersion")
     if wanted and wanted != "0":
-        await wait_for(api, resource_version(wanted), _WAIT)
+        parse = resource_version if request.resource in _UNCACHED else cached_version
+        await wait_for(api, parse(wanted), _WAIT)
     record = api.registry.record(request.resource, request.namespace, request.name)
     if record is None:
         raise NotFound.of(request.resource.plural, request.name, request.resource.group)

@@ -10,7 +10,7 @@ from wherry.api.errors import Expired
 from wherry.apiserver.api import Api
 from wherry.apiserver.fields import Selection
 from wherry.apiserver.handlers.list import selection
-from wherry.apiserver.query import boolean, integer, resource_version, validate_list
+from wherry.apiserver.query import boolean, cached_version, integer, validate_list
 from wherry.apiserver.request import Change, Request, Watched
 from wherry.store.protocol import PUT, Compacted, Event, Record, Subscription
 from wherry.util import clock
@@ -18,6 +18,7 @@ from wherry.util import clock
 Object = dict[str, Any]
 
 _BOOKMARK_PERIOD = 60.0
+_LAST_BOOKMARK = 2.0
 _DEFAULT_TIMEOUT = 1800.0
 _BATCH = 500
 
@@ -33,7 +34,7 @@ async def handle(api: Api, request: Request) -> Watched:
     params = request.params
     validate_list(params, watch=True)
     chosen = selection(request)
-    version = resource_version(params.get("resourceVersion", ""))
+    version = cached_version(params.get("resourceVersion", ""))
     timeout = float(integer(params, "timeoutSeconds") or _DEFAULT_TIMEOUT)
     return Watch(api, request, chosen, version=version, timeout=timeout)
 
@@ -89,9 +90,9 @@ class Watch(Watched):
             found = [r for r in existing if chosen.empty or chosen.matches(registry.obj(r, self.resource))]
             for at in range(0, len(found), _BATCH):
                 yield [Change("ADDED", record) for record in found[at : at + _BATCH]]
-            if self._bookmarks and "sendInitialEvents" in params:
+            if self._bookmarks:
                 yield [bookmark(self._request, start, {INITIAL_END: "true"})]
-        self._next_bookmark = min(clock.monotonic() + _BOOKMARK_PERIOD, self._deadline - 2)
+        self._next_bookmark = self._bookmark_after(clock.monotonic())
 
     def _watched(self, prefix: str) -> str:
         """Return what is watched in the store: a single object where the selection names it, else the collection."""
@@ -165,10 +166,15 @@ class Watch(Watched):
         if now >= self._deadline:
             self._end()
         elif self._bookmarks and now >= self._next_bookmark:
-            self._next_bookmark = now + _BOOKMARK_PERIOD if self._deadline - now > 2 else self._deadline
+            self._next_bookmark = self._bookmark_after(now)
             self._seen = max(self._seen, self._registry.store.revision)
             return [bookmark(self._request, self._seen)]
         return []
+
+    def _bookmark_after(self, now: float) -> float:
+        """Return when the next bookmark is due: after a minute, or shortly before the end; in a short watch, never."""
+        due = min(now + _BOOKMARK_PERIOD, self._deadline - _LAST_BOOKMARK)
+        return due if due > now else self._deadline
 
     async def stream(self) -> AsyncGenerator[Sequence[Change], None]:
         try:
