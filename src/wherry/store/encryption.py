@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.padding import PKCS7
 
-from wherry.store.log import Loaded, Log, Page
+from wherry.store.log import Loaded, Log
 from wherry.store.protocol import Event, Record
 
 _PREFIX = b"k8s:enc:"
@@ -170,10 +170,6 @@ class SealedLog:
     def events(self, prefix: str, after: int, until: int, limit: int) -> Sequence[Event]:
         found = self._log.events(prefix, after, until, limit)
         return [Event(e.type, self._opened(e.record), e.previous and self._opened(e.previous)) for e in found]
-
-    def page(self, prefix: str, revision: int, after: str, limit: int) -> Page:
-        page = self._log.page(prefix, revision, after, limit)
-        return Page([self._opened(record) for record in page.records], page.remaining)
 
     def rewrite(self, renew: Callable[[str, bytes], bytes | None]) -> None:
         self._log.rewrite(renew)

@@ -14,16 +14,9 @@ class Loaded(NamedTuple):
     records: Iterable[Record]
 
 
-class Page(NamedTuple):
-    """Records in key order, and how many more follow after the limit."""
-
-    records: Sequence[Record]
-    remaining: int
-
-
 class Log(Protocol):
-    """All methods but `load` and `close` may be called on other threads: `append` and `compact` on one, `events` and
-    `page` on another, at the same time. Every method raises OSError when the disk fails."""
+    """All methods but `load` and `close` may be called on other threads: `append` and `compact` on one, `events` on
+    another, at the same time. Every method raises OSError when the disk fails."""
 
     def load(self) -> Loaded:
         """Return the state at the start; called once, before anything else."""
@@ -35,10 +28,6 @@ class Log(Protocol):
 
     def events(self, prefix: str, after: int, until: int, limit: int) -> Sequence[Event]:
         """Return the events below `prefix` with ``after < revision <= until``, in order, at most `limit`."""
-        ...
-
-    def page(self, prefix: str, revision: int, after: str, limit: int) -> Page:
-        """Return the records below `prefix` as they were at `revision`, with keys greater than `after`."""
         ...
 
     def rewrite(self, renew: Callable[[str, bytes], bytes | None]) -> None:

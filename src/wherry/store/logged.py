@@ -9,7 +9,7 @@ import asyncio
 import errno
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from heapq import merge
@@ -100,35 +100,36 @@ class LoggedStore:
             raise FutureRevision(self._revision)
         if revision < self._compacted:
             raise Compacted(self._compacted)
-        if revision >= self._window_start:
-            return self._rewind(prefix, revision, after, limit)
-        page = await self._run(self._reader, self._log.page, prefix, revision, after, limit)
-        if revision < self._compacted:  # compacted while it was read
-            raise Compacted(self._compacted)
-        return Listing(page.records, revision, page.remaining)
+        then: dict[str, Record | None] = {}
+        position = revision
+        while position < self._window_start:
+            until = self._window_start
+            past = await self._run(self._reader, self._log.events, prefix, position, until, REPLAY_EVENTS)
+            if revision < self._compacted:  # compacted while it was read
+                raise Compacted(self._compacted)
+            for event in past:
+                then.setdefault(event.record.key, event.previous)
+            position = past[-1].record.revision if len(past) == REPLAY_EVENTS else until
+        for event in self._recent(prefix, position):
+            then.setdefault(event.record.key, event.previous)
+        return self._rewind(prefix, revision, then, after, limit)
 
     def _bounds(self, prefix: str, after: str) -> tuple[int, int]:
         start = self._keys.bisect_right(after) if after >= prefix else self._keys.bisect_left(prefix)
         return start, max(start, self._keys.bisect_left(end_of(prefix)))
 
-    def _rewind(self, prefix: str, revision: int, after: str, limit: int) -> Listing:
-        """Undo the events of the window after `revision`; costs what changed since then, and the limit."""
-        then: dict[str, Record | None] = {}
-        for event in reversed(self._window):
-            if event.record.revision <= revision:
-                break
-            key = event.record.key
-            if key.startswith(prefix) and key > after:
-                then[key] = event.previous
+    def _rewind(self, prefix: str, revision: int, then: Mapping[str, Record | None], after: str, limit: int) -> Listing:
+        """List as of `revision`: what changed since was as `then` says. Costs what changed since, and the limit."""
         start, end = self._bounds(prefix, after)
-        revived = sorted(key for key, old in then.items() if old is not None and key not in self._records)
-        unborn = sum(1 for key, old in then.items() if old is None and key in self._records)
+        changed = [(key, old) for key, old in then.items() if key > after]
+        revived = sorted(key for key, old in changed if old is not None and key not in self._records)
+        unborn = sum(1 for key, old in changed if old is None and key in self._records)
         total = end - start + len(revived) - unborn
         found = self._merged(merge(self._keys.islice(start, end), revived), then)
         records = list(islice(found, limit or None))
         return Listing(records, revision, total - len(records))
 
-    def _merged(self, keys: Iterator[str], then: dict[str, Record | None]) -> Iterator[Record]:
+    def _merged(self, keys: Iterator[str], then: Mapping[str, Record | None]) -> Iterator[Record]:
         for key in keys:
             record = then[key] if key in then else self._records[key]
             if record is not None:

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from itertools import islice, takewhile
 
-from wherry.store.log import Loaded, Page
+from wherry.store.log import Loaded
 from wherry.store.logged import LoggedStore
-from wherry.store.protocol import PUT, Event, Record
+from wherry.store.protocol import Event
 
 
 class MemoryLog:
@@ -13,7 +13,6 @@ class MemoryLog:
 
     def __init__(self) -> None:
         self._events: dict[int, Event] = {}
-        self._base: dict[str, Record] = {}  # the state at the compaction revision
 
     def load(self) -> Loaded:
         return Loaded(1, 0, ())
@@ -25,25 +24,15 @@ class MemoryLog:
         wanted = (e for r, e in self._events.items() if after < r <= until and e.record.key.startswith(prefix))
         return list(islice(wanted, limit))
 
-    def page(self, prefix: str, revision: int, after: str, limit: int) -> Page:
-        state = dict(self._base)
-        for event in self._events.values():
-            if event.record.revision <= revision:
-                _apply(state, event)
-        keys = sorted(key for key in state if key.startswith(prefix) and key > after)
-        chosen = keys[: limit or None]
-        return Page([state[key] for key in chosen], len(keys) - len(chosen))
-
     def rewrite(self, renew: Callable[[str, bytes], bytes | None]) -> None:
         """Nothing is there at the start."""
 
     def compact(self, after: int, until: int) -> None:
         for revision in list(takewhile(lambda revision: revision <= until, self._events)):
-            _apply(self._base, self._events.pop(revision))
+            del self._events[revision]
 
     def close(self) -> None:
         self._events.clear()
-        self._base.clear()
 
 
 class MemoryStore(LoggedStore):
@@ -51,10 +40,3 @@ class MemoryStore(LoggedStore):
 
     def __init__(self) -> None:
         super().__init__(MemoryLog())
-
-
-def _apply(state: dict[str, Record], event: Event) -> None:
-    if event.type == PUT:
-        state[event.record.key] = event.record
-    else:
-        state.pop(event.record.key, None)

@@ -125,3 +125,20 @@ async def test_the_write_ahead_log_has_its_blocks_before_it_is_used_and_keeps_th
     record = again.get("/registry/a")
     assert record is not None and record.value == b"one"
     await again.close()
+
+
+async def test_a_file_of_the_first_format_loses_its_index_and_nothing_else(tmp_path):
+    path = tmp_path / "store.db"
+    store = SQLiteStore(path)
+    await put(store, PODS + "a", "one")
+    await put(store, PODS + "a", "two")
+    await put(store, PODS + "b")
+    await delete(store, PODS + "b")
+    await store.close()
+    with sqlite3.connect(path) as file:
+        file.executescript("CREATE INDEX log_key ON log (key, revision); PRAGMA user_version=1;")
+    file.close()
+    store = SQLiteStore(path)
+    assert [(r.key, r.value) for r in store.list("/registry/").records] == [(PODS + "a", b"two@3")]
+    assert [r.value for r in (await store.list_at(PODS, 4)).records] == [b"two@3", b"v@4"]
+    await store.close()
