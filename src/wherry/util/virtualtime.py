@@ -5,6 +5,7 @@ The loop must not wait for real I/O: its selector is polled, never waited on, un
 """
 
 import asyncio
+import math
 import selectors
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -38,11 +39,18 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()
         super().__init__(self._jumping)
-        # Added to a time of months, the resolution of the real clock is lost in rounding, and no timer would be due.
-        self._clock_resolution = 1e-6
 
     def time(self) -> float:
         return self._jumping.offset
+
+    @property
+    def _clock_resolution(self) -> float:
+        """What the loop adds to its time to find out which timers are due: never so little that rounding loses it."""
+        return max(self._resolution, 2 * math.ulp(self._jumping.offset))
+
+    @_clock_resolution.setter
+    def _clock_resolution(self, seconds: float) -> None:
+        self._resolution = seconds
 
 
 def run(main: Coroutine[Any, Any, T], *, epoch: float = EPOCH) -> T:
