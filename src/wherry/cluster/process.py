@@ -27,7 +27,8 @@ READY_VARIABLE = "WHERRY_READY_FD"
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A process that lives: `memory` is its proportional set size in bytes, `started` seconds since the epoch."""
+    """A process that lives: `memory` is its proportional set size in bytes, that of its helpers included, `started`
+    seconds since the epoch."""
 
     name: str
     pid: int
@@ -126,7 +127,7 @@ def find(name: str, paths: Paths) -> Running | None:
     if pid is None:
         return None
     try:
-        return Running(name, pid, _memory(pid), Path(f"/proc/{pid}").stat().st_mtime)
+        return Running(name, pid, sum(map(_memory, [pid, *_helpers(pid)])), Path(f"/proc/{pid}").stat().st_mtime)
     except (FileNotFoundError, ProcessLookupError):
         return None
 
@@ -167,6 +168,18 @@ def _locked_pid(path: Path) -> int | None:
     except FileNotFoundError:
         pass
     return None
+
+
+def _helpers(pid: int) -> list[int]:
+    """Return the children of a process that run the same program: the one that commits for the server."""
+    program = os.readlink(f"/proc/{pid}/exe")
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    found = []
+    for child in children:
+        with contextlib.suppress(FileNotFoundError):
+            if os.readlink(f"/proc/{child}/exe") == program:
+                found.append(int(child))
+    return found
 
 
 def _memory(pid: int) -> int:

@@ -165,7 +165,11 @@ class SealedLog:
         return loaded._replace(records=[self._opened(record) for record in loaded.records])
 
     def append(self, events: Sequence[Event]) -> None:
-        self._log.append([Event(e.type, self._sealed(e.record), e.previous) for e in events])
+        self._log.append(self.sealed(events))
+
+    def sealed(self, events: Sequence[Event]) -> Sequence[Event]:
+        """Return `events` as they go into the log below."""
+        return [Event(e.type, self._sealed(e.record), e.previous) for e in events]
 
     def events(self, prefix: str, after: int, until: int, limit: int) -> Sequence[Event]:
         found = self._log.events(prefix, after, until, limit)

@@ -11,7 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import suppress
+from functools import partial
 from heapq import merge
 from itertools import islice
 from typing import Any, TypeVar
@@ -21,7 +21,7 @@ from sortedcontainers import SortedList
 from wherry.store.hub import Watcher, WatchHub
 from wherry.store.log import Log, end_of
 from wherry.store.protocol import DELETE, PUT, Compacted, Event, FutureRevision, Listing, Mismatch, Record
-from wherry.store.worker import Worker
+from wherry.store.writer import Writer
 
 log = logging.getLogger(__name__)
 
@@ -42,11 +42,11 @@ _Events = list[Event]
 class LoggedStore:
     """A `protocol.Store` above `log`.
 
-    `writer` runs the commits and compactions of a log that blocks, which must not overlap, `reader` its reads of
-    the past; with None they run at once on the event loop.
+    `writer` does the commits and compactions of a log that blocks, `reader` its reads of the past; with None they are
+    done at once on the event loop.
     """
 
-    def __init__(self, log: Log, *, writer: Worker | None = None, reader: Executor | None = None) -> None:
+    def __init__(self, log: Log, *, writer: Writer | None = None, reader: Executor | None = None) -> None:
         self._log = log
         self._writer = writer
         self._reader = reader
@@ -65,6 +65,10 @@ class LoggedStore:
         self._closed = False
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._idle: asyncio.Future[None] | None = None  # awaited by close()
+
+    def writes_through(self, writer: Writer) -> None:
+        """Let `writer` write from now on."""
+        self._writer = writer
 
     # ---- reading
 
@@ -159,26 +163,18 @@ class LoggedStore:
 
     def _commit(self) -> None:
         batch, self._queue = self._queue, []
-        loop, events = asyncio.get_running_loop(), [event for event, _ in batch]
+        events = [event for event, _ in batch]
+        if self._writer is not None:
+            self._writer.append(events, partial(self._committed, batch))
+            return
+        error = None
+        try:
+            self._log.append(events)
+        except OSError as caught:
+            error = caught
+        self._committed(batch, error)
 
-        def append() -> Exception | None:
-            try:
-                self._log.append(events)
-            except Exception as error:
-                return error
-            return None
-
-        def work() -> None:
-            error = append()
-            with suppress(RuntimeError):  # the loop is closed: nobody waits
-                loop.call_soon_threadsafe(self._committed, batch, error)
-
-        if self._writer is None:
-            self._committed(batch, append())
-        else:
-            self._writer.post(work)
-
-    def _committed(self, batch: _Batch, error: Exception | None) -> None:
+    def _committed(self, batch: _Batch, error: OSError | None) -> None:
         if error is not None:
             self._undo(batch, error)
         under_way = bool(self._queue) and self._writer is not None
@@ -195,13 +191,13 @@ class LoggedStore:
             if self._idle is not None and not self._idle.done():
                 self._idle.set_result(None)
 
-    def _undo(self, batch: _Batch, error: Exception) -> None:
+    def _undo(self, batch: _Batch, error: OSError) -> None:
         """Fail the batch and all that was written on top of it. Their revisions are not used again: somebody may
         still hold one as the expectation of a write."""
         log.error("a commit of %d writes failed", len(batch), exc_info=error)
         lost, self._queue = batch + self._queue, []
         self._pending.clear()
-        code = error.errno if isinstance(error, OSError) and error.errno else errno.EIO
+        code = error.errno or errno.EIO
         for _, durable in lost:
             if not durable.done():
                 durable.set_exception(OSError(code, str(error)))
@@ -294,7 +290,10 @@ class LoggedStore:
         start, self._compacted = self._compacted, max(self._compacted, min(revision, self._revision))
         while start < self._compacted:
             until = min(start + COMPACT_REVISIONS, self._compacted)
-            await self._run(self._writer, self._log.compact, start, until)
+            if self._writer is not None:
+                await self._writer.compact(start, until)
+            else:
+                self._log.compact(start, until)
             start = until
 
     async def close(self) -> None:
@@ -304,9 +303,10 @@ class LoggedStore:
         if self._committing:
             self._idle = asyncio.get_running_loop().create_future()
             await self._idle
-        for executor in (self._writer, self._reader):
-            if executor is not None:
-                await asyncio.to_thread(executor.shutdown)
+        if self._writer is not None:
+            await self._writer.close()
+        if self._reader is not None:
+            await asyncio.to_thread(self._reader.shutdown)
         self._log.close()
 
     async def _run(self, executor: Executor | None, work: Callable[..., T], *args: Any) -> T:

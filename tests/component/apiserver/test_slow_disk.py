@@ -9,12 +9,12 @@ import pytest
 from aiohttp import ClientSession
 
 from tests.component.apiserver.conftest import KEY, TOKENS, Http
+from tests.unit.store.threadwriter import ThreadWriter
 from wherry.apiserver.authn.issuer import ServiceAccountIssuer
 from wherry.apiserver.server import ApiServer, ServerOptions
 from wherry.store.logged import LoggedStore
 from wherry.store.memory import MemoryLog
 from wherry.store.protocol import Event
-from wherry.store.worker import Worker
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
 _AT_KEY = "/registry/core/configmaps/default/a"
@@ -50,18 +50,17 @@ class Slow:
 @pytest.fixture
 async def slow() -> AsyncIterator[Slow]:
     disk = Disk()
-    with Worker("store-writer") as writer:
-        store = LoggedStore(disk, writer=writer)
-        options = ServerOptions(port=0)
-        async with (
-            ApiServer(store, options, issuer=ServiceAccountIssuer([KEY]), tokens=[TOKENS]) as server,
-            ClientSession() as session,
-        ):
-            http = Http(session, f"http://127.0.0.1:{server.port}")
-            await asyncio.gather(*(http("GET", "/version") for _ in range(4)))
-            yield Slow(http, store, disk)
-            disk.open.set()
-        await store.close()
+    store = LoggedStore(disk, writer=ThreadWriter(disk))
+    options = ServerOptions(port=0)
+    async with (
+        ApiServer(store, options, issuer=ServiceAccountIssuer([KEY]), tokens=[TOKENS]) as server,
+        ClientSession() as session,
+    ):
+        http = Http(session, f"http://127.0.0.1:{server.port}")
+        await asyncio.gather(*(http("GET", "/version") for _ in range(4)))
+        yield Slow(http, store, disk)
+        disk.open.set()
+    await store.close()
 
 
 @pytest.mark.parametrize("verb", ["update", "delete"])

@@ -6,9 +6,12 @@ import sqlite3
 
 import pytest
 
+from tests.unit.store.threadwriter import ThreadWriter
 from wherry.store import logged
+from wherry.store.logged import LoggedStore
 from wherry.store.protocol import Event, Mismatch
 from wherry.store.sqlite import SQLiteStore
+from wherry.store.sqlitefile import SQLiteFile
 
 PODS = "/registry/core/pods/"
 
@@ -65,11 +68,12 @@ async def test_the_revision_does_not_go_back_when_the_last_one_was_a_compacted_d
 
 
 async def test_a_full_disk_undoes_the_batch_and_what_was_built_on_it_and_the_store_goes_on(tmp_path):
-    store = SQLiteStore(tmp_path / "store.db")
+    file = SQLiteFile(tmp_path / "store.db")
+    store = LoggedStore(file, writer=ThreadWriter(file))
     first = await put(store, PODS + "a/x")
     seen: list[Event] = []
     await store.watch(PODS, store.revision, seen.extend)
-    writer = store._log._writer
+    writer = file._writer
     pages = writer.execute("PRAGMA page_count").fetchone()[0]
     writer.execute(f"PRAGMA max_page_count={pages + 2}")
     big = "x" * 100_000
@@ -141,4 +145,38 @@ async def test_a_file_of_the_first_format_loses_its_index_and_nothing_else(tmp_p
     store = SQLiteStore(path)
     assert [(r.key, r.value) for r in store.list("/registry/").records] == [(PODS + "a", b"two@3")]
     assert [r.value for r in (await store.list_at(PODS, 4)).records] == [b"two@3", b"v@4"]
+    await store.close()
+
+
+async def test_a_killed_process_that_commits_fails_what_is_under_way_and_another_goes_on(tmp_path):
+    store = SQLiteStore(tmp_path / "store.db")
+    first = await put(store, PODS + "a/x", "first")
+    under_way = [asyncio.ensure_future(put(store, PODS + f"a/{n}", "x" * 100_000)) for n in range(50)]
+    await asyncio.sleep(0)
+    store._writer._process.kill()
+    lost = await asyncio.gather(*under_way, return_exceptions=True)
+    assert {error.errno for error in lost} == {errno.EIO}
+    assert store.list(PODS).records == [first]
+    again = await put(store, PODS + "a/y", "again")
+    await store.close()
+    store = SQLiteStore(tmp_path / "store.db")
+    assert [(r.key, r.revision) for r in store.list(PODS).records] == [(r.key, r.revision) for r in (first, again)]
+    await store.close()
+
+
+async def test_what_nobody_was_told_of_is_undone_by_the_next_process(tmp_path):
+    path = tmp_path / "store.db"
+    store = SQLiteStore(path)
+    await put(store, PODS + "a/x", "told")
+    store._writer._durable = revision = store.revision
+    with sqlite3.connect(path) as raw:  # as a batch of a process that was killed before it answered
+        raw.execute("INSERT INTO log VALUES (?, ?, 1, 0, 0, ?)", (revision + 1, PODS + "a/lost", b"lost"))
+    raw.close()
+    store._writer._process.kill()
+    with pytest.raises(OSError, match="has ended"):
+        await put(store, PODS + "a/y", "in vain")
+    await put(store, PODS + "a/y", "in time")
+    await store.close()
+    store = SQLiteStore(path)
+    assert [r.key for r in store.list(PODS).records] == [PODS + "a/x", PODS + "a/y"]
     await store.close()
