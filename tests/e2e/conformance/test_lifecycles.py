@@ -12,7 +12,6 @@ _STATUS_KEEPS_METADATA = frozenset(
         "flowcontrol.apiserver.k8s.io/v1/flowschemas",
         "flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations",
         "admissionregistration.k8s.io/v1/validatingadmissionpolicies",
-        "apiextensions.k8s.io/v1/customresourcedefinitions",
         "apiregistration.k8s.io/v1/apiservices",
     }
 )
