@@ -66,7 +66,7 @@ class ControlPlane:
             await stack.enter_async_context(self._server)
             scope = await stack.enter_async_context(Scope())
             manager = self._run_controllers(scope)
-            self._run_scheduler(scope)
+            self._run_scheduler(scope, manager.informers)
             if self._fake is not None and self._fake.count:
                 self._run_fake_nodes(scope, manager.informers, self._fake)
             self._stack = stack.pop_all()
@@ -97,12 +97,11 @@ class ControlPlane:
         self._server.metrics.families.update(CONTROLLER_FAMILIES)
         return manager
 
-    def _run_scheduler(self, scope: Scope) -> None:
+    def _run_scheduler(self, scope: Scope, informers: InformerFactory) -> None:
+        """Run the scheduler; it sees what the controllers see, so that one copy of each object is kept and told of."""
         client = self._client(_SCHEDULER)
-        informers = InformerFactory(client)
         recorder = EventRecorder(client, "default-scheduler", quiet=lambda: scheduler.is_quiet())
         scheduler = Scheduler(client, informers, recorder, config=self._scheduling)
-        informers.run(scope)
         self._server.metrics.sources.append(scheduler.samples)
         self._server.metrics.families.update(SCHEDULER_FAMILIES)
         scope.spawn(recorder.run(), name="scheduler events", guard=True)
