@@ -2,11 +2,10 @@
 
 import logging
 from collections import deque
-from types import TracebackType
 
 from wherry.store.protocol import Store
 from wherry.util import clock
-from wherry.util.tasks import Scope
+from wherry.util.tasks import Service
 
 log = logging.getLogger(__name__)
 
@@ -16,22 +15,14 @@ KEPT = 300.0
 _STEP = 60.0
 
 
-class Compactor:
+class Compactor(Service):
     """``async with Compactor(store)``: every minute the store forgets what is older than `KEPT` seconds."""
 
+    name = "compaction"
+
     def __init__(self, store: Store) -> None:
+        super().__init__()
         self._store = store
-        self._scope = Scope()
-
-    async def __aenter__(self) -> "Compactor":
-        await self._scope.__aenter__()
-        self._scope.spawn(self._run(), name="compaction", guard=True)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._scope.__aexit__(kind, error, traceback)
 
     async def _run(self) -> None:
         revisions = deque([self._store.revision], maxlen=int(KEPT / _STEP))

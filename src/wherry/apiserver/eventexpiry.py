@@ -4,7 +4,6 @@ Upstream a lease of the store ends them. Here their own times tell: they hold af
 """
 
 import logging
-from types import TracebackType
 
 import orjson
 
@@ -13,7 +12,7 @@ from wherry.api.resources import EVENTS
 from wherry.client.client import Client
 from wherry.store.protocol import Record, Store
 from wherry.util import clock
-from wherry.util.tasks import Scope
+from wherry.util.tasks import Service
 
 log = logging.getLogger(__name__)
 
@@ -22,26 +21,18 @@ _STEP = 60.0
 _BATCH = 100
 
 
-class EventExpiry:
+class EventExpiry(Service):
     """``async with EventExpiry(store, prefix, client)``: every minute `client` deletes the events below `prefix` whose
     last write was longer ago than `TTL` seconds. One that is written meanwhile stays."""
 
+    name = "events"
+
     def __init__(self, store: Store, prefix: str, client: Client) -> None:
+        super().__init__()
         self._store = store
         self._prefix = prefix
         self._client = client
-        self._scope = Scope()
         self._ends: dict[str, tuple[int, float]] = {}
-
-    async def __aenter__(self) -> "EventExpiry":
-        await self._scope.__aenter__()
-        self._scope.spawn(self._run(), name="events", guard=True)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._scope.__aexit__(kind, error, traceback)
 
     async def _run(self) -> None:
         while True:

@@ -12,7 +12,6 @@ import json
 import logging
 import re
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple, cast
 from urllib.parse import unquote
 
@@ -195,9 +194,7 @@ class Frontend:
                 user_agent=head.agent,
                 warnings=x.warnings,
             )
-            form = negotiate.form_for(head.accept, route.resource)
-            if negotiate.is_pretty(route.params, head.agent):
-                form = replace(form, pretty=True)
+            form = negotiate.indented(negotiate.form_for(head.accept, route.resource), route.params, head.agent)
             return await self._respond.answer(x, request, await route.handler(self.api, request), form)
         finally:
             level.leave(1, clock.monotonic() - began)
@@ -339,8 +336,7 @@ class Frontend:
             why = "may not contain '%'" if "%" in info.name else f"may not be '{info.name}'"
             raise BadRequest(f"Name parameter invalid: {json.dumps(info.name)}: {why}")
         form = negotiate.form_for(http.headers.get(hdrs.ACCEPT, ""), resource)
-        if negotiate.is_pretty(x.params, request.user_agent):
-            form = replace(form, pretty=True)
+        form = negotiate.indented(form, x.params, request.user_agent)
         if is_long(verb, info.subresource):
             with self._ended_at_stop(verb, info):
                 if handler is None:

@@ -1,7 +1,7 @@
 """Content negotiation of answers (apiserver ``endpoints/handlers/negotiation``)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from wherry.api.errors import NotAcceptable
@@ -100,6 +100,11 @@ def is_pretty(params: Mapping[str, str], user_agent: str) -> bool:
     """Tell whether JSON is to be indented: as the query says, else for the tools and browsers of people."""
     said = params.get("pretty")
     return said in _TRUE if said else user_agent.startswith(_PEOPLE)
+
+
+def indented(form: Form, params: Mapping[str, str], user_agent: str) -> Form:
+    """Return `form`, with indented JSON where `is_pretty` says so."""
+    return replace(form, pretty=True) if is_pretty(params, user_agent) else form
 
 
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})

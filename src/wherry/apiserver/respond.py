@@ -4,7 +4,6 @@ import asyncio
 import gzip
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -118,8 +117,7 @@ class Responder:
     def failure(self, x: Exchange, error: StatusError) -> WholeResponse:
         """Return the response to an error: its Status, in the form that was asked for where that is possible."""
         form = negotiate.error_form(x.http.headers.get(hdrs.ACCEPT, ""))
-        if negotiate.is_pretty(x.params, x.http.headers.get(hdrs.USER_AGENT, "")):
-            form = replace(form, pretty=True)
+        form = negotiate.indented(form, x.params, x.http.headers.get(hdrs.USER_AGENT, ""))
         status = status_of(error)
         if x.record is not None:
             shown = {k: v for k, v in status.obj.items() if k not in ("kind", "apiVersion")}

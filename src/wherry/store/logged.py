@@ -42,13 +42,14 @@ _Events = list[Event]
 class LoggedStore:
     """A `protocol.Store` above `log`.
 
-    `writer` does the commits and compactions of a log that blocks, `reader` its reads of the past; with None they are
-    done at once on the event loop.
+    `writer` makes, of the revision that was loaded, who does the commits and compactions of a log that blocks, `reader`
+    does its reads of the past; with None they are done at once on the event loop.
     """
 
-    def __init__(self, log: Log, *, writer: Writer | None = None, reader: Executor | None = None) -> None:
+    def __init__(
+        self, log: Log, *, writer: Callable[[int], Writer] | None = None, reader: Executor | None = None
+    ) -> None:
         self._log = log
-        self._writer = writer
         self._reader = reader
         loaded = log.load()
         self._records: dict[str, Record] = {record.key: record for record in loaded.records}
@@ -57,6 +58,7 @@ class LoggedStore:
         self._compacted = loaded.compacted
         self._window: deque[Event] = deque()
         self._window_bytes = 0
+        self._writer = writer(loaded.revision) if writer is not None else None
         self._window_start = loaded.revision  # every event after this revision is in the window
         self._hub = WatchHub()
         self._pending: dict[str, Event] = {}
@@ -65,10 +67,6 @@ class LoggedStore:
         self._closed = False
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._idle: asyncio.Future[None] | None = None  # awaited by close()
-
-    def writes_through(self, writer: Writer) -> None:
-        """Let `writer` write from now on."""
-        self._writer = writer
 
     # ---- reading
 

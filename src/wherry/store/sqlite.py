@@ -18,6 +18,9 @@ class SQLiteStore(LoggedStore):
     def __init__(self, path: Path | str, *, sealer: Sealer | None = None) -> None:
         file = SQLiteFile(Path(path))
         log = SealedLog(file, sealer) if sealer is not None else None
-        super().__init__(log or file, reader=ThreadPoolExecutor(1, "store-reader"))
         seal = log.sealed if log is not None else list
-        self.writes_through(ProcessWriter(Path(path), self.revision, seal=seal))
+        super().__init__(
+            log or file,
+            writer=lambda revision: ProcessWriter(Path(path), revision, seal=seal),
+            reader=ThreadPoolExecutor(1, "store-reader"),
+        )

@@ -15,7 +15,8 @@ _THRESHOLDS = (5_000, 500, 100)
 TLS connections are such cycles, and each holds 60 kB that nobody counts: not too many may pile up."""
 
 _SWITCH_INTERVAL = 0.0001
-"""Seconds that a thread which has done its blocking work (a commit) waits for the event loop's thread at most."""
+"""Seconds that a thread which has done its blocking work (a large body, a read of the past) waits for the event loop's
+thread at most."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
 _ALLOCATION = {_M_MMAP_THRESHOLD: 5 << 16, _M_TRIM_THRESHOLD: 4 << 20, _M_ARENA_MAX: 2}

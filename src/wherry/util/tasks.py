@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar, Self
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +71,31 @@ class Scope:
             if kind is None or kind is asyncio.CancelledError:
                 raise self._error
         return False
+
+
+class Service:
+    """Something that runs in the background while ``async with`` it: what a subclass does in `_run`, under its `name`.
+
+    What that raises is logged and ends it alone.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self) -> None:
+        self._scope = Scope()
+
+    async def __aenter__(self) -> Self:
+        await self._scope.__aenter__()
+        self._scope.spawn(self._run(), name=self.name, guard=True)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._scope.__aexit__(kind, error, traceback)
+
+    async def _run(self) -> None:
+        raise NotImplementedError
 
 
 async def cancel(*tasks: "asyncio.Task[Any]") -> None:

@@ -50,7 +50,7 @@ class Slow:
 @pytest.fixture
 async def slow() -> AsyncIterator[Slow]:
     disk = Disk()
-    store = LoggedStore(disk, writer=ThreadWriter(disk))
+    store = LoggedStore(disk, writer=lambda _: ThreadWriter(disk))
     options = ServerOptions(port=0)
     async with (
         ApiServer(store, options, issuer=ServiceAccountIssuer([KEY]), tokens=[TOKENS]) as server,

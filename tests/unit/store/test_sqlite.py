@@ -69,7 +69,7 @@ async def test_the_revision_does_not_go_back_when_the_last_one_was_a_compacted_d
 
 async def test_a_full_disk_undoes_the_batch_and_what_was_built_on_it_and_the_store_goes_on(tmp_path):
     file = SQLiteFile(tmp_path / "store.db")
-    store = LoggedStore(file, writer=ThreadWriter(file))
+    store = LoggedStore(file, writer=lambda _: ThreadWriter(file))
     first = await put(store, PODS + "a/x")
     seen: list[Event] = []
     await store.watch(PODS, store.revision, seen.extend)

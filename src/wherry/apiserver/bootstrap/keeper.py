@@ -3,12 +3,11 @@ API's own Service too."""
 
 import logging
 from collections.abc import Awaitable, Callable
-from types import TracebackType
 from typing import Any
 
 from wherry.api.errors import StatusError
 from wherry.util import clock
-from wherry.util.tasks import Scope
+from wherry.util.tasks import Service
 
 log = logging.getLogger(__name__)
 
@@ -16,26 +15,18 @@ STEP = 10.0
 """As often as kube-apiserver looks after its Service; it does so with namespaces and flow control each minute."""
 
 
-class Keeper:
+class Keeper(Service):
     """``async with Keeper(mend, version)``: calls `mend` every ten seconds where `version` has changed since.
 
     What cannot be written is tried again.
     """
 
+    name = "bootstrap objects"
+
     def __init__(self, mend: Callable[[], Awaitable[None]], version: Callable[[], Any]) -> None:
+        super().__init__()
         self.mend = mend
         self._version = version
-        self._scope = Scope()
-
-    async def __aenter__(self) -> "Keeper":
-        await self._scope.__aenter__()
-        self._scope.spawn(self._run(), name="bootstrap objects", guard=True)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._scope.__aexit__(kind, error, traceback)
 
     async def _run(self) -> None:
         mended = None
