@@ -1,9 +1,8 @@
 """What objects use of a ResourceQuota (kubernetes ``pkg/quota/v1/evaluator``): for admission and for the controller."""
 
-from collections.abc import Iterable
 from datetime import timedelta
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import orjson
@@ -67,28 +66,30 @@ def may_use(resource: Resource, name: str) -> bool:
 
 
 def usage(resource: Resource, obj: Object) -> Usage:
-    """Return what one object uses, by quota name."""
-    used: Usage = {count_name(resource): _ONE}
+    """Return what one object uses, by quota name; shared by objects that are alike, and not to be changed."""
     if resource is PODS:
-        if not _is_terminal(obj):
-            used |= {"pods": _ONE} | _pod_compute(obj["spec"])
-    elif resource is PERSISTENTVOLUMECLAIMS:
-        used |= _claim(obj)
-    elif resource is SERVICES:
-        used |= _service(obj["spec"])
-    elif resource is RESOURCECLAIMS:
-        used |= _devices(obj["spec"])
-    elif not resource.group and resource.plural in _LEGACY:
+        return _counted(PODS) if _is_terminal(obj) else _pod(obj["spec"])
+    if resource is PERSISTENTVOLUMECLAIMS:
+        return _counted(resource) | _claim(obj)
+    if resource is SERVICES:
+        return _service(*_ports(obj["spec"]))
+    if resource is RESOURCECLAIMS:
+        return _counted(resource) | _devices(obj["spec"])
+    return _counted(resource)
+
+
+@cache
+def _counted(resource: Resource) -> Usage:
+    used = {count_name(resource): _ONE}
+    if not resource.group and resource.plural in _LEGACY:
         used[resource.plural] = _ONE
     return used
 
 
-def uses_differ(resource: Resource, old: Object, new: Object) -> bool:
-    """Tell whether an update changed what an object uses; most updates are of a status and cost no reckoning."""
+def may_differ(old: Object, new: Object) -> bool:
+    """Tell whether an update may have changed what an object uses; most updates are of a status."""
     before, after = old["metadata"].get("generation"), new["metadata"].get("generation")
-    if before is not None and before == after and _is_terminal(old) == _is_terminal(new):
-        return False
-    return usage(resource, old) != usage(resource, new)
+    return before is None or before != after or _is_terminal(old) != _is_terminal(new)
 
 
 def matches_scopes(quota_spec: Object, resource: Resource, obj: Object) -> bool:
@@ -163,8 +164,8 @@ def _is_terminal(pod: Object) -> bool:
     return clock.now() > clock.parse(md["deletionTimestamp"]) + grace
 
 
-def _pod_compute(spec: Object) -> Usage:
-    """Return what a pod's spec asks for; pods of one owner are alike, so it is reckoned once for all of them."""
+def _pod(spec: Object) -> Usage:
+    """Return what a pod uses; pods of one owner are alike, so it is reckoned once for all of them."""
     groups = (spec.get("containers") or (), spec.get("initContainers") or ())
     asked = [[{name: c[name] for name in _ASKING if name in c} for c in group] for group in groups]
     return _computed(orjson.dumps([{name: spec[name] for name in _ASKING if name in spec}, *asked]))
@@ -174,7 +175,7 @@ def _pod_compute(spec: Object) -> Usage:
 def _computed(encoded: bytes) -> Usage:
     rest, containers, init = orjson.loads(encoded)
     spec = {**rest, "containers": containers, "initContainers": init}
-    used: Usage = {}
+    used: Usage = {count_name(PODS): _ONE, "pods": _ONE}
     for name, value in pod_amounts(spec, "requests").items():
         used[f"requests.{name}"] = value
         if name in _BARE or name.startswith("hugepages-"):
@@ -221,7 +222,7 @@ def _larger(one: Usage, other: Usage) -> Usage:
 
 def _claim(claim: Object) -> Usage:
     spec = claim["spec"]
-    used: Usage = {"persistentvolumeclaims": _ONE}
+    used: Usage = {}
     asked = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
     amount = _in_bytes(asked) if asked is not None else None
     allocated = ((claim.get("status") or {}).get("allocatedResources") or {}).get("storage")
@@ -254,48 +255,31 @@ def _devices(spec: Object) -> Usage:
     return used
 
 
-def _service(spec: Object) -> Usage:
-    used: Usage = {"services": _ONE}
+def _ports(spec: Object) -> tuple[int, bool]:
+    """Return how many node ports a service takes, and whether it takes a load balancer."""
     ports = spec.get("ports") or ()
     kind = spec.get("type", "ClusterIP")
-    count = 0
-    if kind == "NodePort" or (kind == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is not False):
-        count = len(ports)
-    elif kind == "LoadBalancer":
-        count = sum(1 for port in ports if port.get("nodePort"))
-    used["services.nodeports"] = Quantity(Fraction(count))
-    used["services.loadbalancers"] = Quantity(Fraction(int(kind == "LoadBalancer")))
-    return used
+    balanced = kind == "LoadBalancer"
+    if kind == "NodePort" or (balanced and spec.get("allocateLoadBalancerNodePorts") is not False):
+        return len(ports), balanced
+    return sum(1 for port in ports if port.get("nodePort")) if balanced else 0, balanced
 
 
-def usage_of_all(quota_spec: Object, resource: Resource, found: Iterable[Object]) -> Usage:
-    """Return what the objects of a resource in the scopes of a quota use; those that are alike are multiplied."""
-    scoped = bool(quota_spec.get("scopes") or quota_spec.get("scopeSelector"))
-    chosen = [obj for obj in found if not scoped or matches_scopes(quota_spec, resource, obj)]
-    total: Usage = {}
-    if resource is not PODS:
-        for obj in chosen:
-            total = add(total, usage(resource, obj))
-        return total
-    if chosen:
-        total[count_name(resource)] = _times(_ONE, len(chosen))
-    alike: dict[int, tuple[Usage, int]] = {}
-    alive = [obj for obj in chosen if not _is_terminal(obj)]
-    for obj in alive:
-        used = _pod_compute(obj["spec"])
-        alike[id(used)] = (used, alike.get(id(used), (used, 0))[1] + 1)
-    if alive:
-        total["pods"] = _times(_ONE, len(alive))
-    for used, number in alike.values():
-        total = add(total, {name: _times(value, number) for name, value in used.items()})
-    return total
+@lru_cache(maxsize=256)
+def _service(node_ports: int, balanced: bool) -> Usage:
+    return {
+        **_counted(SERVICES),
+        "services.nodeports": Quantity(Fraction(node_ports)),
+        "services.loadbalancers": Quantity(Fraction(int(balanced))),
+    }
+
+
+def times(used: Usage, number: int) -> Usage:
+    """Return what `number` objects use that use `used` each."""
+    return {name: Quantity(amount.value * number, amount.format) for name, amount in used.items()}
 
 
 def shown_usage(quota_spec: Object, total: Usage) -> dict[str, str]:
     """Return the part of a usage that a quota limits, as its status shows it."""
     zero = Quantity(Fraction(0))
     return {name: str(total.get(name, zero)) for name in sorted(quota_spec.get("hard") or {})}
-
-
-def _times(amount: Quantity, number: int) -> Quantity:
-    return Quantity(amount.value * number, amount.format)

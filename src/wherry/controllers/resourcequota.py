@@ -14,16 +14,18 @@ from wherry.api.resources import PERSISTENTVOLUMECLAIMS, PODS, RESOURCEQUOTAS, S
 from wherry.client.informer import SharedInformer
 from wherry.controllers.catalog import Catalog
 from wherry.controllers.controller import Controller
+from wherry.controllers.tally import Tally
 from wherry.util import clock
 
 # Several changes of a namespace come together; the caches hold what admission has counted by then.
 _DELAY = 0.1
 _REST = 0.3
-_SHARE = 20.0
-"""How many times as long as counting a namespace takes the next time waits: it may have thousands of pods."""
+
+_WHOLE = frozenset({PODS, SERVICES, PERSISTENTVOLUMECLAIMS, RESOURCEQUOTAS, quota.RESOURCECLAIMS})
+"""Of these more than the number is counted."""
 
 _AT_ONCE = 500
-"""Seconds without a charge after which the caches are taken to hold all that was charged for."""
+"""How many objects are counted in one step of the event loop when a quota is new."""
 
 
 def new_status(found: Object, used: dict[str, str]) -> Object:
@@ -41,7 +43,7 @@ class ResourceQuotaController(Controller):
     def register(self) -> None:
         self._quotas = self.watch(RESOURCEQUOTAS, changed=_spec_changed)
         self._charged: dict[str, float] = {}
-        self._took: dict[str, float] = {}
+        self._tallies: dict[str, dict[str, Tally]] = {}
         self._quotas.add_handler(on_update=self._note_charge, on_delete=self._forget)
         self._catalog = Catalog(self.informers)
         self._sources[self._catalog.informer.resource] = self._catalog.informer
@@ -56,31 +58,39 @@ class ResourceQuotaController(Controller):
         self.queue.add_after(key, _REST)
 
     def _forget(self, found: Object) -> None:
-        self._charged.pop(meta.key_of(found), None)
-        self._took.pop(meta.key_of(found), None)
+        key, namespace = meta.key_of(found), meta.namespace(found)
+        self._charged.pop(key, None)
+        tallies = self._tallies.get(namespace)
+        if tallies is not None:
+            tallies.pop(key, None)
+            if not tallies:
+                del self._tallies[namespace]
 
     def _track(self, resource: Resource) -> SharedInformer:
         informer = self._tracked.get(resource)
         if informer is None:
-            thin = resource not in (PODS, SERVICES, PERSISTENTVOLUMECLAIMS, RESOURCEQUOTAS)
-            informer = self._tracked[resource] = self.informers.informer(resource, metadata_only=thin)
+            informer = self.informers.informer(resource, metadata_only=resource not in _WHOLE)
+            self._tracked[resource] = informer
             informer.add_handler(
-                on_add=self._enqueue_namespace,
+                on_add=lambda obj: self._put(resource, obj),
                 on_update=lambda old, new: self._updated(resource, old, new),
-                on_delete=self._enqueue_namespace,
+                on_delete=lambda obj: self._dropped(resource, obj),
             )
         return informer
 
-    def _updated(self, resource: Resource, old: Object, new: Object) -> None:
-        if resource is RESOURCEQUOTAS or not self._quotas.lister.list(meta.namespace(new)):
-            return
-        if quota.uses_differ(resource, old, new):
-            self._enqueue_namespace(new)
+    def _put(self, resource: Resource, obj: Object) -> None:
+        for key, tally in self._tallies.get(meta.namespace(obj), {}).items():
+            if tally.put(resource, obj):
+                self.queue.add_after(key, _DELAY)
 
-    def _enqueue_namespace(self, obj: Object) -> None:
-        for found in self._quotas.lister.list(meta.namespace(obj)):
-            key = meta.key_of(found)
-            self.queue.add_after(key, max(_DELAY, _SHARE * self._took.get(key, 0.0)))
+    def _updated(self, resource: Resource, old: Object, new: Object) -> None:
+        if meta.namespace(new) in self._tallies and quota.may_differ(old, new):
+            self._put(resource, new)
+
+    def _dropped(self, resource: Resource, obj: Object) -> None:
+        for key, tally in self._tallies.get(meta.namespace(obj), {}).items():
+            if tally.drop(resource, obj):
+                self.queue.add_after(key, _DELAY)
 
     def _resources_of(self, found: Object) -> Iterable[Resource]:
         names = found["spec"].get("hard") or {}
@@ -88,17 +98,27 @@ class ResourceQuotaController(Controller):
             if resource.namespaced and any(quota.may_use(resource, name) for name in names):
                 yield resource
 
-    async def _count(self, key: str, spec: Object, objects: list[tuple[Resource, list[Object]]]) -> dict[str, str]:
-        total: quota.Usage = {}
-        took = 0.0
-        for resource, found in objects:
-            for at in range(0, len(found), _AT_ONCE):
-                began = clock.monotonic()
-                total = quota.add(total, quota.usage_of_all(spec, resource, found[at : at + _AT_ONCE]))
-                took += clock.monotonic() - began
-                await clock.sleep(0)
-        self._took[key] = took
-        return quota.shown_usage(spec, total)
+    async def _tally(self, key: str, found: Object) -> Tally:
+        """Return the tally of a quota, with all in it that the quota names."""
+        namespace, spec = meta.namespace(found), found["spec"]
+        tallies = self._tallies.setdefault(namespace, {})
+        tally = tallies.get(key)
+        if tally is None or tally.spec != spec:
+            tally = tallies[key] = Tally(spec)
+        for resource in self._resources_of(found):
+            if resource in tally.resources:
+                continue
+            informer = self._track(resource)
+            await informer.wait_synced()
+            tally.resources.add(resource)
+            for number, obj in enumerate(informer.lister.list(namespace), start=1):
+                # As it is by now: other changes come between the steps.
+                present = informer.lister.get(meta.key_of(obj))
+                if present is not None:
+                    tally.put(resource, present)
+                if number % _AT_ONCE == 0:
+                    await clock.sleep(0)
+        return tally
 
     async def reconcile(self, key: str) -> float | None:
         found = self._quotas.lister.get(key)
@@ -109,17 +129,14 @@ class ResourceQuotaController(Controller):
         hard_is_told = before.get("hard") == (found["spec"].get("hard") or {})
         if hard_is_told and at is not None and clock.monotonic() - at < _REST:
             return _REST
-        namespace, objects = meta.namespace(found), []
-        for resource in self._resources_of(found):
-            informer = self._track(resource)
-            await informer.wait_synced()
-            objects.append((resource, informer.lister.list(namespace)))
-        status = new_status(found, await self._count(key, found["spec"], objects))
+        tally = await self._tally(key, found)
+        again = tally.age()
+        status = new_status(found, quota.shown_usage(found["spec"], tally.total()))
         if status == before:
-            return None
+            return again
         try:
             answer = await self.client.update_status(RESOURCEQUOTAS, {**found, "status": status})
         except errors.NotFound:
             return None
         self.wrote(key, RESOURCEQUOTAS, answer)
-        return None
+        return again

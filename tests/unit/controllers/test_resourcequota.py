@@ -1,7 +1,12 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
 from tests.unit.controllers.cluster import Cluster, running
 from wherry.api import quota
-from wherry.api.resources import PODS, RESOURCEQUOTAS
+from wherry.api.resources import PODS, RESOURCEQUOTAS, SERVICES
 from wherry.controllers.resourcequota import ResourceQuotaController
+from wherry.controllers.tally import Tally
+from wherry.util import clock
 
 
 def quota_of(hard: dict[str, str], **spec: object) -> dict:
@@ -71,6 +76,38 @@ def test_an_init_container_counts_only_for_what_it_needs_more() -> None:
         "overhead": {"cpu": "250m"},
     }
     assert str(quota.pod_amounts(spec, "requests")["cpu"]) == "2750m"
+
+
+@given(st.data())
+def test_a_tally_kept_by_difference_is_that_of_all_counted_anew(data: st.DataObject) -> None:
+    def tally() -> Tally:
+        made = Tally(quota_of({}, scopes=["NotBestEffort"])["spec"])
+        made.resources |= {PODS, SERVICES}
+        return made
+
+    kept, present = tally(), {}
+    for _ in range(data.draw(st.integers(0, 12))):
+        name = data.draw(st.sampled_from("abc"))
+        if name in present and data.draw(st.booleans()):
+            kept.drop(PODS, present.pop(name))
+            continue
+        found = pod(name, data.draw(st.sampled_from(["", "1", "250m"])))
+        found["status"] = {"phase": data.draw(st.sampled_from(["Running", "Failed"]))}
+        present[name] = found
+        kept.put(PODS, found)
+    anew = tally()
+    for found in present.values():
+        anew.put(PODS, found)
+    assert kept.total() == anew.total()
+
+
+async def test_a_pod_that_outlives_its_grace_is_charged_no_longer() -> None:
+    lost = pod("a")
+    lost["metadata"] |= {"deletionTimestamp": clock.timestamp(), "deletionGracePeriodSeconds": 30}
+    async with running(ResourceQuotaController, objects=(quota_of({"pods": "5"}), lost)) as cluster:
+        assert used(cluster)["pods"] == "1"
+        await cluster.settle(32)
+        assert used(cluster)["pods"] == "0"
 
 
 async def test_a_fresh_charge_is_not_taken_back_before_the_object_can_be_seen() -> None:
