@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """Run Deployments on fake nodes at several sizes of cluster, and say what that costs the server.
 
-usage: bench/scale.py [--nodes 50,200,500] [--pods-per-node 30] [--replicas 50] [--delay S] [--profile]
+usage: bench/scale.py [--nodes 50,200,500] [--pods-per-node 30] [--replicas 50] [--delay S] [--phases …] [--profile]
 
-At each size, on a control plane of its own (no root): all nodes Ready; Deployments created until every pod is Ready;
-a rolling update of all of them; a tenth of the nodes vanish until every Deployment is whole again elsewhere; the nodes
-come back until what was lost on them is gone. A row tells the wall time, the processor time of the server (fake
-kubelets included), that time for each pod of the cluster, or that changed its node, and the server's memory. The last
-column compares that time with the smallest cluster: 1.0 where the cost of one pod does not depend on the others.
-With --profile (needs py-spy) the time is told for each part of the server too. Runs from the checkout that it lies in.
+At each size, on a control plane of its own (no root): all nodes Ready; nothing to do; Deployments created until every
+pod is Ready; single pods deleted, ten a second, and replaced: the same stream of changes at every size; a rolling
+update of all Deployments; a tenth of the nodes vanish until every Deployment is whole again elsewhere; the nodes come
+back until what was lost on them is gone. A row tells the wall time, the processor time of the server (fake kubelets
+included), that time without what the nodes' heartbeats take (the idle phase) for each pod of the cluster, that was
+deleted, or that lost its node, and the server's memory. The last column compares that time with the smallest cluster:
+1.0 where the cost of one pod does not depend on the others. With --profile (needs py-spy) the time is told for each
+part of the server too. Runs from the checkout that it lies in.
 """
 
 import argparse
@@ -29,6 +31,8 @@ sys.path.insert(0, str(ROOT))
 from tests.e2e.scale.plane import Plane, Workload, running  # noqa: E402
 
 RATE = 100
+SINGLE = 300
+PHASES = "idle,create,single,roll,vanish,back"
 PARTS = re.compile(r"wherry/((?:controllers|scheduler/plugins|scheduler|kubelet/fake|apiserver|client|store)/\w+)\.py")
 FRAMES = {"controllers/controller", "controllers/manager"}
 
@@ -66,13 +70,14 @@ class Bench:
     def __init__(self, workload, options, folder, baseline):
         self.workload, self.options, self.folder, self.baseline = workload, options, folder, baseline
         self.plane = workload.plane
+        self.idle = 0.0
 
     async def phase(self, name, pods, work):
         began, cpu = time.monotonic(), self.plane.cpu()
         profile = Profile(self.plane.pid, self.folder / "profile.txt") if self.options.profile else None
         await work()
         wall, cpu = time.monotonic() - began, self.plane.cpu() - cpu
-        each = 1000 * cpu / pods
+        each = 1000 * (cpu - self.idle * wall) / pods
         ratio = each / self.baseline.setdefault(name, each)
         print(
             f"{self.plane.nodes:>5} {self.workload.pods:>6}  {name:<14} {wall:>7.1f} {cpu:>8.1f} {each:>8.2f}"
@@ -94,8 +99,25 @@ class Bench:
         workload, plane = self.workload, self.plane
         gone = range(max(1, plane.nodes // 10))
 
+        async def idle():
+            spent, began = plane.cpu(), time.monotonic()
+            await asyncio.sleep(self.options.idle)
+            wall, spent = time.monotonic() - began, plane.cpu() - spent
+            self.idle = spent / wall
+            print(f"{plane.nodes:>5} {'':>6}  {'idle':<14} {wall:>7.1f} {spent:>8.1f}", flush=True)
+
         async def create():
             await workload.create()
+            await self.whole()
+
+        async def single():
+            pods = await workload.list_pods()
+            chosen = [pods[number * len(pods) // SINGLE] for number in range(min(SINGLE, len(pods)))]
+            began = time.monotonic()
+            for number, pod in enumerate(chosen):
+                await asyncio.sleep(began + number / 10 - time.monotonic())
+                metadata = pod["metadata"]
+                await plane.call("DELETE", f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}")
             await self.whole()
 
         async def roll():
@@ -112,15 +134,22 @@ class Bench:
             await plane.vanish(gone, gone=False)
             await plane.wait("pods", workload.settled, patience=self.options.patience, period=2)
 
-        async def idle():
-            await asyncio.sleep(self.options.idle)
-
-        await self.phase("create", workload.pods, create)
-        await self.phase("rolling update", workload.pods, roll)
-        await self.phase(f"idle {self.options.idle} s", workload.pods, idle)
-        lost = len(await self.on_gone(gone))
-        await self.phase(f"{len(gone) / plane.nodes:.0%} vanish", max(1, lost), vanish)
-        await self.phase("they come back", max(1, lost), back)
+        lost = None
+        for name in self.options.phases.split(","):
+            match name:
+                case "idle":
+                    await idle()
+                case "create":
+                    await self.phase("create", workload.pods, create)
+                case "single":
+                    await self.phase("single pods", min(SINGLE, workload.pods), single)
+                case "roll":
+                    await self.phase("rolling update", workload.pods, roll)
+                case "vanish":
+                    lost = max(1, len(await self.on_gone(gone)))
+                    await self.phase(f"{len(gone) / plane.nodes:.0%} vanish", lost, vanish)
+                case "back":
+                    await self.phase("they come back", lost, back)
 
     async def on_gone(self, gone):
         names = {f"fake-{number}" for number in gone}
@@ -159,6 +188,7 @@ def main():
     parser.add_argument("--delay", type=float, default=0.0, help="seconds until a pod on its node is Ready")
     parser.add_argument("--idle", type=int, default=30, help="seconds to measure with nothing to do")
     parser.add_argument("--patience", type=float, default=3600.0, help="seconds to wait for a phase")
+    parser.add_argument("--phases", default=PHASES, help="what to measure, in this order; all but idle need create")
     parser.add_argument("--profile", action="store_true", help="tell the time of each part (needs py-spy)")
     parser.add_argument("--top", type=int, default=16, help="parts to tell")
     parser.add_argument("--port", type=int, default=None)
