@@ -2,13 +2,13 @@
 
 Watches quotas and, as far as quotas name them, all other resources (``count/<resource>`` starts an informer of
 metadata). Writes ``status.hard`` and ``status.used``. Admission raises ``used`` before each create; this controller
-brings it down after deletions and when pods end, and right when the quota changes. What was charged a moment ago may be
-on its way to the caches: ``used`` is not computed before the quota has rested, unless ``hard`` changed.
+brings it down after deletions and when pods end, and right when the quota changes. What was charged and is not in the
+caches yet counts as if it were (`Tally.charge`).
 """
 
 from collections.abc import Iterable
 
-from wherry.api import errors, meta, quota
+from wherry.api import errors, meta, quantity, quota
 from wherry.api.meta import Object
 from wherry.api.resources import PERSISTENTVOLUMECLAIMS, PODS, RESOURCEQUOTAS, SERVICES, Resource
 from wherry.client.informer import SharedInformer
@@ -17,9 +17,8 @@ from wherry.controllers.controller import Controller
 from wherry.controllers.tally import Tally
 from wherry.util import clock
 
-# Several changes of a namespace come together; the caches hold what admission has counted by then.
+# Several changes of a namespace come together.
 _DELAY = 0.1
-_REST = 0.3
 
 _WHOLE = frozenset({PODS, SERVICES, PERSISTENTVOLUMECLAIMS, RESOURCEQUOTAS, quota.RESOURCECLAIMS})
 """Of these more than the number is counted."""
@@ -33,6 +32,13 @@ def new_status(found: Object, used: dict[str, str]) -> Object:
     return {"hard": found["spec"].get("hard") or {}, "used": used}
 
 
+def _charged(old: dict[str, str], new: dict[str, str]) -> quota.Usage:
+    """Return by how much amounts were raised."""
+    changed = {name: (old.get(name, "0"), text) for name, text in new.items() if text != old.get(name)}
+    raised = {name: quantity.parse(text) - quantity.parse(before) for name, (before, text) in changed.items()}
+    return {name: amount for name, amount in raised.items() if amount.value > 0}
+
+
 def _spec_changed(old: Object, new: Object) -> bool:
     return old["spec"] != new["spec"]
 
@@ -42,7 +48,7 @@ class ResourceQuotaController(Controller):
 
     def register(self) -> None:
         self._quotas = self.watch(RESOURCEQUOTAS, changed=_spec_changed)
-        self._charged: dict[str, float] = {}
+        self._written_status: dict[str, Object] = {}
         self._tallies: dict[str, dict[str, Tally]] = {}
         self._quotas.add_handler(on_update=self._note_charge, on_delete=self._forget)
         self._catalog = Catalog(self.informers)
@@ -52,14 +58,21 @@ class ResourceQuotaController(Controller):
             self._track(resource)
 
     def _note_charge(self, old: Object, new: Object) -> None:
-        key = meta.key_of(new)
-        self._charged[key] = clock.monotonic()
-        # What was charged for may have been refused afterwards.
-        self.queue.add_after(key, _REST)
+        """Whatever raises ``used`` and is not this controller is admission."""
+        key, status = meta.key_of(new), new.get("status") or {}
+        if status == self._written_status.get(key):
+            return
+        tally = self._tallies.get(meta.namespace(new), {}).get(key)
+        charged = _charged((old.get("status") or {}).get("used") or {}, status.get("used") or {})
+        if tally is not None and charged:
+            # What was charged for may have been refused afterwards.
+            self.queue.add_after(key, tally.charge(charged))
+        else:
+            self.queue.add_after(key, _DELAY)
 
     def _forget(self, found: Object) -> None:
         key, namespace = meta.key_of(found), meta.namespace(found)
-        self._charged.pop(key, None)
+        self._written_status.pop(key, None)
         tallies = self._tallies.get(namespace)
         if tallies is not None:
             tallies.pop(key, None)
@@ -124,19 +137,18 @@ class ResourceQuotaController(Controller):
         found = self._quotas.lister.get(key)
         if found is None or meta.is_deleting(found):
             return None
-        before = found.get("status") or {}
-        at = self._charged.get(key)
-        hard_is_told = before.get("hard") == (found["spec"].get("hard") or {})
-        if hard_is_told and at is not None and clock.monotonic() - at < _REST:
-            return _REST
         tally = await self._tally(key, found)
         again = tally.age()
         status = new_status(found, quota.shown_usage(found["spec"], tally.total()))
-        if status == before:
+        if status == (found.get("status") or {}):
             return again
+        self._written_status[key] = status
         try:
             answer = await self.client.update_status(RESOURCEQUOTAS, {**found, "status": status})
-        except errors.NotFound:
-            return None
+        except errors.StatusError as error:
+            self._written_status.pop(key, None)
+            if isinstance(error, errors.NotFound):
+                return None
+            raise
         self.wrote(key, RESOURCEQUOTAS, answer)
         return again

@@ -110,13 +110,23 @@ async def test_a_pod_that_outlives_its_grace_is_charged_no_longer() -> None:
         assert used(cluster)["pods"] == "0"
 
 
-async def test_a_fresh_charge_is_not_taken_back_before_the_object_can_be_seen() -> None:
+async def test_a_charge_counts_until_its_object_can_be_seen_however_long_the_disk_takes() -> None:
     async with running(ResourceQuotaController, objects=(quota_of({"pods": "5"}), pod("a"))) as cluster:
         found = cluster.get(RESOURCEQUOTAS, "q")
         cluster.fake.put({**found, "status": {"hard": {"pods": "5"}, "used": {"pods": "2"}}})
-        cluster.fake.put(pod("noise"))
-        cluster.fake.remove(PODS, "ns/noise")
-        await cluster.settle(0.2)
+        cluster.fake.remove(PODS, "ns/a")
+        await cluster.settle(3)
+        assert used(cluster)["pods"] == "1"
+        cluster.fake.put(pod("b"))
+        await cluster.settle(10)
+        assert used(cluster)["pods"] == "1"
+
+
+async def test_a_charge_whose_object_was_refused_is_taken_back() -> None:
+    async with running(ResourceQuotaController, objects=(quota_of({"pods": "5"}), pod("a"))) as cluster:
+        found = cluster.get(RESOURCEQUOTAS, "q")
+        cluster.fake.put({**found, "status": {"hard": {"pods": "5"}, "used": {"pods": "2"}}})
+        await cluster.settle(4)
         assert used(cluster)["pods"] == "2"
-        await cluster.settle(1)
+        await cluster.settle(2)
         assert used(cluster)["pods"] == "1"
