@@ -58,12 +58,13 @@ class Resource:
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
-        """Return the URL path of the collection, an object or a subresource."""
+        """Return the URL path of the collection, an object or a subresource; without a plural, of the group version."""
         root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
         parts = [root]
         if namespace and self.namespaced:
             parts += ["namespaces", namespace]
-        parts.append(self.plural)
+        if self.plural:
+            parts.append(self.plural)
         if name:
             parts.append(name)
         if subresource:

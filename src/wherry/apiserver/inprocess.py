@@ -143,8 +143,13 @@ class InProcessTransport:
         remote = self._find_remote(resource.path()) if call.verb != "watch" else None
         if remote is None:
             raise NotFound.path()
-        where = call.subresource or "", call.namespace or "", call.name or ""
-        self._authorize(Attributes(self._user, call.verb, resource.group, resource.version, resource.plural, *where))
+        if call.verb == "discover":
+            self._authorize(Attributes(self._user, "get", path=resource.path()))
+        else:
+            where = call.subresource or "", call.namespace or "", call.name or ""
+            self._authorize(
+                Attributes(self._user, call.verb, resource.group, resource.version, resource.plural, *where)
+            )
         try:
             if remote.available:
                 return await remote.ask(call, self._user)

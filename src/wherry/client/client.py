@@ -116,5 +116,9 @@ class Client:
         """Delete the objects that the selectors in `params` choose."""
         return await self.transport.call(Call("deletecollection", resource, namespace, None, None, params, options))
 
+    async def discover(self, group: str, version: str) -> dict[str, Any]:
+        """Return the resources (an APIResourceList) of a group version that an aggregated server serves."""
+        return await self.transport.call(Call("discover", Resource(group, version, "", "", "", False, frozenset())))
+
     def _managed(self, params: dict[str, str]) -> dict[str, str]:
         return {"fieldManager": self._manager, **params} if self._manager and "fieldManager" not in params else params

@@ -170,6 +170,9 @@ class FakeTransport:
             return _scale(found)
         return found
 
+    def _discover(self, call: Call) -> Object:
+        raise errors.NotFound.path()
+
     def _list(self, call: Call) -> Object:
         selects = self._selects(call)
         items = [_bare(obj) for _, obj in sorted(self._of(call.resource).items()) if selects(obj)]

@@ -18,7 +18,7 @@ from wherry.util import certificates, clock
 
 METHODS = {
     "get": "GET", "list": "GET", "watch": "GET", "create": "POST", "update": "PUT", "patch": "PATCH",
-    "delete": "DELETE", "deletecollection": "DELETE",
+    "delete": "DELETE", "deletecollection": "DELETE", "discover": "GET",
 }  # fmt: skip
 """The HTTP method of each verb of a call."""
 _TOKEN_AGE = 60.0

@@ -11,7 +11,8 @@ from wherry.api.resources import Resource
 class Call:
     """One API request in terms of the API.
 
-    `verb` is get, list, watch, create, update, patch, delete or deletecollection. `params` are query parameters as on
+    `verb` is get, list, watch, create, update, patch, delete or deletecollection; ``discover`` asks for the resources
+    of the group version of `resource`, which has no plural then. `params` are query parameters as on
     the wire (``labelSelector``, ``fieldManager``, ``dryRun`` …). `body` is an object (or a JSON patch's list); it must
     not be changed after the call.
     """

@@ -1,9 +1,10 @@
 """The Namespace controller: empties namespaces that are being deleted.
 
-Watches namespaces, CustomResourceDefinitions and the deletion of pods. Deletes all objects of all namespaced resources,
-custom ones too, pods before everything else; writes the namespace's conditions and, when nothing is left, takes its
-finalizer ``kubernetes`` away. Guarantees that a namespace does not go before its content. Does not force objects whose
-finalizers nobody removes: the conditions name them.
+Watches namespaces, CustomResourceDefinitions, APIServices and the deletion of pods. Deletes all objects of all
+namespaced resources, custom ones and those of aggregated servers too, pods before everything else; writes the
+namespace's conditions and, when nothing is left, takes its finalizer ``kubernetes`` away. Guarantees that a namespace
+does not go before its content. Does not force objects whose finalizers nobody removes: the conditions name them. As
+long as an aggregated server does not tell what it serves, the namespace stays, and a condition says so.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from wherry.api import errors, meta
 from wherry.api.meta import Object
 from wherry.api.resources import NAMESPACES, PODS, Resource
+from wherry.controllers.aggregated import Aggregated
 from wherry.controllers.catalog import Catalog
 from wherry.controllers.controller import Controller
 from wherry.util import clock
@@ -25,15 +27,30 @@ _PODS_LOOK_AGAIN = 5.0
 
 @dataclass(slots=True)
 class Content:
-    """What an attempt to delete the content left: instances by resource, finalizers on them, and what failed."""
+    """What an attempt to delete the content left: instances by resource, finalizers on them, and what failed.
+
+    `undiscovered` says by group version why its resources are not known.
+    """
 
     remaining: dict[str, int] = field(default_factory=dict)
     finalizers: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
+    undiscovered: dict[str, str] = field(default_factory=dict)
 
     @property
     def empty(self) -> bool:
-        return not self.remaining and not self.failures
+        return not self.remaining and not self.problems
+
+    @property
+    def problems(self) -> list[str]:
+        """What makes the attempt fail."""
+        return [self.discovery_error, *self.failures] if self.undiscovered else self.failures
+
+    @property
+    def discovery_error(self) -> str:
+        """Which group versions are not known, as the client library tells it."""
+        groups = ", ".join(f"{group}: {why}" for group, why in sorted(self.undiscovered.items()))
+        return f"unable to retrieve the complete list of server APIs: {groups}"
 
 
 def new_conditions(namespace: Object, content: Content, *, now: str) -> list[Object]:
@@ -42,9 +59,14 @@ def new_conditions(namespace: Object, content: Content, *, now: str) -> list[Obj
     finalizers = ", ".join(
         f"{name} in {count} resource instances" for name, count in sorted(content.finalizers.items())
     )
-    failures = ", ".join(content.failures)
+    failures, unknown = ", ".join(content.failures), content.undiscovered
     rows = [
-        ("NamespaceDeletionDiscoveryFailure", False, "ResourcesDiscovered", "All resources successfully discovered"),
+        (
+            "NamespaceDeletionDiscoveryFailure", bool(unknown),
+            "DiscoveryFailed" if unknown else "ResourcesDiscovered",
+            f"Discovery failed for some groups, {len(unknown)} failing: {content.discovery_error}" if unknown
+            else "All resources successfully discovered",
+        ),
         (
             "NamespaceDeletionGroupVersionParsingFailure", False, "ParsedGroupVersions",
             "All legacy kube types successfully parsed",
@@ -78,11 +100,14 @@ def new_conditions(namespace: Object, content: Content, *, now: str) -> list[Obj
 class NamespaceController(Controller):
     name = "namespace-controller"
     workers = 10
+    retry_delays = (0.005, 60.0)
 
     def register(self) -> None:
         self._namespaces = self.watch(NAMESPACES)
         self._catalog = Catalog(self.informers)
-        self._sources[self._catalog.informer.resource] = self._catalog.informer
+        self._aggregated = Aggregated(self.informers, self.client)
+        for followed in (self._catalog, self._aggregated):
+            self._sources[followed.informer.resource] = followed.informer
         self.informer(PODS).add_handler(on_delete=self._pod_deleted)
 
     def _pod_deleted(self, pod: Object) -> None:
@@ -102,8 +127,8 @@ class NamespaceController(Controller):
         conditions = new_conditions(namespace, content, now=clock.timestamp())
         if conditions != (namespace.get("status") or {}).get("conditions"):
             namespace = await self._write_status(key, namespace, {"phase": "Terminating", "conditions": conditions})
-        if content.failures:
-            raise errors.InternalError("; ".join(content.failures))
+        if content.problems:
+            raise errors.InternalError("; ".join(content.problems))
         if not content.empty:
             return _PODS_LOOK_AGAIN if "pods." in content.remaining else _LOOK_AGAIN
         await self._finalize(key, namespace)
@@ -123,10 +148,13 @@ class NamespaceController(Controller):
 
     async def _delete_content(self, namespace: str) -> Content:
         """Delete all that there is; the rest only after the pods are gone."""
+        others = await self._aggregated.discover()
         content = await self._delete_all([PODS], namespace)
-        if not content.empty:
-            return content
-        return await self._delete_all([r for r in self._catalog if r.namespaced and r is not PODS], namespace)
+        if content.empty:
+            resources = [r for r in (*self._catalog, *others.resources) if r.namespaced and r is not PODS]
+            content = await self._delete_all([r for r in resources if "delete" in r.verbs], namespace)
+        content.undiscovered = others.failures
+        return content
 
     async def _delete_all(self, resources: Sequence[Resource], namespace: str) -> Content:
         content = Content()

@@ -132,6 +132,7 @@ async def test_clients_in_process_reach_the_other_server_as_their_user(
     await condition(http, "True")
     path = f"/apis/{GROUP}/v1/namespaces/a/flunders?labelSelector=b%3Dc"
     assert await admin.list(flunders, "a", labelSelector="b=c") == {"user": ["autoscaler"], "path": path}
+    assert await admin.discover(GROUP, "v1") == RESOURCES
     with pytest.raises(Forbidden):
         await jane.list(flunders, "a")
     other.well = False

@@ -1,6 +1,7 @@
 from tests.unit.controllers.cluster import running
 from wherry.api import meta
-from wherry.api.resources import CONFIGMAPS, NAMESPACES, PODS, SECRETS, SERVICEACCOUNTS
+from wherry.api.resources import APISERVICES, CONFIGMAPS, NAMESPACES, PODS, SECRETS, SERVICEACCOUNTS
+from wherry.client.transport import Call
 from wherry.controllers.controller import Settings
 from wherry.controllers.namespace import NamespaceController
 from wherry.controllers.rootca import RootCAController
@@ -54,6 +55,53 @@ async def test_finalizers_hold_the_namespace_and_are_named() -> None:
         )
         cluster.fake.remove(CONFIGMAPS, "ns/c")
         await cluster.settle()
+        assert cluster.fake.get(NAMESPACES, "ns") is None
+
+
+APISERVICE = {
+    "kind": "APIService", "apiVersion": "apiregistration.k8s.io/v1", "metadata": {"name": "v1.sea.io"},
+    "spec": {"group": "sea.io", "version": "v1", "service": {"name": "s", "namespace": "other"}},
+    "status": {"conditions": [{"type": "Available", "status": "True"}]},
+}  # fmt: skip
+
+
+async def test_what_an_aggregated_server_serves_is_deleted_too() -> None:
+    boat = {"kind": "Boat", "apiVersion": "sea.io/v1", "metadata": {"name": "b", "namespace": "ns"}}
+    boats = [boat]
+    rows = [("boats", True, ["list", "delete"]), ("seas", False, ["list", "delete"]), ("logs", True, ["list"])]
+
+    def answer(call: Call) -> dict | None:
+        if call.verb == "discover":
+            return {"resources": [{"name": n, "kind": n, "namespaced": local, "verbs": v} for n, local, v in rows]}
+        if call.resource.group != "sea.io":
+            return None
+        assert call.resource.plural == "boats"
+        if call.verb == "delete":
+            boats.clear()
+        return {"items": list(boats)}
+
+    async with running(NamespaceController, objects=(NAMESPACE, APISERVICE)) as cluster:
+        cluster.fake.react(answer)
+        await cluster.client.delete(NAMESPACES, "ns")
+        await cluster.settle(0.1)
+        assert not boats and cluster.fake.get(NAMESPACES, "ns") is None
+
+
+async def test_a_group_that_nobody_can_tell_of_holds_the_namespace_until_its_server_is_back() -> None:
+    gone = {**APISERVICE, "status": {"conditions": [{"type": "Available", "status": "False"}]}}
+    async with running(NamespaceController, objects=(NAMESPACE, gone, thing("Secret", "s"))) as cluster:
+        await cluster.client.delete(NAMESPACES, "ns")
+        await cluster.settle()
+        assert cluster.fake.get(SECRETS, "ns/s") is None
+        found = meta.condition(cluster.get(NAMESPACES, "ns", None), "NamespaceDeletionDiscoveryFailure")
+        assert (found["status"], found["reason"], found["message"]) == (
+            "True",
+            "DiscoveryFailed",
+            "Discovery failed for some groups, 1 failing: unable to retrieve the complete list of server APIs: "
+            "sea.io/v1: stale GroupVersion discovery: sea.io/v1",
+        )
+        cluster.fake.remove(APISERVICES, "v1.sea.io")
+        await cluster.settle(61)
         assert cluster.fake.get(NAMESPACES, "ns") is None
 
 
