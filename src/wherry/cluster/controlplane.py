@@ -4,7 +4,7 @@ The controllers and the scheduler reach the API server in process, each as the u
 rights are those of the default roles.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from types import TracebackType
@@ -13,6 +13,7 @@ from typing import Self
 from wherry.apiserver.attributes import AUTHENTICATED_GROUP, MASTERS_GROUP, UserInfo
 from wherry.apiserver.authn.issuer import ServiceAccountIssuer, SigningKey, groups, username
 from wherry.apiserver.authn.token import TokenAuthenticator
+from wherry.apiserver.metrics import Source
 from wherry.apiserver.server import ApiServer, ServerOptions
 from wherry.client.client import Client
 from wherry.client.events import EventRecorder
@@ -26,6 +27,7 @@ from wherry.scheduler.metrics import FAMILIES as SCHEDULER_FAMILIES
 from wherry.scheduler.profile import SchedulerConfig
 from wherry.scheduler.scheduler import Scheduler
 from wherry.store.protocol import Store
+from wherry.util.metrics import Family
 from wherry.util.tasks import Scope
 
 _MANAGER = UserInfo("system:kube-controller-manager", (AUTHENTICATED_GROUP,))
@@ -81,6 +83,11 @@ class ControlPlane:
     def admin(self) -> Client:
         """A client in process with all rights."""
         return self._client(_ADMIN)
+
+    def add_metrics(self, source: Source, families: Mapping[str, Family]) -> None:
+        """Show more at ``/metrics``."""
+        self._server.metrics.sources.append(source)
+        self._server.metrics.families.update(families)
 
     def _run_controllers(self, scope: Scope) -> Manager:
         authority = self._credentials.authority

@@ -15,8 +15,8 @@ from pathlib import Path
 import uvloop
 
 from wherry.apiserver.attributes import MASTERS_GROUP, UserInfo
-from wherry.apiserver.authn import oidcfile
-from wherry.apiserver.authn.oidc import OIDCTokens
+from wherry.apiserver.authn.filetokens import FAMILIES as FILE_TOKENS_FAMILIES
+from wherry.apiserver.authn.filetokens import FileTokens
 from wherry.apiserver.authn.token import TokenAuthenticator
 from wherry.apiserver.authn.tokenfile import TokenFile
 from wherry.apiserver.relay import Near
@@ -93,6 +93,10 @@ async def serve(
             async with Scope() as scope:
                 scope.spawn(interpreter.give_back(), name="memory", guard=True)
                 scope.spawn(certificates.follow(), name="certificates", guard=True)
+                for one in tokens:
+                    if isinstance(one, FileTokens):
+                        plane.add_metrics(one.samples, FILE_TOKENS_FAMILIES)
+                        scope.spawn(one.follow(), name="authentication.yaml", guard=True)
                 if cluster is not None:
                     scope.spawn(credentials.keep(cluster), name="credentials", guard=True)
                 await stop.wait()
@@ -104,7 +108,7 @@ async def run_cluster(config: ClusterConfig) -> None:
     """Run the server process of a cluster.
 
     Files that a person may put into its directory, in Kubernetes' own formats: ``audit-policy.yaml`` (Policy),
-    ``encryption.yaml`` (EncryptionConfiguration), ``authentication.yaml`` (AuthenticationConfiguration),
+    ``encryption.yaml`` (EncryptionConfiguration), ``authentication.yaml`` (AuthenticationConfiguration, followed),
     ``scheduler.yaml`` (KubeSchedulerConfiguration; ``wherry up --scheduler-config`` puts it there).
     """
     made = credentials.ensure(config)
@@ -115,10 +119,10 @@ async def run_cluster(config: ClusterConfig) -> None:
     sealer = None
     if (encryption := config.paths.server / "encryption.yaml").exists():
         sealer = Sealer.load(encryption)
-    tokens = []
+    tokens: list[FileTokens] = []
     if (authentication := config.paths.server / "authentication.yaml").exists():
-        read = oidcfile.load(authentication)
-        tokens = [OIDCTokens(provider) for provider in read.providers]
+        tokens = [await asyncio.to_thread(FileTokens, authentication)]
+        read = tokens[0].configuration
         served.anonymous, served.anonymous_paths = read.anonymous, read.anonymous_paths
     scheduling = _scheduling(config)
     store = SQLiteStore(config.paths.server / "state.db", sealer=sealer)

@@ -9,6 +9,7 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from wherry.apiserver.authn import oidcfile
+from wherry.apiserver.authn.filetokens import FileTokens
 from wherry.apiserver.authn.oidc import OIDCTokens
 from wherry.apiserver.authn.token import InvalidToken
 from wherry.util import clock
@@ -239,3 +240,25 @@ async def test_keys_of_all_kinds_sign(
         return
     found = await tokens.authenticate_token(token, ())
     assert found is not None and found.user.name == "ann"
+
+
+async def test_a_file_that_changes_is_followed_and_one_that_became_wrong_changes_nothing(tmp_path: Path) -> None:
+    load(tmp_path, jwt=[provider()])
+    file = tmp_path / "authentication.yaml"
+    tokens = FileTokens(file)
+
+    async def knows(issuer: str) -> bool:
+        try:
+            return await tokens.authenticate_token(jwt.encode({"iss": issuer}, "x" * 64, "HS512"), ()) is not None
+        except InvalidToken:
+            return True
+
+    file.write_text("kind: Nothing")
+    await tokens.look()
+    await tokens.look()
+    assert await knows("https://id.example.com")
+    load(tmp_path, jwt=[provider({"url": "https://other.example.com"})])
+    await tokens.look()
+    assert await knows("https://other.example.com") and not await knows("https://id.example.com")
+    reloads = [sample for sample in tokens.samples() if sample.name.endswith("_reloads_total")]
+    assert {sample.labels["status"]: sample.value for sample in reloads} == {"failure": 1, "success": 1}

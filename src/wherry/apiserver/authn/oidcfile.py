@@ -37,8 +37,16 @@ def load(path: Path) -> Authentication:
     Mappings and rules are claims, prefixes, required values, and expressions over ``claims`` and ``user``.
     """
     try:
-        found = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        return parse(path.read_text(), path)
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+
+
+def parse(text: str, path: Path) -> Authentication:
+    """Return what the text of a file says. Raises ConfigurationError with all that is wrong."""
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError as error:
         raise ConfigurationError(f"{path}: {error}") from None
     try:
         return _parsed(found)
