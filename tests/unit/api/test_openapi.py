@@ -1,10 +1,12 @@
 """The OpenAPI documents."""
 
+from typing import Any
+
 import orjson
 import pytest
 
 from wherry.api import schema
-from wherry.api.openapi import Documents
+from wherry.api.openapi import Documents, Published
 from wherry.api.protobuf import wire
 from wherry.api.resources import TABLE, Resource, Subresource
 
@@ -68,7 +70,7 @@ def test_patch_offers_field_validation_as_kubectl_looks_for_it(documents: Docume
 
 def test_custom_resources_come_and_go() -> None:
     documents = Documents(schema.load(), [], git_version="v1.36.2")
-    documents.set_custom(THING, {"type": "object", "properties": {"spec": {"type": "object"}}})
+    documents.set_custom(THING, Published({"type": "object", "properties": {"spec": {"type": "object"}}}))
     document = orjson.loads(documents.v3("apis/example.com/v1") or b"")
     thing = document["components"]["schemas"]["com.example.v1.Thing"]
     assert thing["x-kubernetes-group-version-kind"] == [{"group": "example.com", "version": "v1", "kind": "Thing"}]
@@ -78,9 +80,64 @@ def test_custom_resources_come_and_go() -> None:
     assert documents.v3("apis/example.com/v1") is None
 
 
+def _custom(published: Published) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A custom kind's definition in OpenAPI v2 and v3."""
+    documents = Documents(schema.load(), [], git_version="v1.36.2")
+    documents.set_custom(THING, published)
+    v3 = orjson.loads(documents.v3("apis/example.com/v1") or b"")["components"]["schemas"]
+    return orjson.loads(documents.v2())["definitions"]["com.example.v1.Thing"], v3["com.example.v1.Thing"]
+
+
+def test_members_of_every_object_are_described_as_those_of_built_in_kinds() -> None:
+    v2, v3 = _custom(Published({"type": "object", "properties": {"spec": {"type": "object"}}}, (".spec.color",)))
+    pod = schema.load().definitions["io.k8s.api.core.v1.Pod"]["properties"]
+    for member in ("apiVersion", "kind", "metadata"):
+        assert v2["properties"][member]["description"] == pod[member]["description"]
+        assert v3["properties"][member]["description"] == pod[member]["description"]
+    assert v3["properties"]["metadata"]["allOf"] and "$ref" in v2["properties"]["metadata"]
+    assert v3["x-kubernetes-selectable-fields"] == [{"fieldPath": "spec.color"}]
+
+
+def test_an_open_root_has_no_members_in_v2_as_kubectl_would_refuse_all_others() -> None:
+    gvk = {"x-kubernetes-group-version-kind": [{"group": "example.com", "version": "v1", "kind": "Thing"}]}
+    open_ = {"x-kubernetes-preserve-unknown-fields": True, "type": "object", "properties": {"a": {"type": "string"}}}
+    v2, v3 = _custom(Published(open_))
+    assert v2 == {"type": "object"} | gvk
+    assert v3["properties"].keys() == {"a", "apiVersion", "kind", "metadata"}
+    assert _custom(Published({"type": "object"}, preserve_unknown=True))[0] == {"type": "object"} | gvk
+
+
+def test_v2_has_what_kubectl_copes_with() -> None:
+    embedded = {"type": "object", "x-kubernetes-embedded-resource": True}
+    of = {
+        "open": {"type": "object", "x-kubernetes-preserve-unknown-fields": True, "properties": {"a": {}}},
+        "maybe": {"type": "object", "nullable": True, "properties": {"a": {}}},
+        "port": {"x-kubernetes-int-or-string": True},
+        "pod": embedded,
+        "any": embedded | {"x-kubernetes-preserve-unknown-fields": True},
+        "size": {"type": "string", "default": "M", "example": "L", "oneOf": [{"pattern": "M"}]},
+    }
+    v2, v3 = (one["properties"] for one in _custom(Published({"type": "object", "properties": of, "required": []})))
+    assert v2["open"] == {"x-kubernetes-preserve-unknown-fields": True}
+    assert v2["maybe"] == {}
+    assert v3["maybe"]["nullable"] is True
+    assert v3["port"]["anyOf"] == [{"type": "integer"}, {"type": "string"}] and "anyOf" not in v2["port"]
+    for one in (v2["pod"], v3["pod"], v3["any"]):
+        assert one["required"] == ["kind", "apiVersion"] and "metadata" in one["properties"]
+    assert "properties" not in v2["any"]
+    assert v2["size"] == {"type": "string", "default": "M"}
+    assert v3["size"] == {"type": "string", "default": "M", "oneOf": [{"pattern": "M"}]}
+
+
+def test_v2_requires_no_member_that_may_be_null() -> None:
+    properties = {"a": {"type": "string", "nullable": True}, "b": {"type": "string"}}
+    v2, v3 = _custom(Published({"type": "object", "properties": properties, "required": ["a", "b"]}))
+    assert (v2["required"], v3["required"]) == (["b"], ["a", "b"])
+
+
 def test_a_change_while_the_document_is_made_is_in_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
     documents = Documents(schema.load(), [], git_version="v1.36.2")
-    documents.set_custom(THING, {"type": "object"})
+    documents.set_custom(THING, Published({"type": "object"}))
     make = documents._make_v2
 
     def slowly() -> dict[str, object]:

@@ -8,7 +8,7 @@ import orjson
 
 from wherry.api.openapi import protobuf, protobuf3
 from wherry.api.openapi.convert import definition_v2, definition_v3, references
-from wherry.api.openapi.custom import custom_names, custom_schemas
+from wherry.api.openapi.custom import Published, custom_names, custom_schemas
 from wherry.api.openapi.paths import META, Json, Names, PathBuilder
 from wherry.api.resources import Resource, ResourceTable
 from wherry.api.schema.load import Schema
@@ -34,7 +34,7 @@ class Documents:
         self._schema = schema
         self._table = [*table]
         self._version = git_version
-        self._custom: dict[Resource, Json] = {}
+        self._custom: dict[Resource, Published] = {}
         self._told = 0
         self._v2: tuple[int, bytes] | None = None
         self._v2_protobuf: tuple[int, bytes] | None = None
@@ -45,9 +45,9 @@ class Documents:
         self._others_v2: list[tuple[str, Json]] = []
         self._others_v3: dict[str, str] = {}
 
-    def set_custom(self, resource: Resource, openapi_schema: Json | None) -> None:
-        """Add or replace a custom resource with its ``openAPIV3Schema``."""
-        self._custom[resource] = openapi_schema or {}
+    def set_custom(self, resource: Resource, published: Published) -> None:
+        """Add or replace a custom resource."""
+        self._custom[resource] = published
         self._forget(resource)
 
     def remove_custom(self, resource: Resource) -> None:
@@ -145,7 +145,7 @@ class Documents:
             custom = self._custom.get(resource)
             paths |= PathBuilder(resource, names, version=3, custom=custom is not None).build()
             if custom is not None:
-                schemas |= custom_schemas(resource, names, custom)
+                schemas |= custom_schemas(resource, names, custom, builtin=self._schema)
                 wanted.add(META + "ObjectMeta")
                 wanted.add(META + "ListMeta")
             wanted |= {names.kind, names.list_kind}
@@ -178,7 +178,7 @@ class Documents:
             names = custom_names(resource) if custom is not None else self._names_of(resource)
             paths |= PathBuilder(resource, names, version=2, custom=custom is not None).build()
             if custom is not None:
-                definitions |= custom_schemas(resource, names, custom, version=2)
+                definitions |= custom_schemas(resource, names, custom, builtin=self._schema, version=2)
             wanted |= {names.kind, names.list_kind}
         wanted |= {text for item in paths.values() for text in _references_of(item)}
         definitions |= {one: definition_v2(self._schema, one) for one in self._closure(wanted)}

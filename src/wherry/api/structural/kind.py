@@ -48,6 +48,7 @@ class CustomKind:
         self.list_kind: str = spec["names"].get("listKind") or f"{self.kind}List"
         self.openapi: dict[str, Any] = (version.get("schema") or {}).get("openAPIV3Schema") or {}
         self.preserve_unknown = bool(spec.get("preserveUnknownFields"))
+        self.selectable = tuple(entry["jsonPath"] for entry in version.get("selectableFields") or ())
         self._given = version
         subresources = version.get("subresources") or {}
         self.has_status = "status" in subresources
@@ -83,10 +84,7 @@ class CustomKind:
             generation=_changed,
             status_keeps_metadata=strategy.ALL_METADATA,
             unconditional_update=False,
-            fields={
-                entry["jsonPath"].removeprefix("."): _getter(entry["jsonPath"])
-                for entry in self._given.get("selectableFields") or ()
-            },
+            fields={path.removeprefix("."): _getter(path) for path in self.selectable},
         )
 
     @cached_property

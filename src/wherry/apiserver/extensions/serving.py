@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wherry.api.meta import Object
-from wherry.api.openapi import Documents
+from wherry.api.openapi import Documents, Published
 from wherry.api.resources import Resource, Subresource
 from wherry.api.structural.kind import CustomKind
 from wherry.apiserver.api import Api
@@ -68,13 +68,9 @@ class Serving:
         api, kind = self._api, resource.custom
         assert kind is not None
         if kind.scale is not None:
-            api.scales[resource] = ScalePaths(
-                _members(kind.scale["specReplicasPath"]),
-                _members(kind.scale["statusReplicasPath"]),
-                _members(kind.scale.get("labelSelectorPath") or ""),
-            )
+            api.scales[resource] = ScalePaths.of(kind.scale)
         api.registry.add_resource(resource, converter.between(resource, stored))
-        self._documents.set_custom(resource, kind.openapi)
+        self._documents.set_custom(resource, Published(kind.openapi, kind.selectable, kind.preserve_unknown))
 
     def _drop(self, served: Served | None, *, keep: set[str]) -> None:
         for resource in served.resources if served is not None else ():
@@ -82,10 +78,6 @@ class Serving:
             self._documents.remove_custom(resource)
             if resource.version not in keep:
                 self._api.registry.remove_resource(resource)
-
-
-def _members(path: str) -> tuple[str, ...]:
-    return tuple(part for part in path.split(".") if part)
 
 
 def _resource(spec: Object, kind: CustomKind, terminating: bool) -> Resource:
