@@ -72,3 +72,28 @@ def test_annotations_of_apparmor_that_no_field_says(
     text = f'metadata.annotations[{key}]: deprecated since v1.30; use the "appArmorProfile" field instead'
     assert for_given(template) == [text] * told
     assert [w for w in for_template(template, "t") if "v1.30" in w] == [f"t.{text}"] * told
+
+
+def test_empty_and_repeated_names_of_pull_secrets() -> None:
+    template = {"spec": {"imagePullSecrets": [{"name": ""}, {}], "containers": []}}
+    assert for_template(template, "spec.template") == [
+        'spec.template.spec.imagePullSecrets[1].name: duplicate name ""',
+        'spec.template.spec.imagePullSecrets[0].name: invalid empty name ""',
+        'spec.template.spec.imagePullSecrets[1].name: invalid empty name ""',
+    ]
+
+
+def test_a_variable_that_is_only_itself_hides_the_older_one() -> None:
+    env = [{"name": "A", "value": "x"}, {"name": "A", "value": "$(A)"}, {"name": "A", "value": "$(A)y"}]
+    found = for_template({"spec": {"containers": [{"name": "c", "env": env}]}}, "template")
+    assert [w.partition(":")[0] for w in found] == ["template.spec.containers[0].env[1]"]
+
+
+def test_addresses_of_name_servers_that_are_not_canonical() -> None:
+    spec = {"dnsConfig": {"nameservers": ["2001:db8:0:0::2"]}, "hostAliases": [{"ip": "2001:DB8::1"}]}
+    assert for_template({"spec": spec}, "template") == [
+        'template.spec.dnsConfig.nameservers[0]: IPv6 address "2001:db8:0:0::2" should be in RFC 5952 canonical format'
+        ' ("2001:db8::2")',
+        'template.spec.hostAliases[0].ip: IPv6 address "2001:DB8::1" should be in RFC 5952 canonical format'
+        ' ("2001:db8::1")',
+    ]

@@ -22,6 +22,9 @@ from wherry.api.resources import (
 from wherry.api.validation import metadata
 from wherry.api.validation.cron import schedule_error
 from wherry.api.validation.jobs import count_indexes
+from wherry.api.validation.pod_spec import pod_annotations
+
+_TOLERATIONS = "scheduler.alpha.kubernetes.io/tolerations"
 
 
 def made(resource: Resource, **members: Any) -> dict:
@@ -341,3 +344,16 @@ def test_nodes_declare_features_in_order(features: list[str], told: list[str]) -
     found = [f"{e.field}: {e.text}" for e in validation.validate_update(NODES, node, old, "status")]
     assert len(found) == len(told)
     assert all(f"status.declaredFeatures{text}" in error for text, error in zip(told, found, strict=True)), found
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "detail"),
+    [
+        ("x", "metadata.annotations", "invalid character 'x' looking for beginning of value"),
+        ("{}", "metadata.annotations", "cannot unmarshal object into Go value of type []core.Toleration"),
+        ('[{"Operator":"Never"}]', f"metadata.annotations.{_TOLERATIONS}[0].operator", "operator must be Exists"),
+    ],
+)
+def test_tolerations_in_an_annotation_are_checked(text: str, field: str, detail: str) -> None:
+    errors = pod_annotations({_TOLERATIONS: text}, {}, "metadata.annotations")
+    assert errors[0].field == field and detail in errors[0].text

@@ -1,11 +1,14 @@
 """The spec of a pod, in a Pod or in a template (core ``ValidatePodSpec``)."""
 
+import json
 from typing import Any
 
 from wherry.api import field
 from wherry.api.defaults.core import aggregate_requests
 from wherry.api.field import FieldError
+from wherry.api.gojson import syntax_error
 from wherry.api.quantity import Quantity
+from wherry.api.schema.decode import go_kind
 from wherry.api.validation import checks, metadata, resources
 from wherry.api.validation import containers as container_rules
 from wherry.api.validation import scheduling as where
@@ -280,6 +283,8 @@ def pod_annotations(found: dict[str, str], spec: Obj, path: str) -> Errors:
     if MIRROR in found and not spec.get("nodeName"):
         detail = "must set spec.nodeName if mirror pod annotation is set"
         errors.append(field.invalid(f"{path}[{MIRROR}]", found[MIRROR], detail))
+    if found.get(_TOLERATIONS):
+        errors += _annotated_tolerations(found[_TOLERATIONS], path)
     cost = found.get("controller.kubernetes.io/pod-deletion-cost")
     if cost is not None and not _is_int32(cost):
         at = f"{path}[controller.kubernetes.io/pod-deletion-cost]"
@@ -300,6 +305,24 @@ def pod_annotations(found: dict[str, str], spec: Obj, path: str) -> Errors:
         if value not in ("", "runtime/default", "unconfined") and not value.startswith("localhost/"):
             errors.append(field.invalid(f"{path}[{key}]", value, f'invalid AppArmor profile name: "{value}"'))
     return errors
+
+
+_TOLERATIONS = "scheduler.alpha.kubernetes.io/tolerations"
+_TOLERATION_MEMBERS = {m.lower(): m for m in ("key", "operator", "value", "effect", "tolerationSeconds")}
+
+
+def _annotated_tolerations(text: str, path: str) -> Errors:
+    """Check what an annotation of old says about tolerations; Go matches its members whatever their case."""
+    wrong = syntax_error(text)
+    found = json.loads(text) if wrong is None else []
+    if not isinstance(found, list | None):
+        wrong = f"json: cannot unmarshal {go_kind(found)} into Go value of type []core.Toleration"
+    if wrong is not None:
+        return [field.invalid(path, _TOLERATIONS, wrong)]
+    named_well = [
+        {_TOLERATION_MEMBERS.get(m.lower(), m): v for m, v in t.items()} for t in found or () if isinstance(t, dict)
+    ]
+    return where.tolerations(named_well, f"{path}.{_TOLERATIONS}")
 
 
 def _seccomp_annotation(value: str, path: str) -> Errors:

@@ -1,8 +1,8 @@
 """What Kubernetes warns about in objects that it accepts (``Warning`` headers).
 
 One module per group holds a table ``WARNINGS`` of (group, plural) to a function of the object and its older version
-(None on create), and ``GIVEN`` of those about new objects before their kinds prepare them; a new module is found by
-being here.
+(None on create), ``STATUS_WARNINGS`` of those about a changed status, and ``GIVEN`` of those about new objects before
+their kinds prepare them; a new module is found by being here.
 """
 
 from collections.abc import Callable
@@ -14,9 +14,11 @@ from wherry.api.resources import Resource
 
 Warner = Callable[[dict[str, Any], dict[str, Any] | None], list[str]]
 _GIVEN: dict[tuple[str, str], Callable[[dict[str, Any]], list[str]]] = {}
+_STATUS: dict[tuple[str, str], Callable[[dict[str, Any]], list[str]]] = {}
 _TABLE: dict[tuple[str, str], Warner] = {}
 for _module in (import_module(f"{__name__}.{found.name}") for found in iter_modules(__path__)):
     _TABLE.update(getattr(_module, "WARNINGS", {}))
+    _STATUS.update(getattr(_module, "STATUS_WARNINGS", {}))
     _GIVEN.update(getattr(_module, "GIVEN", {}))
 
 
@@ -40,6 +42,12 @@ def for_object(resource: Resource, obj: dict[str, Any], old: dict[str, Any] | No
         return resource.custom.warnings(obj, old)
     warn = _TABLE.get((resource.group, resource.plural))
     return warn(obj, old) if warn is not None else []
+
+
+def for_status(resource: Resource, obj: dict[str, Any]) -> list[str]:
+    """Return the warnings for changing the status of an object through its subresource."""
+    warn = _STATUS.get((resource.group, resource.plural))
+    return warn(obj) if warn is not None else []
 
 
 def for_given(resource: Resource, obj: dict[str, Any]) -> list[str]:

@@ -1,36 +1,27 @@
 """Warnings about the remaining kinds: deprecated fields and annotations, odd addresses."""
 
 from base64 import b64decode
-from ipaddress import IPv6Address
 from typing import Any
 
-from wherry.api.validation import checks
-from wherry.api.warnings.pods import deprecated_label, node_selector_term
+from wherry.api.warnings.addresses import for_cidr, for_ip
+from wherry.api.warnings.pods import claim_sizes, deprecated_label, node_selector_term
 
 Obj = dict[str, Any]
 
 _CLASS = "volume.beta.kubernetes.io/storage-class"
 _MOUNTABLE = "kubernetes.io/enforce-mountable-secrets"
+_HINTS = "service.kubernetes.io/topology-aware-hints"
+_SLICE_CONTROLLERS = frozenset({"endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io"})
 
 
 def _annotations(obj: Obj) -> dict[str, str]:
     return obj["metadata"].get("annotations") or {}
 
 
-def for_ip(value: str, path: str) -> list[str]:
-    """Return the warning about an address that is not written as it is printed."""
-    found = checks.sloppy_ip(value) if value else None
-    if found is None or str(found) == value:
-        return []
-    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
-    if mapped is not None or checks.has_leading_zeros(value):
-        detail = "will be considered invalid in a future Kubernetes release"
-        return [f'{path}: non-standard IP address "{value}" {detail}: use "{mapped or found}"']
-    return [f'{path}: IPv6 address "{value}" should be in RFC 5952 canonical format ("{found}")']
-
-
 def _endpoints(obj: Obj, old: Obj | None) -> list[str]:
     out: list[str] = []
+    if (obj["metadata"].get("labels") or {}).get("endpoints.kubernetes.io/managed-by") == "endpoint-controller":
+        return out
     for i, subset in enumerate(obj.get("subsets") or ()):
         for member in ("addresses", "notReadyAddresses"):
             for j, address in enumerate(subset.get(member) or ()):
@@ -39,30 +30,58 @@ def _endpoints(obj: Obj, old: Obj | None) -> list[str]:
 
 
 def _service(obj: Obj, old: Obj | None) -> list[str]:
-    """An update that leaves the spec alone has no warnings."""
     spec = obj["spec"]
-    if old is not None and old["spec"] == spec:
-        return []
+    kind, ip, external, balancer = (spec.get(m) for m in ("type", "clusterIP", "externalIPs", "loadBalancerIP"))
+    headless = kind == "ClusterIP" and ip == "None"
     out: list[str] = []
-    key = "service.alpha.kubernetes.io/tolerate-unready-endpoints"
-    if key in _annotations(obj):
-        detail = "may not work in newer Kubernetes versions, use Service.spec.publishNotReadyAddresses instead"
-        out.append(f"metadata.annotations[{key}]: {detail}")
-    if "service.kubernetes.io/topology-aware-hints" in _annotations(obj):
-        key = "service.kubernetes.io/topology-aware-hints"
-        out.append(f"annotation {key} is deprecated, please use service.kubernetes.io/topology-mode instead")
-    if spec.get("clusterIPs") and spec["clusterIPs"][0] != "None":
-        for i, ip in enumerate(spec["clusterIPs"]):
-            out += for_ip(ip, f"spec.clusterIPs[{i}]")
-    for i, ip in enumerate(spec.get("externalIPs") or ()):
-        out += for_ip(ip, f"spec.externalIPs[{i}]")
-    out += for_ip(spec.get("loadBalancerIP") or "", "spec.loadBalancerIP")
-    if spec.get("type") == "ExternalName" and spec.get("externalIPs"):
-        out.append(f'spec.externalIPs is ignored when spec.type is "{spec["type"]}"')
-    if spec.get("sessionAffinity") == "ClientIP" and spec.get("clusterIP") == "None":
-        out.append("spec.SessionAffinity is ignored for headless services")
+    if _HINTS in _annotations(obj):
+        out.append(f"annotation {_HINTS} is deprecated, please use service.kubernetes.io/topology-mode instead")
+    if ip and ip != "None":
+        for i, each in enumerate(spec.get("clusterIPs") or ()):
+            out += for_ip(each, f"spec.clusterIPs[{i}]")
+    if headless:
+        given = (("loadBalancerIP", balancer), ("externalIPs", external))
+        out += [f"spec.{member} is ignored for headless services" for member, value in given if value]
+        if spec.get("sessionAffinity") != "None":
+            out.append("spec.SessionAffinity is ignored for headless services")
+    for i, each in enumerate(external or ()):
+        out += for_ip(each, f"spec.externalIPs[{i}]")
+    if external and not headless and kind != "ExternalName":
+        out.append("spec.externalIPs is deprecated")
+    out += for_ip(balancer or "", "spec.loadBalancerIP")
+    for i, each in enumerate(spec.get("loadBalancerSourceRanges") or ()):
+        out += for_cidr(each, f"spec.loadBalancerSourceRanges[{i}]")
+    if kind == "ExternalName" and external:
+        out.append('spec.externalIPs is ignored when spec.type is "ExternalName"')
+    if kind != "ExternalName" and spec.get("externalName"):
+        out.append('spec.externalName is ignored when spec.type is not "ExternalName"')
     if spec.get("trafficDistribution") == "PreferClose":
-        out.append("spec.trafficDistribution: PreferClose is deprecated in 1.36+; use PreferSameZone")
+        out.append('spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone"')
+    return out
+
+
+def _node(obj: Obj, old: Obj | None) -> list[str]:
+    spec = obj.get("spec") or {}
+    out: list[str] = []
+    if spec.get("configSource") is not None:
+        out.append("spec.configSource: the feature is removed")
+    if spec.get("externalID"):
+        out.append("spec.externalID: this field is deprecated, and is unused by Kubernetes")
+    for i, cidr in enumerate(spec.get("podCIDRs") or ()):
+        out += for_cidr(cidr, f"spec.podCIDRs[{i}]")
+    return out
+
+
+def _network_policy(obj: Obj, old: Obj | None) -> list[str]:
+    out: list[str] = []
+    for rules, peers in (("ingress", "from"), ("egress", "to")):
+        for i, rule in enumerate((obj.get("spec") or {}).get(rules) or ()):
+            for j, peer in enumerate(rule.get(peers) or ()):
+                block = peer.get("ipBlock") or {}
+                at = f"spec.{rules}[{i}].{peers}[{j}].ipBlock"
+                out += for_cidr(block.get("cidr") or "", f"{at}.cidr")
+                for k, cidr in enumerate(block.get("except") or ()):
+                    out += for_cidr(cidr, f"{at}.except[{k}]")
     return out
 
 
@@ -84,11 +103,7 @@ def _claim(obj: Obj, old: Obj | None) -> list[str]:
     if _CLASS in _annotations(obj):
         detail = 'deprecated since v1.8; use "storageClassName" attribute instead'
         out.append(f"metadata.annotations[{_CLASS}]: {detail}")
-    storage = ((obj["spec"].get("resources") or {}).get("requests") or {}).get("storage") or ""
-    if storage.endswith("m"):
-        at = "spec.resources.requests[storage]"
-        out.append(f'{at}: fractional byte value "{storage}" is invalid, must be an integer')
-    return out
+    return out + claim_sizes(obj["spec"], "spec")
 
 
 def _volume(obj: Obj, old: Obj | None) -> list[str]:
@@ -140,11 +155,13 @@ def _ingress(obj: Obj, old: Obj | None) -> list[str]:
 
 def _slice(obj: Obj, old: Obj | None) -> list[str]:
     out: list[str] = []
-    if obj.get("addressType") == "FQDN":
-        return ["spec.addressType: FQDN endpoints are deprecated"]
+    if old is None and obj.get("addressType") == "FQDN":
+        out.append("spec.addressType: FQDN endpoints are deprecated")
+    if (obj["metadata"].get("labels") or {}).get("endpointslice.kubernetes.io/managed-by") in _SLICE_CONTROLLERS:
+        return out
     for i, endpoint in enumerate(obj.get("endpoints") or ()):
         for j, address in enumerate(endpoint.get("addresses") or ()):
-            out += for_ip(address, f"spec.endpoints[{i}].addresses[{j}]")
+            out += for_ip(address, f"endpoints[{i}].addresses[{j}]")
     return out
 
 
@@ -173,14 +190,38 @@ def _runtime_class(obj: Obj, old: Obj | None) -> list[str]:
     return [f"scheduling.nodeSelector: {text}" for label in selector if (text := deprecated_label(label))]
 
 
+def _pod_status(obj: Obj) -> list[str]:
+    status = obj.get("status") or {}
+    out: list[str] = []
+    for member in ("podIPs", "hostIPs"):
+        for i, address in enumerate(status.get(member) or ()):
+            out += for_ip(address.get("ip") or "", f"status.{member}[{i}].ip")
+    return out
+
+
+def _balancer_status(obj: Obj) -> list[str]:
+    balancer = (obj.get("status") or {}).get("loadBalancer") or {}
+    out: list[str] = []
+    for i, ingress in enumerate(balancer.get("ingress") or ()):
+        out += for_ip(ingress.get("ip") or "", f"status.loadBalancer.ingress[{i}]")
+    return out
+
+
+STATUS_WARNINGS = {
+    ("", "pods"): _pod_status,
+    ("", "services"): _balancer_status,
+    ("networking.k8s.io", "ingresses"): _balancer_status,
+}
 WARNINGS = {
     ("", "endpoints"): _endpoints,
+    ("", "nodes"): _node,
     ("", "services"): _service,
     ("", "secrets"): _secret,
     ("", "persistentvolumeclaims"): _claim,
     ("", "persistentvolumes"): _volume,
     ("", "serviceaccounts"): _account,
     ("networking.k8s.io", "ingresses"): _ingress,
+    ("networking.k8s.io", "networkpolicies"): _network_policy,
     ("discovery.k8s.io", "endpointslices"): _slice,
     ("node.k8s.io", "runtimeclasses"): _runtime_class,
     ("storage.k8s.io", "csistoragecapacities"): _storage_capacity,

@@ -11,6 +11,7 @@ def port_warnings(spec: Obj, path: str) -> list[str]:
     out: list[str] = []
     seen: dict[tuple[Any, Any], list[tuple[str, Obj]]] = {}
     names: dict[str, str] = {}
+    same_names: list[str] = []
     for group in ("initContainers", "containers"):
         for i, container in enumerate(spec.get(group) or ()):
             for j, port in enumerate(container.get("ports") or ()):
@@ -22,8 +23,8 @@ def port_warnings(spec: Obj, path: str) -> list[str]:
                 out += [f"{at}: {how} port definition with {other}" for other, how in found if how]
                 others.append((at, port))
                 if group == "containers" or container.get("restartPolicy") == "Always":
-                    out += _same_name(port.get("name") or "", at, names)
-    return out
+                    same_names += _same_name(port.get("name") or "", at, names)
+    return out + same_names
 
 
 def _go_port(port: Obj) -> str:

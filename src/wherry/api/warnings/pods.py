@@ -6,6 +6,7 @@ from wherry.api import apparmor
 from wherry.api.names import is_dns1123_label
 from wherry.api.quantity import Quantity
 from wherry.api.validation import checks
+from wherry.api.warnings.addresses import for_ip
 from wherry.api.warnings.podparts import overlapping_paths, port_warnings
 
 Obj = dict[str, Any]
@@ -81,14 +82,16 @@ def _warnings(spec: Obj, meta: Obj, path: str, meta_path: str) -> list[str]:
             out.append(f'{path}.hostAliases[{i}].ip: duplicate ip "{ip}"')
         seen.add(ip)
     names: set[str] = set()
+    unnamed: list[str] = []
     for i, ref in enumerate(get("imagePullSecrets") or ()):
         name = ref.get("name", "")
         at = f"{path}.imagePullSecrets[{i}].name"
-        if not name:
-            out.append(f"{at}: invalid empty name {name!r}".replace("''", '""'))
-        elif name in names:
+        if name in names:
             out.append(f'{at}: duplicate name "{name}"')
+        if not name:
+            unnamed.append(f'{at}: invalid empty name ""')
         names.add(name)
+    out += unnamed
     out += _limits(spec, path)
     for key in annotations:
         out += _annotation(key, spec, meta_path)
@@ -97,7 +100,16 @@ def _warnings(spec: Obj, meta: Obj, path: str, meta_path: str) -> list[str]:
         out.append(
             f"{path}.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"
         )
-    return out + _empty_selectors(spec, path)
+    return out + _empty_selectors(spec, path) + _addresses(spec, path)
+
+
+def _addresses(spec: Obj, path: str) -> list[str]:
+    out: list[str] = []
+    for i, server in enumerate((spec.get("dnsConfig") or {}).get("nameservers") or ()):
+        out += for_ip(server, f"{path}.dnsConfig.nameservers[{i}]")
+    for i, alias in enumerate(spec.get("hostAliases") or ()):
+        out += for_ip(alias.get("ip") or "", f"{path}.hostAliases[{i}].ip")
+    return out
 
 
 def deprecated_label(key: str) -> str | None:
@@ -186,11 +198,17 @@ def _volumes(volumes: Any, path: str) -> list[str]:
             if volume.get(source) is not None:
                 # The path of this one is upstream's.
                 out.append(f"{path}[{i}].{'storageOS' if source == 'storageos' else source}: {text}")
-        claim = (volume.get("ephemeral") or {}).get("volumeClaimTemplate") or {}
-        storage = (((claim.get("spec") or {}).get("resources") or {}).get("requests") or {}).get("storage")
-        at = f"{path}[{i}].ephemeral.volumeClaimTemplate.spec.resources.requests[storage]"
-        out += _fraction(storage, at) if storage is not None else []
+        claim = (volume.get("ephemeral") or {}).get("volumeClaimTemplate")
+        if claim:
+            out += claim_sizes(claim.get("spec") or {}, f"{path}[{i}].ephemeral.volumeClaimTemplate.spec")
     return out
+
+
+def claim_sizes(spec: Obj, path: str) -> list[str]:
+    """Return the warnings about fractions of a byte that a claim asks for."""
+    found = spec.get("resources") or {}
+    sizes = ((m, (found.get(m) or {}).get("storage")) for m in ("requests", "limits"))
+    return [w for m, size in sizes if size for w in _fraction(size, f"{path}.resources.{m}[storage]")]
 
 
 def _containers(spec: Obj, path: str) -> list[str]:
@@ -214,7 +232,8 @@ def _hidden_variables(found: Any, path: str) -> list[str]:
     names: set[str] = set()
     for i, variable in enumerate(found):
         name = variable.get("name", "")
-        if name in names and f"$({name})" not in (variable.get("value") or ""):
+        value, own = variable.get("value") or "", f"$({name})"
+        if name in names and (own not in value or value == own):
             detail = f'hides previous definition of "{name}", which may be dropped when using apply'
             out.append(f"{path}[{i}]: {detail}")
         names.add(name)
@@ -222,7 +241,7 @@ def _hidden_variables(found: Any, path: str) -> list[str]:
 
 
 def _fraction(amount: str, path: str) -> list[str]:
-    if amount.endswith("m") and Quantity.parse(amount).milli() % 1000:
+    if (amount.endswith("m") or not amount.isalnum()) and Quantity.parse(amount).milli() % 1000:
         return [f'{path}: fractional byte value "{amount}" is invalid, must be an integer']
     return []
 

@@ -92,6 +92,8 @@ async def _write_change(
         refuse_invalid(api, resource, new, errors)
         if not request.subresource:
             request.warnings.extend(warnings.for_object(resource, new, old))
+        elif request.subresource == "status":
+            request.warnings.extend(warnings.for_status(resource, new))
         if not admitted:
             await api.admission.validate(operation(request, UPDATE, obj=new, old=old, dry_run=dry))
         if ends(resource, new):
