@@ -1,6 +1,8 @@
 """Names that the server makes up."""
 
 import random
+from functools import lru_cache
+from hashlib import blake2s
 
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _SUFFIX = 5
@@ -13,6 +15,13 @@ def generate(base: str) -> str:
     They keep names apart and are no secret.
     """
     return base[:_MAX_BASE] + "".join([_ALPHABET[int(random.random() * 27)] for _ in range(_SUFFIX)])
+
+
+@lru_cache(maxsize=4096)
+def settled(base: str, seed: str) -> str:
+    """Return a name as `generate` makes it, the same one for each `seed`."""
+    number = int.from_bytes(blake2s(seed.encode()).digest())
+    return base[:_MAX_BASE] + "".join([_ALPHABET[number // 27**place % 27] for place in range(_SUFFIX)])
 
 
 def new_uid() -> str:

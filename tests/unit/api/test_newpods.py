@@ -63,3 +63,10 @@ def test_pods_that_are_alike_share_no_status() -> None:
     newpods.examine(second)
     assert first["status"] == second["status"] == {"phase": "Pending", "qosClass": "BestEffort"}
     assert first["status"] is not second["status"]
+
+
+def test_pods_that_are_alike_share_one_spec() -> None:
+    first, second, other = pod(), pod("q"), pod(hostNetwork=True)
+    for obj in (first, second, other):
+        newpods.examine(obj)
+    assert second["spec"] is first["spec"] and other["spec"] is not first["spec"]

@@ -7,7 +7,7 @@ from wherry.api.resources import PODS, SERVICEACCOUNTS
 from wherry.apiserver.admission.namespacelifecycle import forbidden
 from wherry.apiserver.admission.plugin import CREATE, UPDATE, Operation, Plugin
 from wherry.apiserver.attributes import Reader
-from wherry.apiserver.names import generate
+from wherry.apiserver.names import settled
 from wherry.util import clock
 
 TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -49,7 +49,7 @@ class ServiceAccount(Plugin):
         spec["serviceAccountName"] = spec["serviceAccount"] = name
         account = await self._account(operation, name)
         if _wants_token(account, spec):
-            _mount_token(spec)
+            _mount_token(spec, account)
         if not spec.get("imagePullSecrets") and account.get("imagePullSecrets"):
             spec["imagePullSecrets"] = [dict(ref) for ref in account["imagePullSecrets"]]
 
@@ -83,10 +83,11 @@ def _wants_token(account: dict[str, Any], spec: dict[str, Any]) -> bool:
     return True
 
 
-def _mount_token(spec: dict[str, Any]) -> None:
+def _mount_token(spec: dict[str, Any], account: dict[str, Any]) -> None:
     volumes = spec.get("volumes") or []
     existing = next((v["name"] for v in volumes if v["name"].startswith(_VOLUME_PREFIX)), None)
-    name = existing or generate(_VOLUME_PREFIX)
+    # Pods that are made alike stay alike: their specs are kept once (`wherry.api.newpods`).
+    name = existing or settled(_VOLUME_PREFIX, account["metadata"]["uid"])
     mounted = False
     for container in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
         mounts = container.get("volumeMounts") or []
