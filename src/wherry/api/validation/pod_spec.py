@@ -319,10 +319,11 @@ def _annotated_tolerations(text: str, path: str) -> Errors:
         wrong = f"json: cannot unmarshal {go_kind(found)} into Go value of type []core.Toleration"
     if wrong is not None:
         return [field.invalid(path, _TOLERATIONS, wrong)]
-    named_well = [
-        {_TOLERATION_MEMBERS.get(m.lower(), m): v for m, v in t.items()} for t in found or () if isinstance(t, dict)
-    ]
-    return where.tolerations(named_well, f"{path}.{_TOLERATIONS}")
+    tolerations: list[Obj] = []
+    for each in found or ():
+        if isinstance(each, dict):
+            tolerations.append({_TOLERATION_MEMBERS.get(m.lower(), m): value for m, value in each.items()})
+    return where.tolerations(tolerations, f"{path}.{_TOLERATIONS}")
 
 
 def _seccomp_annotation(value: str, path: str) -> Errors:
