@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 _LEASES = "kube-node-lease"
 _MAX_IMAGES = 50
+DECLARED_FEATURES = ("RestartAllContainersOnContainerExits",)
+"""What of the features that nodes declare this one has (Kubernetes ``component-helpers/nodedeclaredfeatures``)."""
 
 _CONDITIONS = (
     ("MemoryPressure", "KubeletHasInsufficientMemory", "kubelet has insufficient memory available",
@@ -214,6 +216,7 @@ class NodeStatus:
             "capacity": dict(self.capacity),
             "conditions": node_conditions(before, self.pressure),
             "daemonEndpoints": {"kubeletEndpoint": {"Port": config.port}},
+            "declaredFeatures": list(DECLARED_FEATURES),
             "images": [{"names": [*i.digests, *i.tags], "sizeBytes": i.size} for i in shown],
             "nodeInfo": {
                 "architecture": machine.architecture,

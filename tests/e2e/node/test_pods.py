@@ -182,12 +182,12 @@ def test_a_resize_that_cannot_be_waits_and_says_why(world: World) -> None:
     node = world.api.get(f"/api/v1/nodes/{world.api.get(f'{world.core}/pods/greedy')['spec']['nodeName']}")
     world.pod("neighbour", container={"resources": {"requests": {"cpu": "100m"}}})
     world.ready("neighbour")
-    ask("1000")
-    _pod(world, "greedy", pending("Infeasible"), "too much for the node")
+    with pytest.raises(Refused) as refused:
+        ask("1000")
+    assert refused.value.status["details"]["causes"] == [{"reason": "NodeCapacity"}]
     ask(node["status"]["allocatable"]["cpu"])
     _pod(world, "greedy", pending("Deferred"), "too much beside the others")
-    for reason in ("ResizeInfeasible", "ResizeDeferred"):
-        wait_event(world, "greedy", reason)
+    wait_event(world, "greedy", "ResizeDeferred")
     ask("20m")
     _pod(world, "greedy", _resized({"requests": {"cpu": "20m"}}), "small again")
 

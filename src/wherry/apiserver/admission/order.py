@@ -10,8 +10,10 @@ from wherry.apiserver.admission.defaultclass import DefaultIngressClass, Default
 from wherry.apiserver.admission.defaulttolerationseconds import DefaultTolerationSeconds
 from wherry.apiserver.admission.limitranger import LimitRanger
 from wherry.apiserver.admission.namespacelifecycle import NamespaceLifecycle
+from wherry.apiserver.admission.nodedeclaredfeatures import NodeDeclaredFeatureValidator
 from wherry.apiserver.admission.noderestriction import NodeRestriction
 from wherry.apiserver.admission.plugin import Plugin
+from wherry.apiserver.admission.podresize import PodResizeValidator
 from wherry.apiserver.admission.podsecurity.admission import PodSecurity
 from wherry.apiserver.admission.podtopologylabels import PodTopologyLabels
 from wherry.apiserver.admission.policies.mutating import MutatingAdmissionPolicy
@@ -27,7 +29,7 @@ from wherry.apiserver.admission.webhooks.validating import ValidatingAdmissionWe
 
 
 def standard(context: AdmissionContext) -> list[Plugin]:
-    """Return the plugins that are on by default."""
+    """Return the plugins that are on by default and do something: those of features that are off are left out."""
     reader = context.registry
     return [
         NamespaceLifecycle(reader),
@@ -47,6 +49,8 @@ def standard(context: AdmissionContext) -> list[Plugin]:
         CertificateSubjectRestriction(),
         DefaultIngressClass(reader),
         PodTopologyLabels(reader),
+        NodeDeclaredFeatureValidator(reader),
+        PodResizeValidator(reader),
         MutatingAdmissionPolicy(context),
         MutatingAdmissionWebhook(context),
         ValidatingAdmissionPolicy(context),
