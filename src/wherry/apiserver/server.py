@@ -22,6 +22,7 @@ from wherry.api.resources import (
 from wherry.apiserver import legacy, reviewing
 from wherry.apiserver.admission.chain import Chain
 from wherry.apiserver.admission.context import AdmissionContext
+from wherry.apiserver.admission.metrics import FAMILIES as ADMISSION_FAMILIES
 from wherry.apiserver.admission.order import standard
 from wherry.apiserver.admission.plugin import Plugin
 from wherry.apiserver.admission.webhooks.metrics import FAMILIES as WEBHOOK_FAMILIES
@@ -49,6 +50,7 @@ from wherry.apiserver.eventexpiry import EventExpiry
 from wherry.apiserver.extensions.controller import Extensions
 from wherry.apiserver.flowcontrol.control import FAMILIES as FLOW_FAMILIES
 from wherry.apiserver.flowcontrol.dump import PATH as LEVELS_TABLE
+from wherry.apiserver.flowcontrol.references import References
 from wherry.apiserver.health import Health
 from wherry.apiserver.http import Frontend
 from wherry.apiserver.inprocess import InProcessTransport
@@ -171,6 +173,8 @@ class ApiServer:
         self.metrics.sources.append(partial(store_samples, registry))
         self.metrics.sources.append(self.frontend.flow.samples)
         self.metrics.families.update(FLOW_FAMILIES)
+        self.metrics.sources.append(self.api.admission.timers.samples)
+        self.metrics.families.update(ADMISSION_FAMILIES)
         self.metrics.sources.append(context.webhooks.samples)
         self.metrics.families.update(WEBHOOK_FAMILIES)
         self.metrics.sources.append(partial(build_info, version_info(options.kubernetes_version)))
@@ -181,6 +185,7 @@ class ApiServer:
         self.api.hooks.register(RESOURCECLAIMTEMPLATES, claims.template_hook(registry, self.authorizer))
         self.compactor = Compactor(store)
         self._event_expiry = EventExpiry(store, registry.prefix(EVENTS), itself)
+        self._references = References(registry, itself)
         self.proxy = NodeProxy(self.api, self.authorizer, self._kubelet_tls(), near=options.near_kubelet)
         self.frontend.relay = self.proxy
         self.port = options.port
@@ -223,6 +228,7 @@ class ApiServer:
         await self.aggregator.__aenter__()
         await self.compactor.__aenter__()
         await self._event_expiry.__aenter__()
+        await self._references.__aenter__()
         self.health.started = True
         log.info("serving on %s:%d", self.options.host, self.port)
         return self
@@ -239,6 +245,7 @@ class ApiServer:
         await self._token_use.__aexit__(kind, error, traceback)
         await self.extensions.__aexit__(kind, error, traceback)
         await self.api.admission.close()
+        await self._references.__aexit__(kind, error, traceback)
         await self._event_expiry.__aexit__(kind, error, traceback)
         await self.compactor.__aexit__(kind, error, traceback)
         await self.aggregator.__aexit__(kind, error, traceback)

@@ -105,7 +105,8 @@ class FlowControl:
         for obj in self._reader.list(LEVELS):
             name, uid, spec = obj["metadata"]["name"], obj["metadata"].get("uid", ""), obj["spec"]
             known = before.get(name)
-            self._levels[name] = known if known is not None and known.spec == spec else Level(name, uid, spec)
+            same = known is not None and (known.uid, known.spec) == (uid, spec)
+            self._levels[name] = known if known is not None and same else Level(name, uid, spec)
         levels = list(self._levels.values())
         shares = sum(level.shares for level in levels)
         for level in levels:
