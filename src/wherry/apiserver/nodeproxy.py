@@ -5,7 +5,7 @@ import ssl
 from collections.abc import Mapping
 from typing import Any
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from yarl import URL
 
 from wherry.api.errors import (
@@ -124,6 +124,7 @@ class NodeProxy:
             if not node:
                 raise BadRequest(f"pod {name} does not have a host assigned")
             url = self._kubelet_url(node) / "portForward" / request.namespace / name
+            _check_upgrade(http)
             return await self._kubelet.pass_on(
                 http,
                 url.with_query({"port": query["ports"]} if "ports" in query else {}),
@@ -134,6 +135,7 @@ class NodeProxy:
         if not node:
             raise BadRequest(f"pod {name} does not have a host assigned")
         url = self._kubelet_url(node) / sub / request.namespace / name / container
+        _check_upgrade(http)
         pairs = [("command", value) for value in query.get("command", [])]
         pairs += [
             (theirs, "1")
@@ -311,3 +313,9 @@ def _check_streams(request: Request) -> None:
         raise BadRequest("you must specify at least 1 of stdin, stdout, stderr")
     if request.subresource == "exec" and not params.get("command"):
         raise BadRequest("you must specify at least one command for the container")
+
+
+def _check_upgrade(http: web.BaseRequest) -> None:
+    """Clients such as godaddy's kubernetes-client ask plainly first and go on with a WebSocket at these very words."""
+    if not any("upgrade" in value.lower() for value in http.headers.getall(hdrs.CONNECTION, ())):
+        raise BadRequest("Upgrade request required")

@@ -1,5 +1,6 @@
 """The official Python client: typed and dynamic objects, watches, streams, informer, leader election."""
 
+import json
 import threading
 from typing import Any
 
@@ -92,6 +93,9 @@ def test_exec_logs_and_port_forward(api: Any, served: Namespace) -> None:
     core = client.CoreV1Api(api)
     run = core.connect_get_namespaced_pod_exec
     streams = {"stdin": False, "stdout": True, "stderr": True, "tty": False}
+    with pytest.raises(ApiException) as plain:
+        run("web", served.name, command=["echo", "hi"], **streams)
+    assert (plain.value.status, json.loads(plain.value.body)["message"]) == (400, "Upgrade request required")
     assert stream(run, "web", served.name, command=["echo", "hi"], **streams) == "hi\n"
     session = stream(
         run, "web", served.name, command=["sh"], _preload_content=False, stdin=True, stdout=True, stderr=True, tty=False
