@@ -391,3 +391,21 @@ async def test_what_webhooks_did_is_annotated_and_counted(
     labels = 'name="h0.example.com",operation="CREATE",rejected="false",type="admit"'
     assert f'apiserver_admission_webhook_request_total{{code="200",{labels}}} 1' in lines
     assert 'apiserver_admission_webhook_fail_open_count{name="h1.example.com",type="admit"} 1' in lines
+
+
+async def test_the_time_that_plugins_and_steps_take_is_counted(server: ApiServer, http: Any) -> None:
+    account = {"metadata": {"name": "default"}}
+    assert (await http("POST", "/api/v1/namespaces/default/serviceaccounts", account))[0] == 201
+    await http("POST", "/api/v1/namespaces/default/pods", {"metadata": {"name": "p"}, "spec": {"containers": []}})
+    pod = {
+        "metadata": {"name": "p"},
+        "spec": {"priorityClassName": "none", "containers": [{"name": "c", "image": "i"}]},
+    }
+    assert (await http("POST", "/api/v1/namespaces/default/pods", pod))[0] == 403
+    lines = (await http("GET", "/metrics"))[1].splitlines()
+    plugin = 'admission_duration_seconds_count{name="Priority",operation="CREATE",rejected="true",type="admit"} 1'
+    step = 'admission_duration_seconds_count{operation="CREATE",rejected="true",type="admit"} 1'
+    assert f"apiserver_admission_controller_{plugin}" in lines and f"apiserver_admission_step_{step}" in lines
+    passed = 'name="ServiceAccount",operation="CREATE",rejected="false",type="admit"'
+    assert f'apiserver_admission_controller_admission_duration_seconds_bucket{{le="2.5",{passed}}} 2' in lines
+    assert "# TYPE apiserver_admission_step_admission_duration_seconds_summary summary" in lines
