@@ -75,7 +75,7 @@ class Indexer:
             return
         index = self._indexes[name] = _Index(name, function)
         for key, obj in self._objects.items():
-            index.put(key, obj)
+            index.put(key, obj, index.of(obj))
 
     def put(self, obj: Object) -> Object | None:
         """Add or replace an object and return the one that it replaced."""
@@ -86,7 +86,10 @@ class Indexer:
         self._objects[key] = obj
         self._namespaces.setdefault(meta.namespace(obj), {})[key] = obj
         for index in self._indexes.values():
-            index.put(key, obj)
+            found = index.of(obj)
+            # In most indexes most objects are nowhere.
+            if found or key in index.values:
+                index.put(key, obj, found)
         return old
 
     def remove(self, key: str) -> Object | None:
@@ -105,26 +108,30 @@ class Indexer:
 
 
 class _Index:
-    """One index: `groups` holds the objects under each value, `_values` those of each object that has any.
+    """One index: `groups` holds the objects under each value, `values` those of each object that has any.
 
     Most changes of an object leave its values as they were: then it takes the place of the old one and no more.
     """
 
-    __slots__ = ("_function", "_name", "_values", "groups")
+    __slots__ = ("_function", "_name", "groups", "values")
 
     def __init__(self, name: str, function: IndexFunc) -> None:
         self._name = name
         self._function = function
-        self._values: dict[str, tuple[str, ...]] = {}
+        self.values: dict[str, tuple[str, ...]] = {}
         self.groups: dict[str, dict[str, Object]] = {}
 
-    def put(self, key: str, obj: Object) -> None:
+    def of(self, obj: Object) -> tuple[str, ...]:
+        """Return the values of an object, none when the function fails for it."""
         try:
-            values = tuple(map(intern, self._function(obj)))
+            found = self._function(obj)
+            return tuple(map(intern, found)) if found else ()
         except Exception:
-            log.exception("index %s fails for %s", self._name, key)
-            values = ()
-        before = self._values.get(key, ())
+            log.exception("index %s fails for %s", self._name, meta.key_of(obj))
+            return ()
+
+    def put(self, key: str, obj: Object, values: tuple[str, ...]) -> None:
+        before = self.values.get(key, ())
         if values == before:
             for value in before:
                 self.groups[value][key] = obj
@@ -132,12 +139,12 @@ class _Index:
         if before:
             self.remove(key)
         if values:
-            self._values[key] = values
+            self.values[key] = values
             for value in values:
                 self.groups.setdefault(value, {})[key] = obj
 
     def remove(self, key: str) -> None:
-        for value in self._values.pop(key, ()):
+        for value in self.values.pop(key, ()):
             _drop(self.groups, value, key)
 
 

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from wherry.api import errors, meta
-from wherry.api.meta import Key, Object
+from wherry.api.meta import Object
 from wherry.api.resources import Resource
 from wherry.client.client import Client
 from wherry.client.events import EventRecorder
 from wherry.client.informer import InformerFactory, SharedInformer
 from wherry.client.workqueue import ShutDown, Workqueue
 from wherry.controllers import metrics
+from wherry.controllers.dependents import Dependents
 from wherry.util import clock
 from wherry.util.metrics import Meter
 
@@ -71,12 +72,16 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a controller is made from. `client` writes as the controller's user; `recorder` is for its events."""
+    """What a controller is made from. `client` writes as the controller's user; `recorder` is for its events.
+
+    `dependents` are those of the informers, shared by the controllers of a manager.
+    """
 
     client: Client
     informers: InformerFactory
     recorder: EventRecorder
     settings: Settings = field(default_factory=Settings)
+    dependents: dict[SharedInformer, Dependents] = field(default_factory=dict)
 
 
 class Controller(ABC):
@@ -107,6 +112,7 @@ class Controller(ABC):
         self.informers = context.informers
         self.recorder = context.recorder
         self.settings = context.settings
+        self._dependents = context.dependents
         first, longest = self.retry_delays
         self.queue: Workqueue[str] = Workqueue(self.name, initial_delay=first, maximum_delay=longest)
         self.meter = Meter(metrics.BOUNDS)
@@ -173,29 +179,17 @@ class Controller(ABC):
 
         `orphans` gives the keys for an object without a controller: the owners that may want to adopt it.
         """
-
         informer = self.informer(resource)
 
-        def enqueue(obj: Object) -> None:
-            ref = meta.controller_of(obj)
-            if ref is not None:
-                if is_kind(ref, owner):
-                    self._add_later(owner_key(obj, ref), delay)
-            elif orphans is not None and not meta.is_deleting(obj):
-                for key in orphans(obj):
-                    self._add_later(key, delay)
+        def adopt(obj: Object) -> None:
+            assert orphans is not None
+            for key in orphans(obj):
+                self._add_later(key, delay)
 
-        def updated(old: Object, new: Object) -> None:
-            ref = meta.controller_of(new)
-            # Five controllers hear of each change of a pod, four of them in vain.
-            if ref is None or ref != meta.controller_of(old):
-                if _has_moved(old, new):
-                    enqueue(old)
-                enqueue(new)
-            elif is_kind(ref, owner):
-                self._add_later(owner_key(new, ref), delay)
-
-        informer.add_handler(on_add=enqueue, on_update=updated, on_delete=enqueue)
+        dependents = self._dependents.get(informer)
+        if dependents is None:
+            dependents = self._dependents[informer] = Dependents(informer)
+        dependents.add(owner, lambda key: self._add_later(key, delay), orphan=adopt if orphans is not None else None)
         return informer
 
     def _add_later(self, key: str, delay: float) -> None:
@@ -294,22 +288,6 @@ class Controller(ABC):
         except TimeoutError:
             self._written.setdefault(key, {}).update(marks)
             raise
-
-
-def owner_key(obj: Object, ref: Object) -> Key:
-    """Return the key of a namespaced owner of `obj`."""
-    return meta.make_key(meta.namespace(obj), ref["name"])
-
-
-def is_kind(ref: Object, resource: Resource) -> bool:
-    """Tell whether an owner reference is to a kind, whatever the version."""
-    return ref.get("kind") == resource.kind and ref.get("apiVersion", "").rpartition("/")[0] == resource.group
-
-
-def _has_moved(old: Object, new: Object) -> bool:
-    """Tell whether an update may have changed which owners an object concerns."""
-    before, after = old["metadata"], new["metadata"]
-    return any(before.get(name) != after.get(name) for name in ("ownerReferences", "labels", "deletionTimestamp"))
 
 
 async def gather_all(calls: Iterable[Awaitable[object]]) -> None:

@@ -17,7 +17,8 @@ from wherry.api.resources import DEPLOYMENTS, PODS, REPLICASETS
 from wherry.api.selectors import labels
 from wherry.client.events import NORMAL, WARNING
 from wherry.controllers import pods as podutil
-from wherry.controllers.controller import Controller, is_kind, is_namespace_terminating
+from wherry.controllers.controller import Controller, is_namespace_terminating
+from wherry.controllers.dependents import is_kind
 from wherry.controllers.refs import CONTROLLER, candidates, claim, index_claims, plan_claims
 from wherry.controllers.rollout import (
     DESIRED_REPLICAS,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from wherry.client.client import Client
 from wherry.client.events import EventRecorder
-from wherry.client.informer import InformerFactory
+from wherry.client.informer import InformerFactory, SharedInformer
 from wherry.controllers.bootstrap import BootstrapSignerController, TokenCleanerController
 from wherry.controllers.clusterrole import ClusterRoleAggregationController
 from wherry.controllers.controller import Context, Controller, Settings
@@ -14,6 +14,7 @@ from wherry.controllers.csrapproving import CSRApprovingController
 from wherry.controllers.csrcleaner import CSRCleanerController
 from wherry.controllers.csrsigning import CSRSigningController
 from wherry.controllers.daemonset import DaemonSetController
+from wherry.controllers.dependents import Dependents
 from wherry.controllers.deployment import DeploymentController
 from wherry.controllers.disruption import DisruptionController
 from wherry.controllers.endpoints import EndpointsController
@@ -111,11 +112,13 @@ class Manager:
         self.informers = InformerFactory(client)
         self._recorders: list[EventRecorder] = []
         self.controllers: list[Controller] = []
+        dependents: dict[SharedInformer, Dependents] = {}
         for kind in controllers:
             writer = client if client_for is None or kind.account is None else client_for(kind.account or kind.name)
             recorder = EventRecorder(writer, kind.component or kind.name)
             self._recorders.append(recorder)
-            self.controllers.append(kind(Context(writer, self.informers, recorder, settings or Settings())))
+            context = Context(writer, self.informers, recorder, settings or Settings(), dependents)
+            self.controllers.append(kind(context))
 
     def run(self, scope: Scope) -> None:
         """Start informers and controllers in `scope`; they end with it."""

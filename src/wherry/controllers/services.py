@@ -1,7 +1,7 @@
 """From Services to pods and back, for the controllers of endpoints."""
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from wherry.api import meta
@@ -22,9 +22,16 @@ def label_term(namespace: str, label: tuple[str, str]) -> str:
     return f"{namespace}/{label[0]}={label[1]}"
 
 
-def pod_terms(pod: Object) -> Iterable[str]:
+@lru_cache(maxsize=4096)
+def _terms(namespace: str, labels: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    return tuple(label_term(namespace, label) for label in labels)
+
+
+def pod_terms(pod: Object) -> Sequence[str]:
     """Return all labels of a pod as the index `PODS_BY_LABEL` has them."""
-    return [label_term(meta.namespace(pod), label) for label in meta.labels(pod).items()]
+    metadata = pod["metadata"]
+    labels = metadata.get("labels")
+    return _terms(metadata["namespace"], tuple(labels.items())) if labels else ()
 
 
 def _service_terms(service: Object) -> Iterable[str]:

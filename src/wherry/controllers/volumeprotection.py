@@ -29,11 +29,13 @@ _CLASS_FINALIZER = "kubernetes.io/vac-protection"
 
 def claims_of(pod: Object) -> Iterable[str]:
     """Return the keys of the claims that a pod uses, those of its ephemeral volumes too."""
+    keys = []
     for volume in pod["spec"].get("volumes") or ():
         if volume.get("persistentVolumeClaim"):
-            yield f"{meta.namespace(pod)}/{volume['persistentVolumeClaim']['claimName']}"
+            keys.append(f"{meta.namespace(pod)}/{volume['persistentVolumeClaim']['claimName']}")
         elif volume.get("ephemeral"):
-            yield f"{meta.namespace(pod)}/{meta.name(pod)}-{volume['name']}"
+            keys.append(f"{meta.namespace(pod)}/{meta.name(pod)}-{volume['name']}")
+    return keys
 
 
 def plan(obj: Object, finalizer: str, *, in_use: bool) -> list[str] | None:
