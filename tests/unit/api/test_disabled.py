@@ -45,11 +45,6 @@ DROPPED = {"volumes": [{"name": "v", "projected": {"sources": [{}, {"secret": {"
             {"spec": {"devices": [{"attributes": {"a": {"ints": [1]}, "b": {"int": 1}}}, {}]}},
             {"spec": {"devices": [{"attributes": {"a": {}, "b": {"int": 1}}}, {}]}},
         ),
-        (
-            ("", "persistentvolumeclaims"),
-            {"spec": {"dataSourceRef": {"kind": "X", "namespace": "n"}}},
-            {"spec": {"dataSourceRef": {"kind": "X"}}},
-        ),
     ],
 )
 def test_members_that_are_off_vanish(kind: tuple[str, str], given: dict[str, Any], kept: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from wherry.api.resources import (
     DEPLOYMENTS,
     JOBS,
     LEASES,
+    PERSISTENTVOLUMECLAIMS,
     PODS,
     SERVICES,
     TABLE,
@@ -164,3 +165,26 @@ def test_leases_are_created_by_put_and_updated_with_a_version() -> None:
 def test_every_strategy_is_of_a_known_resource() -> None:
     known = {(r.group, r.plural) for r in TABLE}
     assert set(strategy._TABLE) <= known
+
+
+def test_a_service_that_is_balanced_no_more_forgets_its_balancer() -> None:
+    ports = [{"port": 80}]
+    old = created(SERVICES, spec={"type": "LoadBalancer", "ports": ports})
+    old["status"] = {"loadBalancer": {"ingress": [{"ip": "1.2.3.4"}]}, "conditions": []}
+    new = {"metadata": {"name": "x"}, "spec": {"type": "ClusterIP", "ports": ports}}
+    strategy.prepare_update(SERVICES, new, old)
+    assert new["status"] == {"loadBalancer": {}, "conditions": []}
+    assert old["status"]["loadBalancer"] == {"ingress": [{"ip": "1.2.3.4"}]}
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ({"dataSourceRef": {"kind": "X", "name": "x", "namespace": "n"}}, set()),
+        ({"dataSource": {"kind": "X", "name": "x"}}, set()),
+        ({"dataSource": {"kind": "X", "name": "x"}, "dataSourceRef": {"kind": "X", "name": "y"}}, {"x", "y"}),
+    ],
+)
+def test_sources_of_a_claim_that_are_off_or_unknown_vanish(given: dict[str, Any], kept: set[str]) -> None:
+    spec = created(PERSISTENTVOLUMECLAIMS, spec=given)["spec"]
+    assert {spec[member]["name"] for member in ("dataSource", "dataSourceRef") if member in spec} == kept

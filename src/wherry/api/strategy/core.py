@@ -66,6 +66,7 @@ def _volume_status(obj: Obj, old: Obj) -> None:
 
 def _create_claim(obj: Obj) -> None:
     obj["status"] = {"phase": "Pending"}
+    _drop_other_namespace(obj["spec"])
     _drop_unknown_source(obj["spec"])
     normalize_data_sources(obj["spec"])
 
@@ -73,10 +74,18 @@ def _create_claim(obj: Obj) -> None:
 _SOURCES = {("", "PersistentVolumeClaim"), ("snapshot.storage.k8s.io", "VolumeSnapshot")}
 
 
+def _drop_other_namespace(spec: Obj) -> None:
+    """A source in another namespace is behind a gate that is off: the whole reference goes."""
+    if (spec.get("dataSourceRef") or {}).get("namespace"):
+        spec.pop("dataSourceRef")
+
+
 def _drop_unknown_source(spec: Obj) -> None:
-    """``dataSource`` takes no other kinds, and never did; ``dataSourceRef`` is there for them."""
+    """``dataSource`` alone takes no other kinds, and never did; ``dataSourceRef`` is there for them."""
     source = spec.get("dataSource")
-    if source is not None and (source.get("apiGroup") or "", source.get("kind")) not in _SOURCES:
+    if source is None or spec.get("dataSourceRef") is not None:
+        return
+    if (source.get("apiGroup") or "", source.get("kind")) not in _SOURCES:
         spec.pop("dataSource")
 
 
@@ -90,8 +99,10 @@ def normalize_data_sources(spec: Obj) -> None:
 
 
 def _update_claim(obj: Obj, old: Obj) -> None:
-    if old["spec"].get("dataSource") is None and old["spec"].get("dataSourceRef") is None:
-        _drop_unknown_source(obj["spec"])
+    if old["spec"].get("dataSourceRef") is None:
+        _drop_other_namespace(obj["spec"])
+        if old["spec"].get("dataSource") is None:
+            _drop_unknown_source(obj["spec"])
     normalize_data_sources(obj["spec"])
 
 

@@ -33,7 +33,6 @@ _TEMPLATES = {
 }
 _MEMBERS: dict[tuple[str, str], tuple[str, ...]] = {
     **{kind: tuple(f"{place}.{path}" for path in _POD_SPEC) for kind, place in _TEMPLATES.items()},
-    ("", "persistentvolumeclaims"): ("spec.dataSourceRef.namespace",),
     ("coordination.k8s.io", "leases"): ("spec.strategy", "spec.preferredHolder"),
     ("resource.k8s.io", "resourceslices"): (*_ATTRIBUTES, "spec.devices[].nodeAllocatableResourceMappings"),
     ("storage.k8s.io", "csidrivers"): ("spec.preventPodSchedulingIfMissing",),

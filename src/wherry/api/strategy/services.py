@@ -32,6 +32,8 @@ def _update(obj: Obj, old: Obj) -> None:
     _sync_cluster_ips(spec, old_spec)
     _keep_allocated(spec, old_spec)
     _drop_of_other_type(spec, old_spec)
+    if spec.get("type") != "LoadBalancer" and (obj.get("status") or {}).get("loadBalancer"):
+        obj["status"] = {**obj["status"], "loadBalancer": {}}
 
 
 def _sync_cluster_ips(spec: Obj, old: Obj) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from wherry.api import field
 from wherry.api.field import FieldError
 from wherry.api.gojson import syntax_error
+from wherry.api.schema.decode import go_kind
 from wherry.api.validation import checks, metadata
 from wherry.api.validation.containers import PROTOCOLS
 from wherry.api.validation.pod_spec import pod_template
@@ -91,8 +92,8 @@ def _docker_config(data: dict[str, str], key: str) -> Errors:
         return [field.required(f"data[{key}]")]
     text = b64decode(data[key]).decode("utf-8", "replace")
     wrong = syntax_error(text)
-    if wrong is None and not isinstance(json.loads(text), dict | None):
-        wrong = "json: cannot unmarshal value into Go value of type map[string]interface {}"
+    if wrong is None and not isinstance(config := json.loads(text), dict | None):
+        wrong = f"json: cannot unmarshal {go_kind(config)} into Go value of type map[string]interface {{}}"
     if wrong is None:
         return []
     return [field.invalid(f"data[{key}]", "<secret contents redacted>", wrong)]
