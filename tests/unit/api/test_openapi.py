@@ -37,6 +37,8 @@ def test_value_structs_and_required_scalars_have_defaults(documents: Documents) 
     assert container["properties"]["resources"]["default"] == {}
     assert container["properties"]["name"]["default"] == ""
     assert container["properties"]["imagePullPolicy"]["enum"] == ["Always", "IfNotPresent", "Never"]
+    listed = '\n\nPossible enum values:\n - `"Always"`\n - `"IfNotPresent"`\n - `"Never"`'
+    assert container["properties"]["imagePullPolicy"]["description"].endswith(listed)
 
 
 def test_elements_have_values_too_but_no_defaults(documents: Documents) -> None:

@@ -99,6 +99,8 @@ def _member_v3(owner: str, field: Field | None, name: str, raw: Json, required: 
     values = _enums().get(field.type.go) if field is not None else None
     if values is not None:
         out["enum"] = values
+        listed = "\n".join(f' - `"{value}"`' for value in values)
+        out["description"] = f"{out.get('description', '')}\n\nPossible enum values:\n{listed}"
     elif field is not None and field.type.element is not None and "items" in out:
         values = _enums().get(field.type.element.go)
         if values is not None:
