@@ -5,10 +5,10 @@ import contextlib
 import logging
 import os
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import (
     BaseConnector,
@@ -23,13 +23,14 @@ from aiohttp import (
     hdrs,
     web,
 )
-from aiohttp.abc import AbstractResolver
+from aiohttp.abc import AbstractResolver, AbstractStreamWriter
 from multidict import CIMultiDict
 from yarl import URL
 
 from wherry.api.errors import InternalError, ServiceUnavailable, StatusError
-from wherry.apiserver import messages
+from wherry.apiserver import messages, pouring
 from wherry.apiserver.authn import websocket
+from wherry.apiserver.feeds import Line
 from wherry.apiserver.links import LinkRewriter, relocated
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,17 @@ def _why(error: Exception, url: URL) -> str:
     if isinstance(error, ClientConnectorError | OSError) and error.errno:
         return f"{dialed}: connect: {os.strerror(error.errno).lower()}"
     return str(error) or type(error).__name__
+
+
+class _Framed(web.StreamResponse):
+    """An answer whose body is in chunks before it is written here."""
+
+    _length_check = False  # so that aiohttp frames nothing, as for its WebSockets
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Say that the body is in chunks."""
+        self.headers[hdrs.TRANSFER_ENCODING] = "chunked"
+        return await super().prepare(request)
 
 
 class Relayed(web.StreamResponse):
@@ -172,6 +184,8 @@ class Relay:
         upgrade = http.headers.get(hdrs.UPGRADE)
         try:
             if reads:
+                if self._near is not None and _reads_chunks(http) and self._near.serves(url):
+                    return await self._pour(self._near, http, url, check)
                 return await self._stream(http, url, headers or {}, prefix, check)
             if websocket.is_websocket(http.headers):
                 return await self._websocket(http, url)
@@ -188,7 +202,8 @@ class Relay:
         sent.extend(extra)
         data = http.content if http.can_read_body else None
         client, way = self._way(url)
-        async with client.request(http.method, way, headers=sent, data=data, allow_redirects=False) as answer:
+        asking = client.request(http.method, way, headers=sent, data=data, allow_redirects=False)
+        async with asking as answer, _watching(http, answer.close):
             if check is not None and not 200 <= answer.status <= 206:
                 text = await answer.content.read(_ERROR_TEXT)
                 raise check(answer.status, text.decode(errors="replace"))
@@ -202,10 +217,25 @@ class Relay:
                 if lower not in _HOP and not (lower == "content-length" and links is not None):
                     response.headers.add(name, relocated(value, prefix, hosts) if lower == "location" else value)
             await response.prepare(http)
-            with contextlib.suppress(ConnectionResetError):
+            async with _breaking(http):
                 async for chunk in answer.content.iter_chunked(_PIECE):
                     await response.write(chunk if links is None else links.feed(chunk))
                 await response.write_eof(b"" if links is None else links.close())
+            return response
+
+    async def _pour(self, near: Near, http: web.BaseRequest, url: URL, check: Check | None) -> web.StreamResponse:
+        """Pass a stream on with its framing: each byte is read, encrypted and written, and nothing else."""
+        async with pouring.asking(near.socket, url) as answer, _watching(http, answer.close):
+            if check is not None and not 200 <= answer.status <= 206:
+                raise check(answer.status, (await answer.body(_ERROR_TEXT)).decode(errors="replace"))
+            kept = [(name, value) for name, value in answer.headers.items() if name.lower() not in _HOP]
+            if not answer.chunked:
+                return web.Response(status=answer.status, headers=kept, body=await answer.body())
+            response = _Framed(status=answer.status, headers=kept)
+            await response.prepare(http)
+            async with _breaking(http):
+                while piece := await answer.piece():
+                    await response.write(piece)
             return response
 
     async def _websocket(self, http: web.BaseRequest, url: URL) -> web.StreamResponse:
@@ -262,6 +292,33 @@ class Relay:
             near.close()
             old.connection_lost(None)
         return Relayed()
+
+
+def _reads_chunks(http: web.BaseRequest) -> bool:
+    """Tell whether a client asks for a stream as nearly all do."""
+    return http.method == hdrs.METH_GET and http.version >= (1, 1) and not websocket.is_websocket(http.headers)
+
+
+@contextlib.asynccontextmanager
+async def _watching(http: web.BaseRequest, close: Callable[[], None]) -> AsyncIterator[None]:
+    """Call `close` when the client leaves meanwhile: who waits for the other side alone would never know."""
+    line = cast(Line, http.protocol)
+    line.on_lost = close
+    try:
+        yield
+    finally:
+        line.on_lost = None
+
+
+@contextlib.asynccontextmanager
+async def _breaking(http: web.BaseRequest) -> AsyncIterator[None]:
+    """Break off the client's answer, which has begun, where the other side's breaks off."""
+    try:
+        yield
+    except (ClientError, OSError, ValueError) as error:
+        log.debug("a stream broke: %s", error)
+        if http.transport is not None:
+            http.transport.abort()
 
 
 async def _copy_messages(source: Any, target: Any, ends: asyncio.Event) -> None:

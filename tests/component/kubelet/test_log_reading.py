@@ -75,3 +75,29 @@ def test_a_log_that_nobody_follows_ends_where_the_file_ends(tmp_path: Path) -> N
         assert b"".join([chunk async for chunk in some]) == whole[:1_000_000]
 
     asyncio.run(main())
+
+
+def test_a_follower_who_left_is_waited_for_no_longer(tmp_path: Path) -> None:
+    async def main() -> None:
+        path = tmp_path / "0.log"
+        path.write_bytes(line("one"))
+        status, cache = container(path), RuntimeCache(FakeRuntime())
+        cache.put_container(status)
+        async with asyncio.timeout(10):
+            reading = logs.read(status, LogOptions(follow=True), cache, wanted=lambda: False)
+            assert [chunk async for chunk in reading] == [b"one\n"]
+
+    asyncio.run(main())
+
+
+def test_blocks_end_anywhere_in_lines_of_any_length(tmp_path: Path) -> None:
+    async def main() -> None:
+        path = tmp_path / "0.log"
+        texts = [str(n) * (n * 7919 % 4001) for n in range(3000)] + ["z" * 500_000, "", "end"]
+        path.write_bytes(b"".join(map(line, texts)))
+        status, cache = container(path), RuntimeCache(FakeRuntime())
+        cache.put_container(status)
+        chunks = [chunk async for chunk in logs.read(status, LogOptions(), cache)]
+        assert b"".join(chunks) == "".join(f"{text}\n" for text in texts).encode()
+
+    asyncio.run(main())

@@ -22,7 +22,7 @@ HIDDEN = [b"2026-01-01T00:00:05.1+00:00 stdout P a F b\n", b"2026-01-01T00:00:05
 
 def read(**options: object) -> bytes:
     formatter = Formatter(LogOptions(**options))  # type: ignore[arg-type]
-    return b"".join(map(formatter.block, LINES))
+    return b"".join(formatter.block([line]) for line in LINES)
 
 
 def test_a_block_reads_as_its_lines_do() -> None:
@@ -35,8 +35,8 @@ def test_a_block_reads_as_its_lines_do() -> None:
         HIDDEN,
     ):
         one_by_one = Formatter(LogOptions())
-        assert Formatter(LogOptions()).block(b"".join(lines)) == b"".join(map(one_by_one.block, lines))
-    assert Formatter(LogOptions()).block(line * 2) == b"a F b stdout F c\rd \xff\n" * 2
+        assert Formatter(LogOptions()).block(lines) == b"".join(one_by_one.block([line]) for line in lines)
+    assert Formatter(LogOptions()).block([line] * 2) == b"a F b stdout F c\rd \xff\n" * 2
 
 
 @given(
@@ -55,7 +55,7 @@ def test_runs_of_lines_read_as_their_texts(lines: list[tuple[bytes, bytes, bytes
     formatter = Formatter(LogOptions())
     step = len(lines) // blocks + 1
     pieces = [lines[at : at + step] for at in range(0, len(lines), step)]
-    read = [formatter.block(b"".join(b" ".join(line) + b"\n" for line in piece)) for piece in pieces]
+    read = [formatter.block([b" ".join(line) + b"\n" for line in piece]) for piece in pieces]
     assert b"".join(read) == b"".join(texts)
 
 
@@ -102,4 +102,4 @@ def test_tail_leaves_out_a_line_that_is_being_written(tmp_path: Path) -> None:
 def test_a_time_stamp_stands_where_a_line_begins_whatever_its_stream() -> None:
     formatter = Formatter(LogOptions(timestamps=True))
     lines = [b"2026-01-01T00:00:01Z stdout P a\n", b"2026-01-01T00:00:02Z stderr F b\n", LINES[0]]
-    assert formatter.block(b"".join(lines)) == b"2026-01-01T00:00:01Z ab\n2026-01-01T00:00:01.100000000Z one\n"
+    assert formatter.block(lines) == b"2026-01-01T00:00:01Z ab\n2026-01-01T00:00:01.100000000Z one\n"

@@ -4,19 +4,20 @@ The rules are those of kubelets (pkg/kubelet/kuberuntime/logs).
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 
 from aiohttp import web
 
 from wherry.util import clock
 
-_PREFIX = 45
-"""Bytes before a text as conmon writes them: a time with nanoseconds and offset, ``stdout`` or ``stderr``, a tag."""
+_WHOLE = frozenset({b" stdout F ", b" stderr F "})
+_tag = itemgetter(slice(35, 45))
+_text = itemgetter(slice(45, None))
+"""Of a line as conmon writes it, what stands behind its time, which has nanoseconds and an offset, and its text."""
 
-_WHOLE = re.compile(rb".{35} std(?:out|err) F ")
-_BREAK = re.compile(rb"\n(?:.{35} std(?:out|err) F )?")
-_ODD = re.compile(rb"\n(?!.{35} std(?:out|err) F )")
 _STREAMS = (b"stdout", b"stderr")
 
 LINE = re.compile(rb".*\n")
@@ -76,31 +77,31 @@ class Formatter:
         """Whether the limit of bytes is reached."""
         return self._left is not None and self._left <= 0
 
-    def block(self, data: bytes | memoryview) -> bytes:
+    def block(self, lines: Sequence[bytes]) -> bytes:
         """Return the bytes for whole lines of the file.
 
-        A reader who wants everything gets runs of whole lines by one search; taken one by one they would be an eighth
-        as fast.
+        A reader who wants everything gets the texts of whole lines without a step of the interpreter for each: taken
+        one by one they would be a sixth as fast.
         """
-        if self._takes_all:
-            text = None if self._inside else _texts(data)
-            if text is None:
-                text = self._mixed(bytes(data))
+        if not self._takes_all:
+            text = b"".join(map(self._line, lines))
+        elif not self._inside and _WHOLE.issuperset(map(_tag, lines)):
+            text = b"".join(map(_text, lines))
         else:
-            text = b"".join(map(self._line, LINE.findall(data)))
+            text = self._mixed(lines)
         if self._left is not None:
             text = text[: max(0, self._left)]
             self._left -= len(text)
         return text
 
-    def _mixed(self, data: bytes) -> bytes:
-        """Take runs of whole lines by a search each, parts of lines and what is broken one by one."""
-        found, at = [], 0
-        while at < len(data):
-            run = None if self._inside or not _WHOLE.match(data, at) else _ODD.search(data, at)
-            end = run.end() if run else data.index(b"\n", at) + 1
-            piece, at = data[at:end], end
-            found.append((_texts(piece) if run else None) or self._line(piece))
+    def _mixed(self, lines: Sequence[bytes]) -> bytes:
+        """Take whole lines together, parts of lines, the end of a line in parts and what is broken one by one."""
+        found: list[bytes] = []
+        for whole, run in groupby(lines, lambda line: _tag(line) in _WHOLE):
+            rest = list(run)
+            if self._inside:
+                found.append(self._line(rest.pop(0)))
+            found.extend(map(_text if whole else self._line, rest))
         return b"".join(found)
 
     def _line(self, line: bytes) -> bytes:
@@ -119,20 +120,6 @@ class Formatter:
         if self._options.timestamps and not continues:
             text = stamp.replace(b"+00:00", b"Z") + b" " + text
         return text
-
-
-def _texts(data: bytes | memoryview) -> bytes | None:
-    """Return the texts of lines that are all whole and begin as conmon's do; None when one is or does not.
-
-    Every newline is found, with what stands before the next text where that is as expected. So the lengths tell whether
-    it was everywhere.
-    """
-    if not _WHOLE.match(data):
-        return None
-    parts = _BREAK.split(data)
-    parts[0] = parts[0][_PREFIX:]
-    texts = b"\n".join(parts)
-    return texts if len(data) - len(texts) == _PREFIX * (len(parts) - 1) else None
 
 
 def _micro(stamp: str) -> str:

@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import io
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -48,13 +49,19 @@ class _Reader:
     def __init__(self, path: Path, options: LogOptions) -> None:
         self._path = path
         self._formatter = Formatter(options)
-        self._buffer = bytearray(_BLOCK)
+        self._make_room(_BLOCK)
         self._at = 0 if options.tail is None else tail_offset(path, options.tail, stream=options.stream)
         self._open()
 
     def _open(self) -> None:
         self._file = self._path.open("rb")
         self._inode = os.fstat(self._file.fileno()).st_ino
+
+    def _make_room(self, size: int) -> None:
+        """Make what is read into, and what finds its lines: nothing else of Python's does without looking at each byte
+        by itself."""
+        self._block = io.BytesIO(bytes(size))
+        self._buffer = self._block.getbuffer()
 
     async def next(self) -> bytes | None:
         """Return what a reader gets of the next lines, None when there are none (yet) or the limit is reached.
@@ -63,25 +70,28 @@ class _Reader:
         the processor time in threads that take turns.
         """
         while not self._formatter.full:
-            if whole := await self._read():
-                self._at += len(whole)
-                if text := self._formatter.block(whole):
-                    return text
-            else:
+            lines, size = await self._lines()
+            if not lines:
                 return None
+            self._at += size
+            if text := self._formatter.block(lines):
+                return text
         return None
 
-    async def _read(self) -> memoryview:
-        """Return the next whole lines; only a newline ends one (a carriage return is text)."""
+    async def _lines(self) -> tuple[list[bytes], int]:
+        """Return the next whole lines and their size; only a newline ends one (a carriage return is text)."""
         while True:
-            buffer = self._buffer
-            size = await self._fill(buffer)
-            end = buffer.rfind(b"\n", 0, size) + 1
-            if end or size < len(buffer):
-                return memoryview(buffer)[:end]
-            self._buffer = bytearray(2 * size)
+            read = size = await self._fill(self._buffer)
+            self._block.seek(0)
+            lines = self._block.readlines(read) if read else []
+            beyond = self._block.tell() - read  # of what an earlier read left there
+            if lines and (beyond or not lines[-1].endswith(b"\n")):
+                size -= len(lines.pop()) - beyond
+            if lines or read < len(self._buffer):
+                return lines, size
+            self._make_room(2 * read)
 
-    async def _fill(self, buffer: bytearray) -> int:
+    async def _fill(self, buffer: memoryview) -> int:
         """Read from the reader's place on; only for what comes from a disk a thread waits."""
         descriptor = self._file.fileno()
         with contextlib.suppress(OSError):  # also where a filesystem cannot say what it has in memory
@@ -100,7 +110,7 @@ class _Reader:
             rotated = (await asyncio.to_thread(os.stat, self._path)).st_ino != self._inode
         except FileNotFoundError:
             return False  # between the rename and the new file
-        if rotated and not await self._read():
+        if rotated and not (await self._lines())[0]:
             self._file.close()
             await asyncio.to_thread(self._open)
             self._at = 0
@@ -116,8 +126,11 @@ class _Reader:
         self._file.close()
 
 
-async def read(status: ContainerStatus, options: LogOptions, cache: RuntimeCache) -> AsyncGenerator[bytes, None]:
-    """Iterate over the formatted log of a container; with ``follow`` until it ends. To be closed (`aclosing`)."""
+async def read(
+    status: ContainerStatus, options: LogOptions, cache: RuntimeCache, *, wanted: Callable[[], bool] = lambda: True
+) -> AsyncGenerator[bytes, None]:
+    """Iterate over the formatted log of a container; with ``follow`` until it ends, or the rest is not `wanted` any
+    more. To be closed (`aclosing`)."""
     path = Path(status.log_path)
     reader = await asyncio.to_thread(_Reader, path, options)
     watching: AbstractContextManager[inotify.Watch | None] = contextlib.nullcontext()
@@ -135,7 +148,7 @@ async def read(status: ContainerStatus, options: LogOptions, cache: RuntimeCache
                     return
                 if await reader.reopen():
                     continue
-                if not running:
+                if not running or not wanted():
                     return
                 await watch.wait(_RECHECK)
     finally:
@@ -157,7 +170,8 @@ async def serve(
         return web.Response(text="")
     await response.prepare(request)
     try:
-        async with contextlib.aclosing(read(status, options, cache)) as chunks:
+        reading = read(status, options, cache, wanted=lambda: request.transport is not None)
+        async with contextlib.aclosing(reading) as chunks:
             async for chunk in chunks:
                 await response.write(chunk)
         await response.write_eof()
