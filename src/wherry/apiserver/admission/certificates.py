@@ -43,7 +43,7 @@ class CertificateApproval(Plugin):
     def handles(self, operation: Operation) -> bool:
         return operation.subresource == "approval"
 
-    async def validate(self, operation: Operation) -> None:
+    def validate(self, operation: Operation) -> None:
         signer = ((operation.old or {}).get("spec") or {}).get("signerName") or ""
         if not may_use(self._authorizer, operation.user, "approve", signer):
             why = f'user not permitted to approve requests with signerName "{signer}"'
@@ -63,7 +63,7 @@ class CertificateSigning(Plugin):
     def handles(self, operation: Operation) -> bool:
         return operation.subresource == "status"
 
-    async def validate(self, operation: Operation) -> None:
+    def validate(self, operation: Operation) -> None:
         new, old = operation.obj or {}, operation.old or {}
         if (new.get("status") or {}).get("certificate") == (old.get("status") or {}).get("certificate"):
             return
@@ -83,7 +83,7 @@ class CertificateSubjectRestriction(Plugin):
     def handles(self, operation: Operation) -> bool:
         return not operation.subresource
 
-    async def validate(self, operation: Operation) -> None:
+    def validate(self, operation: Operation) -> None:
         spec = (operation.obj or {}).get("spec") or {}
         if spec.get("signerName") != _CLIENT_SIGNER:
             return

@@ -27,7 +27,7 @@ class DefaultStorageClass(Plugin):
     def handles(self, operation: Operation) -> bool:
         return not operation.subresource
 
-    async def admit(self, operation: Operation) -> None:
+    def admit(self, operation: Operation) -> None:
         claim = operation.obj
         if claim is None or claim["spec"].get("storageClassName") is not None:
             return
@@ -51,7 +51,7 @@ class DefaultIngressClass(Plugin):
     def handles(self, operation: Operation) -> bool:
         return not operation.subresource
 
-    async def admit(self, operation: Operation) -> None:
+    def admit(self, operation: Operation) -> None:
         ingress = operation.obj
         if ingress is None or (ingress.get("spec") or {}).get("ingressClassName") is not None:
             return

@@ -21,7 +21,7 @@ class DefaultTolerationSeconds(Plugin):
     def handles(self, operation: Operation) -> bool:
         return not operation.subresource
 
-    async def admit(self, operation: Operation) -> None:
+    def admit(self, operation: Operation) -> None:
         if operation.obj is None:
             return
         spec = operation.obj["spec"]

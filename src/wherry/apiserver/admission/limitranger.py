@@ -33,12 +33,12 @@ class LimitRanger(Plugin):
             return False
         return bool(self._reader.list(LIMITRANGES, operation.namespace))
 
-    async def admit(self, operation: Operation) -> None:
+    def admit(self, operation: Operation) -> None:
         if operation.obj is not None and operation.operation == CREATE and operation.concerns(PODS):
             for limit_range in self._reader.list(LIMITRANGES, operation.namespace):
                 _default(operation.obj, limit_range)
 
-    async def validate(self, operation: Operation) -> None:
+    def validate(self, operation: Operation) -> None:
         if operation.obj is None:
             return
         for limit_range in self._reader.list(LIMITRANGES, operation.namespace):

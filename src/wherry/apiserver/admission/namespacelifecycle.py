@@ -18,7 +18,7 @@ class NamespaceLifecycle(Plugin):
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
-    async def admit(self, operation: Operation) -> None:
+    def admit(self, operation: Operation) -> None:
         resource = operation.resource
         if operation.operation == DELETE:
             if resource is NAMESPACES and operation.name in _IMMORTAL:

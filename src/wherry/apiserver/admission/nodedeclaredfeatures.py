@@ -34,7 +34,7 @@ class NodeDeclaredFeatureValidator(Plugin):
     def handles(self, operation: Operation) -> bool:
         return operation.subresource in _SUBRESOURCES and concerns_bound_pod(operation)
 
-    async def validate(self, operation: Operation) -> None:
+    def validate(self, operation: Operation) -> None:
         assert operation.obj is not None and operation.old is not None
         spec, before = operation.obj["spec"], operation.old["spec"]
         needed = [feature for feature, needs in _FEATURES.items() if needs(spec, before)]

@@ -81,7 +81,7 @@ class NodeRestriction(Plugin):
     def handles(self, operation: Operation) -> bool:
         return NODES_GROUP in operation.user.groups
 
-    async def admit(self, operation: Operation) -> None:
+    def admit(self, operation: Operation) -> None:
         node = node_of(operation.user)
         if node is None:
             return

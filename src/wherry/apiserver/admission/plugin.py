@@ -1,7 +1,7 @@
 """What an admission plugin is (apiserver ``admission.Interface``)."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -67,7 +67,8 @@ class Operation:
 
 
 class Plugin:
-    """A plugin overrides what it takes part in. Both raise StatusError (mostly Forbidden) to refuse.
+    """A plugin overrides what it takes part in. Both raise StatusError (mostly Forbidden) to refuse, and return what is
+    left to be awaited where they have to wait.
 
     It is asked about its `operations` on its `resources` (any version of them; none: all) and those of their
     subresources for which `handles` says so.
@@ -77,11 +78,13 @@ class Plugin:
     resources: ClassVar[tuple[Resource, ...]] = ()
     operations: ClassVar[frozenset[str]] = frozenset({CREATE, UPDATE, DELETE, CONNECT})
 
-    async def admit(self, operation: Operation) -> None:
+    def admit(self, operation: Operation) -> Awaitable[None] | None:
         """Change ``operation.obj`` in place (mutating phase)."""
+        return None
 
-    async def validate(self, operation: Operation) -> None:
+    def validate(self, operation: Operation) -> Awaitable[None] | None:
         """Refuse what may not be (validating phase)."""
+        return None
 
     def handles(self, operation: Operation) -> bool:
         """Tell quickly whether the plugin has anything to do with this operation."""

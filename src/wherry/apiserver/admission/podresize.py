@@ -23,7 +23,7 @@ class PodResizeValidator(Plugin):
     def handles(self, operation: Operation) -> bool:
         return operation.subresource == "resize" and concerns_bound_pod(operation)
 
-    async def validate(self, operation: Operation) -> None:
+    def validate(self, operation: Operation) -> None:
         assert operation.obj is not None
         spec = operation.obj["spec"]
         node = self._reader.get(NODES, None, spec["nodeName"])

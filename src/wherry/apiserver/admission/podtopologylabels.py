@@ -23,7 +23,7 @@ class PodTopologyLabels(Plugin):
     def handles(self, operation: Operation) -> bool:
         return operation.subresource in ("", "binding")
 
-    async def admit(self, operation: Operation) -> None:
+    def admit(self, operation: Operation) -> None:
         obj = operation.obj
         if obj is None:
             return

@@ -26,7 +26,7 @@ class Priority(Plugin):
     def handles(self, operation: Operation) -> bool:
         return not operation.subresource
 
-    async def admit(self, operation: Operation) -> None:
+    def admit(self, operation: Operation) -> None:
         if operation.obj is None or not operation.concerns(PODS):
             return
         spec = operation.obj["spec"]
@@ -71,7 +71,7 @@ class Priority(Plugin):
         defaults = [c for c in self._reader.list(PRIORITYCLASSES) if c.get("globalDefault")]
         return min(defaults, key=lambda c: c.get("value", 0), default=None)
 
-    async def validate(self, operation: Operation) -> None:
+    def validate(self, operation: Operation) -> None:
         if operation.obj is None or not operation.concerns(PRIORITYCLASSES) or not operation.obj.get("globalDefault"):
             return
         found = self._default()

@@ -24,7 +24,7 @@ class RuntimeClass(Plugin):
     def handles(self, operation: Operation) -> bool:
         return not operation.subresource
 
-    async def admit(self, operation: Operation) -> None:
+    def admit(self, operation: Operation) -> None:
         found = self._class(operation)
         if operation.obj is None or found is None:
             return
@@ -39,7 +39,7 @@ class RuntimeClass(Plugin):
         if scheduling:
             self._place(operation, spec, scheduling)
 
-    async def validate(self, operation: Operation) -> None:
+    def validate(self, operation: Operation) -> None:
         if operation.obj is None:
             return
         found = self._class(operation)

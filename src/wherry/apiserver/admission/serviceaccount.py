@@ -1,5 +1,6 @@
 """ServiceAccount: every pod runs as a service account that exists, and gets its token."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from wherry.api.podreferences import references
@@ -10,6 +11,8 @@ from wherry.apiserver.attributes import Reader
 from wherry.apiserver.names import settled
 from wherry.util import clock
 
+Object = dict[str, Any]
+
 TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 _VOLUME_PREFIX = "kube-api-access-"
 _MIRROR = "kubernetes.io/config.mirror"
@@ -19,7 +22,7 @@ _CONTAINER_LABELS = {
     "containers": "container",
     "ephemeralContainers": "ephemeral container",
 }
-_ATTEMPTS, _INTERVAL = 10, 0.1
+_ATTEMPTS, _INTERVAL = 9, 0.1
 
 
 class ServiceAccount(Plugin):
@@ -38,52 +41,70 @@ class ServiceAccount(Plugin):
     def handles(self, operation: Operation) -> bool:
         return operation.subresource == ("" if operation.operation == CREATE else "ephemeralcontainers")
 
-    async def admit(self, operation: Operation) -> None:
+    def admit(self, operation: Operation) -> Awaitable[None] | None:
         pod = operation.obj
         if operation.operation != CREATE or pod is None:
-            return
+            return None
         if _MIRROR in (pod["metadata"].get("annotations") or {}):
-            return
+            return None
         spec = pod["spec"]
         name = spec.get("serviceAccountName") or "default"
         spec["serviceAccountName"] = spec["serviceAccount"] = name
-        account = await self._account(operation, name)
-        if _wants_token(account, spec):
-            _mount_token(spec, account)
-        if not spec.get("imagePullSecrets") and account.get("imagePullSecrets"):
-            spec["imagePullSecrets"] = [dict(ref) for ref in account["imagePullSecrets"]]
+        return self._with_account(operation, spec, _give)
 
-    async def validate(self, operation: Operation) -> None:
+    def validate(self, operation: Operation) -> Awaitable[None] | None:
         pod = operation.obj
         if pod is None:
-            return
+            return None
         spec = pod["spec"]
         if operation.operation == CREATE and _MIRROR in (pod["metadata"].get("annotations") or {}):
             _check_mirror(operation, spec)
-            return
-        account = await self._account(operation, spec.get("serviceAccountName") or "default")
-        if (account["metadata"].get("annotations") or {}).get(_ENFORCE_MOUNTABLE) == "true":
-            _check_mountable(operation, account, spec)
+            return None
 
-    async def _account(self, operation: Operation, name: str) -> dict[str, Any]:
-        for attempt in range(_ATTEMPTS if name == "default" else 1):
-            if attempt:
-                await clock.sleep(_INTERVAL)
+        def check(account: Object, spec: Object) -> None:
+            if (account["metadata"].get("annotations") or {}).get(_ENFORCE_MOUNTABLE) == "true":
+                _check_mountable(operation, account, spec)
+
+        return self._with_account(operation, spec, check)
+
+    def _with_account(
+        self, operation: Operation, spec: Object, act: Callable[[Object, Object], None]
+    ) -> Awaitable[None] | None:
+        """Do something with the account of a pod, at once where it is there."""
+        name = spec.get("serviceAccountName") or "default"
+        found = self._reader.get(SERVICEACCOUNTS, operation.namespace, name)
+        if found is None:
+            return self._wait(operation, name, lambda account: act(account, spec))
+        act(found, spec)
+        return None
+
+    async def _wait(self, operation: Operation, name: str, act: Callable[[Object], None]) -> None:
+        for _ in range(_ATTEMPTS if name == "default" else 0):
+            await clock.sleep(_INTERVAL)
             found = self._reader.get(SERVICEACCOUNTS, operation.namespace, name)
             if found is not None:
-                return found
+                act(found)
+                return
         why = f'error looking up service account {operation.namespace}/{name}: serviceaccount "{name}" not found'
         raise forbidden(operation.resource, operation.name, why)
 
 
-def _wants_token(account: dict[str, Any], spec: dict[str, Any]) -> bool:
+def _give(account: Object, spec: Object) -> None:
+    """Give a pod what its account has for it."""
+    if _wants_token(account, spec):
+        _mount_token(spec, account)
+    if not spec.get("imagePullSecrets") and account.get("imagePullSecrets"):
+        spec["imagePullSecrets"] = [dict(ref) for ref in account["imagePullSecrets"]]
+
+
+def _wants_token(account: Object, spec: Object) -> bool:
     for holder in (spec, account):
         if holder.get("automountServiceAccountToken") is not None:
             return bool(holder["automountServiceAccountToken"])
     return True
 
 
-def _mount_token(spec: dict[str, Any], account: dict[str, Any]) -> None:
+def _mount_token(spec: Object, account: Object) -> None:
     volumes = spec.get("volumes") or []
     existing = next((v["name"] for v in volumes if v["name"].startswith(_VOLUME_PREFIX)), None)
     # Pods that are made alike stay alike: their specs are kept once (`wherry.api.newpods`).
@@ -110,11 +131,11 @@ _PROJECTED = {
 """Shared by all pods, of which memory holds many; it is whole, so that defaulting has nothing to change in it."""
 
 
-def _token_volume(name: str) -> dict[str, Any]:
+def _token_volume(name: str) -> Object:
     return {"name": name, "projected": _PROJECTED}
 
 
-def _check_mirror(operation: Operation, spec: dict[str, Any]) -> None:
+def _check_mirror(operation: Operation, spec: Object) -> None:
     if spec.get("serviceAccountName"):
         raise forbidden(operation.resource, operation.name, "a mirror pod may not reference service accounts")
     if "secrets" in references(spec):
@@ -126,7 +147,7 @@ def _check_mirror(operation: Operation, spec: dict[str, Any]) -> None:
                 raise forbidden(operation.resource, operation.name, why)
 
 
-def _check_mountable(operation: Operation, account: dict[str, Any], spec: dict[str, Any]) -> None:
+def _check_mountable(operation: Operation, account: Object, spec: Object) -> None:
     name = account["metadata"]["name"]
     mountable = {ref.get("name") for ref in account.get("secrets") or ()}
     pullable = {ref.get("name") for ref in account.get("imagePullSecrets") or ()}

@@ -27,7 +27,7 @@ class StorageObjectInUseProtection(Plugin):
     def handles(self, operation: Operation) -> bool:
         return not operation.subresource
 
-    async def admit(self, operation: Operation) -> None:
+    def admit(self, operation: Operation) -> None:
         if operation.obj is None:
             return
         meta, finalizer = operation.obj["metadata"], _FINALIZERS[operation.resource.plural]
@@ -48,7 +48,7 @@ class PersistentVolumeClaimResize(Plugin):
     def handles(self, operation: Operation) -> bool:
         return not operation.subresource
 
-    async def validate(self, operation: Operation) -> None:
+    def validate(self, operation: Operation) -> None:
         claim, old = operation.obj, operation.old
         if claim is None or old is None or not _grows(claim, old):
             return

@@ -16,7 +16,7 @@ class TaintNodesByCondition(Plugin):
     def handles(self, operation: Operation) -> bool:
         return not operation.subresource
 
-    async def admit(self, operation: Operation) -> None:
+    def admit(self, operation: Operation) -> None:
         if operation.obj is None:
             return
         spec = operation.obj.setdefault("spec", {})

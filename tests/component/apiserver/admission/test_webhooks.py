@@ -6,8 +6,8 @@ import pytest
 
 from tests.component.apiserver.admission.webhookserver import Webhook, patch
 from wherry.api.resources import ENDPOINTSLICES
-from wherry.apiserver.admission.namespacelifecycle import NamespaceLifecycle
-from wherry.apiserver.admission.plugin import Operation, Plugin
+from wherry.apiserver.admission.chain import Chain
+from wherry.apiserver.admission.plugin import Operation
 from wherry.apiserver.server import ApiServer
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
@@ -357,11 +357,14 @@ async def test_what_webhooks_did_is_annotated_and_counted(
 ) -> None:
     seen: list[Operation] = []
 
-    async def look(self: Plugin, operation: Operation) -> None:
+    admit = Chain.admit
+
+    async def look(self: Chain, operation: Operation) -> None:
         operation.has_details = True
         seen.append(operation)
+        await admit(self, operation)
 
-    monkeypatch.setattr(NamespaceLifecycle, "admit", look)
+    monkeypatch.setattr(Chain, "admit", look)
     webhook.answers["/m"] = lambda request: {**_PATCH, "auditAnnotations": {"who": "me", "bad key": "x"}}
     webhook.answers["/down"] = lambda request: {"uid": "other"}
     await register(

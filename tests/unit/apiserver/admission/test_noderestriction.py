@@ -49,7 +49,7 @@ async def admit(
     operation = Operation(kind, resource, sub, namespace, name, user, obj=obj, old=old)
     if plugin.handles(operation):
         try:
-            await plugin.admit(operation)
+            plugin.admit(operation)
         except Forbidden as error:
             return error.message.partition("is forbidden: ")[2]
     return ""

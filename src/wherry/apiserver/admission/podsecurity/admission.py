@@ -65,7 +65,7 @@ class PodSecurity(Plugin):
             operation.annotations[f"{_AUDIT}enforce-policy"] = "privileged:latest"
         return False
 
-    async def validate(self, operation: Operation) -> None:
+    def validate(self, operation: Operation) -> None:
         obj, old = operation.obj, operation.old
         if obj is None:
             return
