@@ -319,9 +319,9 @@ def _annotated_tolerations(text: str, path: str) -> Errors:
         wrong = f"json: cannot unmarshal {go_kind(found)} into Go value of type []core.Toleration"
     if wrong is not None:
         return [field.invalid(path, _TOLERATIONS, wrong)]
-    given = (each for each in found or () if isinstance(each, dict))
-    tolerations: list[Obj] = [{_TOLERATION_MEMBERS.get(m.lower(), m): v for m, v in each.items()} for each in given]
-    return where.tolerations(tolerations, f"{path}.{_TOLERATIONS}")
+    given: list[Obj] = [each for each in found or () if isinstance(each, dict)]
+    spelled = [{_TOLERATION_MEMBERS.get(m.lower(), m): value for m, value in each.items()} for each in given]
+    return where.tolerations(spelled, f"{path}.{_TOLERATIONS}")
 
 
 def _seccomp_annotation(value: str, path: str) -> Errors:
