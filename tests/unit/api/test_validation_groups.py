@@ -152,6 +152,18 @@ def _replaced(obj: Object, path: tuple[Any, ...], value: Any) -> Object:
         ),
         (
             "HorizontalPodAutoscaler",
+            "spec/maxReplicas",
+            -1,
+            "spec.maxReplicas: Invalid value: -1: must be greater than or equal to 1",
+        ),
+        (
+            "HorizontalPodAutoscaler",
+            "spec/behavior/scaleUp",
+            {"policies": [{"type": "Pods", "value": 1, "periodSeconds": 1}], "tolerance": "-1"},
+            'spec.behavior.scaleUp.tolerance: Invalid value: "-1": must be greater than or equal to 0',
+        ),
+        (
+            "HorizontalPodAutoscaler",
             "spec/metrics/0/pods",
             {"metric": {"name": "p"}, "target": {"type": "AverageValue", "averageValue": "1"}},
             "spec.metrics[0].pods: Forbidden: must populate the given metric source only",

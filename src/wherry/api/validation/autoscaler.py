@@ -9,6 +9,7 @@ from wherry.api.quantity import Quantity
 from wherry.api.validation import checks
 from wherry.api.validation.references import path_name
 from wherry.api.validation.resources import container_resource_name
+from wherry.api.validation.resources import non_negative as non_negative_amount
 from wherry.api.validation.rules import Rules
 from wherry.api.validation.shared import label_selector, named, non_negative
 
@@ -47,7 +48,7 @@ def _spec(spec: Obj, before: Obj) -> Errors:
     if most == 0:
         errors.append(field.required("spec.maxReplicas", "must be set and greater than 0"))
     elif most < 0:
-        errors.append(field.invalid("spec.maxReplicas", most, "must be greater than 0"))
+        errors.append(field.invalid("spec.maxReplicas", most, "must be greater than or equal to 1"))
     if least is not None and most < least:
         errors.append(field.invalid("spec.maxReplicas", most, "must be greater than or equal to `minReplicas`"))
     path, target = "spec.scaleTargetRef", spec.get("scaleTargetRef") or {}
@@ -226,9 +227,7 @@ def _scaling(rules: Obj, path: str) -> Errors:
         errors.append(field.required(f"{path}.policies", "must specify at least one Policy"))
     for i, policy in enumerate(rules.get("policies") or ()):
         errors += _policy(policy, f"{path}.policies[{i}]")
-    if tolerance is not None and Quantity.parse(tolerance).value < 0:
-        errors.append(field.invalid(f"{path}.tolerance", tolerance, "must be greater or equal to 0"))
-    return errors
+    return errors + (non_negative_amount(tolerance, f"{path}.tolerance") if tolerance is not None else [])
 
 
 def _policy(policy: Obj, path: str) -> Errors:
