@@ -40,7 +40,10 @@ class JobController(Controller):
         found = [
             meta.key_of(job)
             for job in self._jobs.lister.list(meta.namespace(pod))
-            if not is_job_finished(job) and labels.from_selector(job["spec"].get("selector")).matches(meta.labels(pod))
+            # A Job that goes adopts nothing: what its deletion orphans is to be let go.
+            if not is_job_finished(job)
+            and not meta.is_deleting(job)
+            and labels.from_selector(job["spec"].get("selector")).matches(meta.labels(pod))
         ]
         return found or ([f"{_LONE_POD}{meta.key_of(pod)}"] if has_finalizer(pod) else [])
 

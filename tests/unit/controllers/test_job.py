@@ -5,6 +5,7 @@ from tests.unit.controllers.cluster import Cluster, running
 from wherry.api import errors, meta
 from wherry.api.resources import JOBS, PODS
 from wherry.controllers import indexes
+from wherry.controllers.garbagecollector import GarbageCollector
 from wherry.controllers.job import JobController
 from wherry.controllers.jobplan import FINALIZER
 
@@ -182,6 +183,14 @@ async def test_pods_of_a_job_that_is_gone_are_let_go() -> None:
         cluster.fake.remove(JOBS, "ns/j")
         await cluster.settle()
         assert all(FINALIZER not in (pod["metadata"].get("finalizers") or ()) for pod in cluster.pods())
+
+
+async def test_pods_that_their_jobs_deletion_orphans_are_let_go() -> None:
+    async with running(JobController, GarbageCollector, objects=(job(parallelism=2, completions=2),)) as cluster:
+        await cluster.client.delete(JOBS, "j", "ns", propagationPolicy="Orphan")
+        await cluster.settle()
+        left = [(pod["metadata"].get("ownerReferences"), pod["metadata"].get("finalizers")) for pod in cluster.pods()]
+        assert left == [(None, None)] * 2
 
 
 @given(st.sets(st.integers(0, 40)))
