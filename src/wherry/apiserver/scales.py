@@ -1,6 +1,7 @@
 """Where objects keep what their ``scale`` subresource shows."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 
 class ScalePaths(NamedTuple):
@@ -9,3 +10,16 @@ class ScalePaths(NamedTuple):
     spec: tuple[str, ...] = ("spec", "replicas")
     status: tuple[str, ...] = ("status", "replicas")
     selector: tuple[str, ...] = ("spec", "selector")
+
+    @staticmethod
+    def of(scale: Mapping[str, Any]) -> "ScalePaths":
+        """Return the paths that a definition gives (``subresources.scale``)."""
+        return ScalePaths(
+            _members(scale["specReplicasPath"]),
+            _members(scale["statusReplicasPath"]),
+            _members(scale.get("labelSelectorPath") or ""),
+        )
+
+
+def _members(path: str) -> tuple[str, ...]:
+    return tuple(part for part in path.split(".") if part)

@@ -1,6 +1,7 @@
 """The Table and PartialObjectMetadata forms of objects."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from wherry.api import printers
@@ -19,17 +20,31 @@ _CREATED_ONLY = frozenset({"create"})
 """Reviews and the like: answered, not kept."""
 
 SCALES = Resource("autoscaling", "v1", "scales", "scale", "Scale", True, frozenset())
-"""Stands for the objects of ``scale`` subresources."""
+CUSTOM_SCALES = replace(SCALES)
+"""Stand for the objects of ``scale`` subresources, of built-in and of custom resources."""
 
-_SCALE_COLUMNS: list[Object] = [
-    {"name": name, "type": kind, "format": "", "description": text, "priority": 0}
-    for name, kind, text in (
-        ("Name", "string", "Name must be unique within a namespace."),
-        ("Desired", "integer", "Number of desired pods."),
-        ("Available", "integer", "Number of observed pods."),
-        ("Age", "string", "Time since the object was created."),
-    )
-]
+
+def _columns(*rows: tuple[str, str, str, str]) -> list[Object]:
+    return [
+        {"name": name, "type": kind, "format": form, "description": text, "priority": 0}
+        for name, kind, form, text in rows
+    ]
+
+
+_SCALE_COLUMNS = {
+    SCALES: _columns(
+        ("Name", "string", "", "Name must be unique within a namespace."),
+        ("Desired", "integer", "", "Number of desired pods."),
+        ("Available", "integer", "", "Number of observed pods."),
+        ("Age", "string", "", "Time since the object was created."),
+    ),
+    CUSTOM_SCALES: _columns(
+        ("Name", "string", "name", "Name must be unique within a namespace."),
+        ("Desired", "integer", "", "Number of desired replicas"),
+        ("Available", "integer", "", "Number of actual replicas"),
+        ("Age", "date", "", "Time since the object was created."),
+    ),
+}
 
 
 def _scale_cells(obj: Object) -> list[Any]:
@@ -59,9 +74,9 @@ def transform(form: Form, resource: Resource | None, obj: Object, include: str) 
             refusal = InternalError("content is not a list")
             refusal.status_reason = ""
             raise refusal
-        raise NotAcceptable(
-            f"you requested PartialObjectMetadataList, but the requested object is not a list (*core.{resource.kind})"
-        )
+        package = "v1" if resource is CUSTOM_SCALES else "core"
+        what = f"*{package}.{resource.kind}"
+        raise NotAcceptable(f"you requested PartialObjectMetadataList, but the requested object is not a list ({what})")
     if form.kind == negotiate.PARTIAL:
         return partial(obj, form.version)
     metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
@@ -101,11 +116,14 @@ def table(
             f'Unable to convert to Table as requested: includeObject: Invalid value: "{include}": '
             "must be 'Metadata', 'Object', 'None', or empty"
         )
-    columns = _SCALE_COLUMNS if resource is SCALES else printers.columns(resource)
+    scales = _SCALE_COLUMNS.get(resource)
+    columns = scales or printers.columns(resource)
     rows = []
     for obj in objects:
         row: Object = {
-            "cells": _scale_cells(obj) if resource is SCALES else printers.cells(resource, _stored(resource, obj)),
+            "cells": _scale_cells(obj)
+            if resource in _SCALE_COLUMNS
+            else printers.cells(resource, _stored(resource, obj)),
             "object": None,
         }
         conditions = printers.row_conditions(resource, obj)

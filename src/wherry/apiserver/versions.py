@@ -26,6 +26,11 @@ class KindVersions:
         self._found: dict[str, Known | None] = {}
         self._made: dict[tuple[bytes, str], Object] = {}
 
+    def resource(self, api_version: str) -> Resource | None:
+        """Return the resource of a version, None when the kind has no such version."""
+        found = self._find(api_version)
+        return None if found is None else found[0]
+
     def schema(self, api_version: str) -> TypeSchema | None:
         """Return the schema of a version, None when the kind has no such version."""
         found = self._find(api_version)

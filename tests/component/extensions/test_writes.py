@@ -5,7 +5,7 @@ from typing import Any
 from tests.component.extensions.test_definitions import BOATS, CRDS, MERGE, Http, boat, definition
 
 SCALE = {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"}
-JSON_PATCH = "application/json-patch+json"
+JSON_PATCH, APPLY = "application/json-patch+json", "application/apply-patch+yaml"
 
 
 async def _defined(http: Http) -> None:
@@ -111,3 +111,41 @@ async def test_an_apply_that_creates_needs_a_name_and_no_uid_and_ignores_version
     assert status == 409 and answer["message"].endswith("specified uid u, and no existing object was found")
     old = {**boat(length=1), "metadata": {"name": "clara", "resourceVersion": "1"}}
     assert (await http("PATCH", path, old, Content_Type=APPLY))[0] == 201
+
+
+async def test_a_scale_moves_the_ownership_of_the_replicas(http: Http) -> None:
+    await _defined(http)
+    body = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "anna"}, "spec": {"replicas": 1}}
+    assert (await http("PATCH", f"{BOATS}/anna", {"spec": {"replicas": 3}}, Content_Type=MERGE))[0] == 200
+    assert (await http("PUT", f"{BOATS}/anna/scale", body, User_Agent="scaler/1"))[0] == 200
+    _, found = await http("GET", f"{BOATS}/anna")
+    owners = {entry["manager"]: entry for entry in found["metadata"]["managedFields"]}
+    assert owners["scaler"]["fieldsV1"] == {"f:spec": {"f:replicas": {}}}
+    assert (owners["scaler"]["subresource"], "time" in owners["scaler"]) == ("scale", False)
+
+
+async def test_an_applied_scale_of_a_custom_resource_is_refused_as_upstream_does(http: Http) -> None:
+    await _defined(http)
+    assert (await http("PATCH", f"{BOATS}/anna", {"spec": {"replicas": 3}}, Content_Type=MERGE))[0] == 200
+    body = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "anna"}, "spec": {"replicas": 1}}
+    path = f"{BOATS}/anna/scale?fieldManager=m"
+    assert (await http("PATCH", path, body, Content_Type=APPLY))[0] == 409
+    status, answer = await http("PATCH", f"{path}&force=true", body, Content_Type=APPLY)
+    assert (status, answer["message"].partition(" (")[0]) == (500, "failed to convert new object")
+
+
+async def test_a_scale_needs_the_name_and_the_namespace_of_its_path(http: Http) -> None:
+    await _defined(http)
+    body: dict[str, Any] = {"spec": {"replicas": 1}}
+    assert (await http("PUT", f"{BOATS}/anna/scale", body))[0] == 400
+    body["metadata"] = {"name": "anna", "namespace": "other"}
+    assert (await http("PUT", f"{BOATS}/anna/scale", body))[0] == 400
+
+
+async def test_a_label_selector_of_a_scale_is_text(http: Http) -> None:
+    scale = {**SCALE, "labelSelectorPath": ".status.selector"}
+    assert (await http("POST", CRDS, definition(subresources={"status": {}, "scale": scale})))[0] == 201
+    assert (await http("POST", BOATS, boat(length=3)))[0] == 201
+    status, answer = await http("PATCH", f"{BOATS}/anna/status", {"status": {"selector": 5}}, Content_Type=MERGE)
+    problem = ".status.selector accessor error: 5 is of the type int64, expected string"
+    assert (status, causes(answer)) == (422, [(".status.selector", f'Invalid value: "": {problem}')])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from wherry.api import schema
 from wherry.api.errors import BadRequest, Conflict, StatusError
-from wherry.api.managedfields import apply, same_but_managed_fields, track_update
+from wherry.api.managedfields import apply, same_but_managed_fields, to_object, to_scale, track_update
 from wherry.api.managedfields.fieldset import difference, intersection, union
 
 SCHEMA = schema.load()
@@ -155,3 +155,46 @@ def test_an_apply_of_another_version_is_refused(api_version: str, shown: str) ->
     config = {"apiVersion": api_version, "kind": "ConfigMap"}
     with pytest.raises(BadRequest, match=f"^invalid object type: {shown}$"):
         applied(None, config, "one")
+
+
+def _entry(manager: str, *names: str, version: str = "apps/v1", operation: str = "Update", **more: Any) -> Any:
+    owned = {"f:spec": {f"f:{name}": {} for name in names}}
+    return {
+        "manager": manager,
+        "operation": operation,
+        "apiVersion": version,
+        "fieldsType": "FieldsV1",
+        "fieldsV1": owned,
+        **more,
+    }
+
+
+def _replicas(version: str) -> tuple[str, ...] | None:
+    return {"apps/v1": ("spec", "replicas"), "apps/v2": ()}.get(version)
+
+
+def test_a_scale_shows_who_owns_the_replicas() -> None:
+    entries = [_entry("a", "replicas", "x", time=NOW), _entry("b", "x"), _entry("c", "replicas", version="apps/v9")]
+    shown = to_scale(entries, _replicas)
+    assert shown == [_entry("a", "replicas", version="autoscaling/v1", time=NOW)]
+
+
+def test_who_takes_the_replicas_through_a_scale_owns_nothing_else_of_it() -> None:
+    before = [_entry("a", "replicas", "x", time=NOW), _entry("b", "x", version="apps/v2"), _entry("c", version="v9")]
+    taken = _entry("s", "replicas", version="autoscaling/v1", subresource="scale", time=NOW)
+    after = to_object(before, [taken], _replicas, api_version="apps/v1")
+    assert after == [
+        _entry("b", "x", version="apps/v2"),
+        _entry("s", "replicas", subresource="scale"),
+        _entry("a", "x", time=NOW),
+    ]
+
+
+def test_who_applied_the_replicas_keeps_what_a_scale_leaves_alone() -> None:
+    before = [_entry("a", "replicas", "x", operation="Apply", time=NOW)]
+    assert to_object(before, to_scale(before, _replicas), _replicas, api_version="apps/v1") == before
+
+
+def test_of_two_entries_of_one_manager_the_last_counts() -> None:
+    entries = [_entry("a", "replicas"), _entry("a", "x")]
+    assert to_scale(entries, _replicas) == []

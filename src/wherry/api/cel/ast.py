@@ -96,6 +96,26 @@ class OptionalMap(Node):
     flat: bool
 
 
+def children(node: Node) -> list[Node]:
+    """Return the parts of a node."""
+    match node:
+        case Select():
+            return [node.operand]
+        case Call():
+            return ([] if node.target is None else [node.target]) + node.args
+        case ListLiteral():
+            return node.items
+        case MapLiteral():
+            return [part for key, value, _ in node.entries for part in (key, value)]
+        case StructLiteral():
+            return [value for _, value, _ in node.entries]
+        case Comprehension():
+            return [node.range, *node.args]
+        case OptionalMap():
+            return [node.operand, node.body]
+    return []
+
+
 class Visitor(ABC, Generic[T]):
     """Makes something of every kind of node."""
 

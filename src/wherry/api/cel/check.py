@@ -1,11 +1,12 @@
 """Types for every node of a tree, and what is wrong with them (cel-go ``checker``)."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from wherry.api.cel import ast
 from wherry.api.cel.functions import TABLE, Overload
-from wherry.api.cel.functions.strings import bad_template
+from wherry.api.cel.functions.formatting import bad_template
 from wherry.api.cel.functions.times import parse_duration, parse_timestamp
 from wherry.api.cel.parser import qualified
 from wherry.api.cel.regex import compiled
@@ -14,15 +15,18 @@ from wherry.api.cel.types import (
     BOOL,
     DYN,
     INT,
+    RESERVED,
     TYPE,
     Bindings,
     Type,
     assign,
+    escape,
     join,
     list_of,
     map_of,
     optional_of,
     substitute,
+    unbounded,
 )
 from wherry.api.cel.values import EvalError
 
@@ -71,7 +75,6 @@ class Checker(ast.Visitor[Type]):
         self.problems: list[Problem] = []
         self.unconverted = ""
         """Why the first conversion of a literal fails: there is no program then."""
-        self._mixed: ast.Node | None = None  # the list of arguments to ``format``, which may be of different types
 
     def check(self, node: ast.Node) -> Type:
         """Return the type of a node, set on it and on all below it."""
@@ -110,6 +113,8 @@ class Checker(ast.Visitor[Type]):
         node.key = node.field
         if holder.kind == "object" or holder.fields:
             member = holder.fields.get(node.field)
+            if member is None and node.field in RESERVED:
+                member = holder.fields.get(escape(node.field))
             if member is None:
                 return self._problem(node.at, f"undefined field '{node.field}'")
             node.key = member.key
@@ -127,7 +132,6 @@ class Checker(ast.Visitor[Type]):
             if name and root not in self._scope and f"{name}.{node.function}" in TABLE:
                 node.function, node.target = f"{name}.{node.function}", None
         args = ([node.target] if node.target is not None else []) + node.args
-        self._mixed = node.args[0] if node.function == "format" and node.args else None
         types = [self.check(arg) for arg in args]
         member = node.target is not None
         known = TABLE.get(node.function)
@@ -148,6 +152,11 @@ class Checker(ast.Visitor[Type]):
             return self._problem(node.at, f"found no matching overload for '{node.function}' applied to '{applied}'")
         if node.function in _CONVERSIONS and len(node.args) == 1 and isinstance(node.args[0], ast.Const):
             self._convert(node, node.args[0].value)
+        if node.function == "_[_]":
+            return result
+        result = unbounded(result)
+        if node.function == "_+_" and types[0].list_type:
+            result = replace(result, list_type=types[0].list_type, keys=types[0].keys)
         return result
 
     @staticmethod
@@ -159,7 +168,7 @@ class Checker(ast.Visitor[Type]):
 
     def _check_literal(self, node: ast.Call) -> None:
         if node.function == "format" and isinstance(node.target, ast.Const) and node.args:
-            self._format(node.target.value, node.args[0])
+            self._format(node, node.target.value, node.args[0])
         rule = _LITERALS.get(node.function)
         if rule is None or not node.args:
             return
@@ -179,23 +188,22 @@ class Checker(ast.Visitor[Type]):
                 except EvalError as error:
                     self.unconverted = str(error)
 
-    def _format(self, template: Any, args: ast.Node) -> None:
+    def _format(self, node: ast.Call, template: Any, args: ast.Node) -> None:
         """Check a literal template against a literal list of what it formats."""
         if not isinstance(template, str) or not isinstance(args, ast.ListLiteral):
             return
-        wrong = bad_template(template, [item.type.kind for item in args.items])
+        wrong = bad_template(template, args.items)
         if wrong is not None:
-            index, text = wrong
-            self._problem(args.items[index].at if index < len(args.items) else args.at, text)
+            item, text = wrong
+            self._problem(node.at if item is None else item.at, text)
 
     def _list(self, node: ast.ListLiteral) -> Type:
         element: Type | None = None
-        mixed = node is self._mixed
         for at, item in enumerate(node.items):
             kind = self.check(item)
             if at in node.optionals:
                 kind = self._held(item, kind)
-            element = self._homogeneous(item, element, kind) if not mixed else DYN
+            element = kind if element is None else join(element, kind)
         return list_of(DYN if element is None else element, size=len(node.items))
 
     def _held(self, item: ast.Node, kind: Type) -> Type:
@@ -203,21 +211,14 @@ class Checker(ast.Visitor[Type]):
             return self._problem(item.at, f"expected type 'optional_type({kind})' but found '{kind}'")
         return kind.element
 
-    def _homogeneous(self, item: ast.Node, before: Type | None, kind: Type) -> Type:
-        if before is None:
-            return kind
-        joined = join(before, kind)
-        if joined.kind == "dyn" and before.kind != "dyn" and kind.kind != "dyn":
-            return self._problem(item.at, f"expected type '{before}' but found '{kind}'")
-        return joined
-
     def _map(self, node: ast.MapLiteral) -> Type:
         keys: Type | None = None
         values: Type | None = None
         for key, value, optional in node.entries:
-            keys = self._homogeneous(key, keys, self.check(key))
-            kind = self.check(value)
-            values = self._homogeneous(value, values, self._held(value, kind) if optional else kind)
+            key_kind, kind = self.check(key), self.check(value)
+            kind = self._held(value, kind) if optional else kind
+            keys = key_kind if keys is None else join(keys, key_kind)
+            values = kind if values is None else join(values, kind)
         return map_of(keys or DYN, values or DYN, size=len(node.entries))
 
     def _struct(self, node: ast.StructLiteral) -> Type:
@@ -288,7 +289,7 @@ class Checker(ast.Visitor[Type]):
             name = "optFlatMap" if node.flat else "optMap"
             self._problem(node.at, f"found no matching overload for '{name}' applied to '{operand}'")
         before = self._scope.get(node.variable)
-        self._scope[node.variable] = operand.element
+        self._scope[node.variable] = unbounded(operand.element)
         body = self.check(node.body)
         if before is None:
             del self._scope[node.variable]

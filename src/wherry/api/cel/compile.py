@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from wherry.api.cel import ast
+from wherry.api.cel.associative import is_associative, joined, same_members
 from wherry.api.cel.functions import Overload
 from wherry.api.cel.macros import loop
 from wherry.api.cel.parser import qualified
@@ -101,6 +102,9 @@ class Compiler(ast.Visitor[Code]):
                 return _or_value(args[0], args[1], flat=node.function == "or")
             case "_==_" | "_!=_":
                 return _equality(node, args)
+            case "_+_" if is_associative(node.args[0].type):
+                kind, (left, right) = node.args[0].type, args
+                return lambda frame: joined(kind, left(frame), right(frame))
         compare = _COMPARISONS.get(node.function)
         if compare is not None and kinds[0] == kinds[1] and kinds[0] in _COMPARED:
             left, right = args
@@ -301,23 +305,9 @@ def _equality(node: ast.Call, args: list[Code]) -> Code:
         if wanted:
             return lambda frame: left(frame) == right(frame)
         return lambda frame: left(frame) != right(frame)
-    unordered = a if a.list_type else b
-    if unordered.kind == "list" and unordered.list_type in ("set", "map"):
-        return lambda frame: _same_members(left(frame), right(frame)) is wanted
+    if is_associative(a if a.list_type else b):
+        return lambda frame: same_members(left(frame), right(frame)) is wanted
     return lambda frame: equals(left(frame), right(frame)) is wanted
-
-
-def _same_members(left: Any, right: Any) -> bool:
-    """Compare lists whose order does not count (``x-kubernetes-list-type`` set and map)."""
-    if not isinstance(left, list) or not isinstance(right, list) or len(left) != len(right):
-        return False
-    rest = list(right)
-    for item in left:
-        at = next((at for at, other in enumerate(rest) if equals(item, other)), None)
-        if at is None:
-            return False
-        del rest[at]
-    return True
 
 
 def _application(overloads: list[Overload], args: list[Code], *, dynamic: bool) -> Code:

@@ -29,7 +29,7 @@ _MACROS = {
     "all": ("all", (2, 3)),
     "exists": ("exists", (2, 3)),
     "exists_one": ("exists_one", (2,)),
-    "existsOne": ("exists_one", (2, 3)),
+    "existsOne": ("exists_one", (3,)),
     "map": ("map", (2, 3)),
     "filter": ("filter", (2,)),
     "transformList": ("transformList", (3, 4)),

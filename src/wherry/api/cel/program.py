@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from wherry.api.cel import ast
+from wherry.api.cel import ast, homogeneous
 from wherry.api.cel.check import Checker, StructResolver
 from wherry.api.cel.compile import FIRST, UNSET, Code, Compiler
 from wherry.api.cel.parser import parse
@@ -75,6 +75,8 @@ def compile(expression: str, variables: Mapping[str, Type], *, structs: StructRe
         kind = checker.check(tree)
         if checker.problems:
             raise CompileError(expression, checker.problems)
+        if mixed := homogeneous.problems(tree):
+            raise CompileError(expression, mixed)
         if checker.unconverted:
             raise InstantiationError(checker.unconverted)
         compiler = Compiler(list(variables))

@@ -85,7 +85,7 @@ def object_of(name: str, fields: Mapping[str, Type]) -> Type:
     return Type("object", (), name, {k: m for k, m in members.items() if k})
 
 
-_RESERVED = frozenset(
+RESERVED = frozenset(
     [
         "true",
         "false",
@@ -115,7 +115,7 @@ _ESCAPES = {"__": "__underscores__", ".": "__dot__", "-": "__dash__", "/": "__sl
 
 def escape(key: str) -> str:
     """Return the identifier by which rules name a field, empty when they cannot (apiserver ``cel.Escape``)."""
-    if key in _RESERVED:
+    if key in RESERVED:
         return f"__{key}__"
     if not key or key[0].isdigit():
         return ""
@@ -198,6 +198,15 @@ def substitute(kind: Type, bound: Bindings) -> Type:
     if not kind.params:
         return kind
     return Type(kind.kind, tuple(substitute(p, bound) for p in kind.params), kind.name)
+
+
+def unbounded(kind: Type) -> Type:
+    """Return `kind` without the bounds that a schema sets: what a function returns is not found in it any more."""
+    if kind.size is None and not kind.params and not kind.fields:
+        return kind
+    fields = {name: Member(member.key, unbounded(member.type)) for name, member in kind.fields.items()}
+    params = tuple(unbounded(param) for param in kind.params)
+    return Type(kind.kind, params, kind.name, fields, None, kind.list_type, kind.keys)
 
 
 def join(left: Type, right: Type) -> Type:

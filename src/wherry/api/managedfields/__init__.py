@@ -17,17 +17,22 @@ versions, `versions` converts: each manager's fields are told in the version in 
 from wherry.api.managedfields.apply import apply
 from wherry.api.managedfields.create import given_fields, track_create
 from wherry.api.managedfields.reset import reset_fields
+from wherry.api.managedfields.scale import Paths as ReplicasPaths
+from wherry.api.managedfields.scale import to_object, to_scale
 from wherry.api.managedfields.track import same_but_managed_fields, track_update
 from wherry.api.managedfields.validate import typed_errors
 from wherry.api.managedfields.versions import Unconverted, Versions
 
 __all__ = [
+    "ReplicasPaths",
     "Unconverted",
     "Versions",
     "apply",
     "given_fields",
     "reset_fields",
     "same_but_managed_fields",
+    "to_object",
+    "to_scale",
     "track_create",
     "track_update",
     "typed_errors",

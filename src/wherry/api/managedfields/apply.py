@@ -40,14 +40,12 @@ def apply(
     subresource: str,
     type_schema: TypeSchema,
     reset: Node | None = None,
-    told_version: str = "",
     versions: Versions | None = None,
 ) -> Object:
     """Return a new object: `live` with what `manager` wants, without what it wanted before and nobody else does.
 
     `live` is None when the object does not exist. `config` is the body as it was sent, not conformed. `reset` is the
-    set of fields that this endpoint does not write. `told_version` is the version that conflicts name instead of the
-    managers' own: that of a Scale, through which their fields are seen. `versions` are those in which managers may have
+    set of fields that this endpoint does not write. `versions` are those in which managers may have
     written, None for this one alone; entries of others go. The result still has to be conformed, defaulted
     and validated; its ``managedFields`` are final. When nothing changes the result equals `live` but for added
     ownership.
@@ -73,7 +71,7 @@ def apply(
         merged = _pruned(merged, last, {**others, own.key: full}, versions)
     changes = Changes(base, merged, versions=versions, schema=type_schema, reset=reset)
     if not force:
-        _refuse_conflicts(_allowed(others, changes, manager, base, walkers, type_schema), told_version)
+        _refuse_conflicts(_allowed(others, changes, manager, base, walkers, type_schema))
     after = release(others, changes)
     if wanted:
         moment = operation_time if live is None or merged != base else (last.time if last else None)
@@ -202,11 +200,9 @@ def _last_applied(base: Object, walkers: Root, type_schema: TypeSchema) -> Node:
     return difference(fields, unchanged)
 
 
-def _refuse_conflicts(conflicts: Conflicts, told_version: str) -> None:
+def _refuse_conflicts(conflicts: Conflicts) -> None:
     if not conflicts:
         return
-    if told_version:
-        conflicts = [(replace(entry, api_version=told_version), fields) for entry, fields in conflicts]
     found = [(entry.describe(), show_path(path)) for entry, fields in conflicts for path in paths(fields)]
     found.sort()
     causes = [

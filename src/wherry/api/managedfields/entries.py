@@ -47,24 +47,23 @@ Entries = dict[tuple[str, str, str, str], Entry]
 
 
 def decode(entries: Iterable[Any] | None) -> Entries | None:
-    """Return the entries by key; None when one is malformed, as if none could be read."""
+    """Return the entries by key, of equal keys the last; None when one is malformed, as if none could be read."""
     out: Entries = {}
     for raw in entries or ():
         if not isinstance(raw, dict) or raw.get("operation") not in ("Apply", "Update"):
             return None
         fields = raw.get("fieldsV1") or {}
-        if raw.get("fieldsType", "FieldsV1") != "FieldsV1" or not _is_set(fields):
+        if raw.get("fieldsType") != "FieldsV1" or not raw.get("apiVersion") or not _is_set(fields):
             return None
         entry = Entry(
             raw.get("manager") or "",
             raw["operation"],
-            raw.get("apiVersion") or "",
+            raw["apiVersion"],
             raw.get("subresource") or "",
             fields,
             raw.get("time"),
         )
-        before = out.get(entry.key)
-        out[entry.key] = entry if before is None else entry.with_fields(union(before.fields, entry.fields))
+        out[entry.key] = entry
     return out
 
 

@@ -64,7 +64,7 @@ def _given(live: Object, new: Object, subresource: bool) -> Entries:
     if subresource:
         return stored
     asked = new["metadata"].get("managedFields")
-    if asked and len(asked) == 1 and not any(asked[0].values()):
+    if asked == [] or (asked and len(asked) == 1 and not any(asked[0].values())):
         return {}
     return decode(asked) or stored
 

@@ -190,29 +190,35 @@ class CustomKind:
         errors = []
         for name in members:
             path = self.scale[name]
-            value, problem = _replicas(obj, path.removeprefix(".").split("."))
+            value, problem = _nested(obj, path, 0)
             if problem:
                 errors.append(field.invalid(path, 0, problem))
             elif value < 0:
                 errors.append(field.invalid(path, value, "should be a non-negative integer"))
             elif value > _MAX_REPLICAS:
                 errors.append(field.invalid(path, value, f"should be less than or equal to {_MAX_REPLICAS}"))
+        selector = self.scale.get("labelSelectorPath")
+        if selector and "statusReplicasPath" in members:
+            _, problem = _nested(obj, selector, "")
+            if problem:
+                errors.append(field.invalid(selector, "", problem))
         return errors
 
 
-def _replicas(obj: Object, path: list[str]) -> tuple[int, str]:
-    """Return the integer at `path`, 0 when it is absent, and why there is none."""
+def _nested(obj: Object, path: str, absent: Any) -> tuple[Any, str]:
+    """Return what is at `path`, which is of the type of `absent`, and why there is no such value."""
+    members = path.removeprefix(".").split(".")
     value: Any = obj
-    for at, member in enumerate(path, 1):
+    for at, member in enumerate(members, 1):
         if value is None:
-            return 0, ""
+            return absent, ""
         if not isinstance(value, dict):
-            return 0, _misplaced(path[:at], value, "map[string]interface{}")
+            return absent, _misplaced(members[:at], value, "map[string]interface{}")
         if member not in value:
-            return 0, ""
+            return absent, ""
         value = value[member]
-    if value.__class__ is not int:
-        return 0, _misplaced(path, value, "int64")
+    if value.__class__ is not absent.__class__:
+        return absent, _misplaced(members, value, _GO_TYPES[type(absent)])
     return value, ""
 
 

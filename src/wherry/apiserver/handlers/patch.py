@@ -114,11 +114,24 @@ def conformed(api: Api, request: Request, patched: Object, *, mode: str, duplica
             text = orjson.dumps(patched, option=orjson.OPT_SORT_KEYS).decode()
             raise Invalid.of("", "", [invalid("patch", text, f"Object 'Kind' is missing in '{text}'")])
         refuse_type(patched, resource.api_version, resource.kind)
+    new = of_schema(request, api.schema(resource), patched, mode=mode, duplicates=duplicates)
+    defaults.default(resource, new)
+    return new
+
+
+def of_schema(
+    request: Request, type_schema: schema.TypeSchema, patched: Object, *, mode: str, duplicates: list[str]
+) -> Object:
+    """Bring a patched object into the form of a schema; `duplicates` and unknown fields are told as `mode` says.
+
+    Raises Invalid.
+    """
     version, kind = patched.get("apiVersion"), patched.get("kind")
-    if (version or resource.api_version, kind or resource.kind) != (resource.api_version, resource.kind):
+    wanted = type_schema.api_version, type_schema.kind
+    if (version or wanted[0], kind or wanted[1]) != wanted:
         text = f'no kind "{kind}" is registered for version "{version}" in scheme {SCHEME}'
         raise Invalid.of("", "", [invalid("patch", _shown(request), text)])
-    new, unknown, error = api.schema(resource).conform(patched)
+    new, unknown, error = type_schema.conform(patched)
     if error is not None:
         text = str(error)
         if request.content_type.startswith(STRATEGIC):
@@ -130,9 +143,8 @@ def conformed(api: Api, request: Request, patched: Object, *, mode: str, duplica
         raise Invalid.of("", "", [invalid("patch", _shown(request), text)])
     if mode == "Warn":
         request.warnings.extend(of_decoding(problems))
-    new["apiVersion"], new["kind"] = resource.api_version, resource.kind
+    new["apiVersion"], new["kind"] = wanted
     new["metadata"] = dict(new.get("metadata") or {})
-    defaults.default(resource, new)
     return new
 
 

@@ -61,6 +61,9 @@ def evaluate(text: str, **bindings: Any) -> Any:
         "self.s.split('-').size() == 2 && self.s.indexOf('-') == 1 && self.s.replace('-', '') == 'ab'",
         "self.s.charAt(0) == 'a' && self.s.substring(2) == 'b' && ' x '.trim() == 'x'",
         "'%s has %d of %.1f'.format(['x', 3, 1.5]) == 'x has 3 of 1.5'",
+        "'%s'.format([{'b': [1, 'x'], 'a': 2.5}]) == '{\"a\":2.500000, \"b\":[1, \"x\"]}'",
+        "'%s'.format([[b'x', duration('1s'), true, null, {1: 2}]]) == '[b\"x\", duration(\"1s\"), true, null, {1:2}]'",
+        "'abc'.indexOf('c', 9) == -1 && 'abc'.indexOf('', 9) == 9 && 'abc'.lastIndexOf('a', 9) == -1",
         "['b', 'a'].join('-') == 'b-a' && 'Ab'.lowerAscii() == 'ab'",
         "self.s.matches('^[a-z]-[a-z]$') && self.s.find('[b-z]') == 'b' && 'a1b2'.findAll('[0-9]') == ['1', '2']",
         "[1, 3, 2].max() == 3 && [1, 2].isSorted() && [1, 2, 1].lastIndexOf(1) == 2",
@@ -69,6 +72,8 @@ def evaluate(text: str, **bindings: Any) -> Any:
         "[1, 2, 1].distinct() == [1, 2] && [1, 2].reverse() == [2, 1] && [[[1]], [[2]]].flatten(2) == [1, 2]",
         "sign(quantity('-1')) == -1",
         "'%.3f'.format([1234567.891]) == '1,234,567.891' && '%e'.format([0.00012]) == '1.200000×10⁻⁰⁴'",
+        "[1, 2].first().value() == 1 && !self.l.filter(x, false).last().hasValue()",
+        "self.namespace == 'n' && has(self.namespace)",
         "self.my__dash__field == 'q' && self.__namespace__ == 'n'",
         "self.?o.?x.hasValue() == false && self.o.?x.orValue(5) == 5 && !has(self.o.x)",
         "self.l[?5].orValue('none') == 'none' && optional.of(3).optMap(x, x + 1).value() == 4",
@@ -133,11 +138,25 @@ def test_the_checker_refuses_in_the_words_of_the_reference(text: str, message: s
         "'%s %s'.format([1]) == ''",
         "'%s'.format([1, 2]) == ''",
         "'%d'.format(['a']) == ''",
+        "'%f'.format([1]) == ''",
+        "'%s'.format([self]) == ''",
     ],
 )
 def test_the_checker_refuses(text: str):
     with pytest.raises(cel.CompileError):
         cel.compile(text, {"self": SELF})
+
+
+SET = list_of(STRING, list_type="set")
+KEYED = list_of(object_of("e", {"k": STRING, "v": INT}), list_type="map", keys=("k",))
+
+
+def test_lists_of_sets_and_maps_are_joined_by_their_keys():
+    program = cel.compile("(self + ['b', 'c']) == ['c', 'a', 'b']", {"self": SET})
+    assert program.evaluate({"self": ["a", "b"]}) is True
+    program = cel.compile("(self + other).map(e, e.v)", {"self": KEYED, "other": KEYED})
+    one, other = [{"k": "a", "v": 1}, {"k": "b", "v": 2}], [{"k": "c", "v": 4}, {"k": "a", "v": 3}]
+    assert program.evaluate({"self": one, "other": other}) == [3, 2, 4]
 
 
 def test_a_conversion_of_a_literal_that_fails_makes_no_program():

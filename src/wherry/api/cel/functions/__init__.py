@@ -72,6 +72,7 @@ for _module in (
     "standard",
     "times",
     "strings",
+    "formatting",
     "lists",
     "network",
     "kubernetes",

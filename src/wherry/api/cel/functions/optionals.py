@@ -30,5 +30,7 @@ def value_of(holder: Optional) -> Any:
 add("optional(A):hasValue() -> bool", lambda holder: holder.present)
 add("optional(A):or(optional(A)) -> optional(A)", lambda holder, other: holder if holder.present else other)
 add("optional(A):orValue(A) -> A", lambda holder, other: holder.value if holder.present else other)
+add("list(A):first() -> optional(A)", lambda items: Optional(items[0]) if items else NONE)
+add("list(A):last() -> optional(A)", lambda items: Optional(items[-1]) if items else NONE)
 add("optional.unwrap(list(optional(A))) -> list(A)", lambda items: [item.value for item in items if item.present])
 add("list(optional(A)):unwrapOpt() -> list(A)", lambda items: [item.value for item in items if item.present])
