@@ -19,12 +19,13 @@ from wherry.api.errors import (
     generic_error,
 )
 from wherry.api.field import FieldError, forbidden, invalid
-from wherry.api.resources import ENDPOINTSLICES, NODES, PODS
+from wherry.api.resources import NODES, PODS
 from wherry.api.schema.times import normal_time
 from wherry.apiserver.admission.plugin import CONNECT
 from wherry.apiserver.api import Api, operation
 from wherry.apiserver.attributes import Attributes, Authorizer
 from wherry.apiserver.authz.messages import refused
+from wherry.apiserver.proxytarget import pod_target, service_target, split_proxy_name
 from wherry.apiserver.query import boolean, integer, parse_multi
 from wherry.apiserver.relay import Near, Relay, unreachable_kubelet
 from wherry.apiserver.request import Request
@@ -157,7 +158,7 @@ class NodeProxy:
         return URL.build(scheme="https", host=host, port=port)
 
     async def _proxy(self, http: web.BaseRequest, request: Request, info: PathInfo) -> web.StreamResponse:
-        scheme, name, port = split_proxy_name(request.name)
+        scheme, name, port = split_proxy_name(request.name, kind=request.resource.singular)
         raw_path, _, query = http.raw_path.partition("?")
         marker = f"/{request.resource.plural}/"
         head, _, tail = raw_path.partition(marker)
@@ -172,9 +173,12 @@ class NodeProxy:
         else:
             base, relay = self._target(request, scheme, name, port), self._anything
         url = URL(f"{base}".rstrip("/") + (rest or "/") + (f"?{query}" if query else ""), encoded=True)
+        passed = [*http.headers.getall("X-Forwarded-For", ()), *([http.remote] if http.remote else ())]
         headers = {
+            "Host": http.host,
+            "X-Forwarded-For": ", ".join(passed),
             "X-Forwarded-Uri": raw_path,
-            "X-Forwarded-Host": http.headers.get("Host", ""),
+            "X-Forwarded-Host": http.host,
             "X-Forwarded-Proto": "https",
         }
         return await relay.pass_on(http, url, headers=headers, prefix=prefix)
@@ -185,26 +189,8 @@ class NodeProxy:
         if found is None:
             raise NotFound.of(request.resource.plural, name)
         if request.resource is PODS:
-            ip = (found.get("status") or {}).get("podIP")
-            if not ip:
-                raise BadRequest("address not allowed")
-            return URL.build(scheme=scheme or "http", host=ip, port=int(port) if port else _first_port(found))
-        service_port = _service_port(found, port)
-        if service_port is None:
-            raise ServiceUnavailable(f'no service port "{port}" found for service "{name}"')
-        for entry in registry.list(ENDPOINTSLICES, request.namespace):
-            labels = entry["metadata"].get("labels") or {}
-            if labels.get("kubernetes.io/service-name") != name:
-                continue
-            for slice_port in entry.get("ports") or ():
-                if (slice_port.get("name") or "") != (service_port.get("name") or ""):
-                    continue
-                for endpoint in entry.get("endpoints") or ():
-                    if (endpoint.get("conditions") or {}).get("ready") is not False and endpoint.get("addresses"):
-                        return URL.build(
-                            scheme=scheme or "http", host=endpoint["addresses"][0], port=slice_port["port"]
-                        )
-        raise ServiceUnavailable(f'no endpoints available for service "{name}"')
+            return pod_target(found, scheme, port)
+        return service_target(registry, found, scheme, port)
 
 
 def _trusting() -> ssl.SSLContext:
@@ -213,37 +199,6 @@ def _trusting() -> ssl.SSLContext:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
-
-
-def split_proxy_name(text: str) -> tuple[str, str, str]:
-    """Return (scheme, name, port) of ``[scheme:]name[:port]``. Raises BadRequest."""
-    parts = text.split(":")
-    if len(parts) == 1:
-        return "", parts[0], ""
-    if len(parts) == 2:
-        return "", parts[0], parts[1]
-    if len(parts) == 3 and parts[0] in ("", "http", "https"):
-        return parts[0], parts[1], parts[2]
-    raise BadRequest(f'invalid service request "{text}"')
-
-
-def _first_port(pod: Object) -> int:
-    for container in pod["spec"].get("containers") or ():
-        for port in container.get("ports") or ():
-            return int(port["containerPort"])
-    return 80
-
-
-def _service_port(service: Object, wanted: str) -> Object | None:
-    ports: list[Object] = (service.get("spec") or {}).get("ports") or []
-    if not wanted:
-        return (
-            ports[0] if len(ports) == 1 else next((p for p in ports if not p.get("name")), ports[0] if ports else None)
-        )
-    for port in ports:
-        if port.get("name") == wanted or str(port.get("port")) == wanted:
-            return port
-    return None
 
 
 def container_of(pod: Object, wanted: str) -> str:
