@@ -357,3 +357,25 @@ def test_nodes_declare_features_in_order(features: list[str], told: list[str]) -
 def test_tolerations_in_an_annotation_are_checked(text: str, field: str, detail: str) -> None:
     errors = pod_annotations({_TOLERATIONS: text}, {}, "metadata.annotations")
     assert errors[0].field == field and detail in errors[0].text
+
+
+def _with_init(cpu: str, **members: Any) -> dict:
+    made_pod = pod(initContainers=[{"name": "i", "image": "i:1", "resources": {"requests": {"cpu": cpu}}, **members}])
+    return {**made_pod, "status": {"qosClass": "Burstable"}}
+
+
+def test_init_containers_are_resized_but_not_restarted_for_it() -> None:
+    old, new = _with_init("1"), _with_init("2")
+    assert validation.validate_update(PODS, new, old, "resize") == []
+    other = _with_init("1", workingDir="/x")
+    errors = validation.validate_update(PODS, other, old, "resize")
+    assert [str(e) for e in errors] == ["spec: Forbidden: only cpu and memory resources are mutable"]
+    policy = {"resizePolicy": [{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]}
+    assert wrong(PODS, _with_init("1", **policy))[0].startswith("spec.initContainers[0].resizePolicy: Invalid value")
+    assert wrong(PODS, _with_init("1", restartPolicy="Always", **policy)) == []
+
+
+def test_an_ephemeral_container_has_no_lifecycle_not_even_an_empty_one() -> None:
+    old, new = pod(), pod(ephemeralContainers=[{"name": "e", "image": "i:1", "lifecycle": {}}])
+    errors = validation.validate_update(PODS, new, old, "ephemeralcontainers")
+    assert [e.field for e in errors] == ["spec.ephemeralContainers[0].lifecycle"]

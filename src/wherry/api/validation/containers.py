@@ -70,6 +70,10 @@ def init_containers(found: list[Obj], path: str, pod: PodFacts, names: set[str])
         if container.get("restartPolicy") == "Always":
             errors += _lifecycle_and_probes(container, at, pod)
             continue
+        for policy in container.get("resizePolicy") or ():
+            if policy.get("restartPolicy") == "RestartContainer":
+                detail = "must be 'NotRequired' for init containers without restartPolicy=Always"
+                errors.append(field.invalid(f"{at}.resizePolicy", "RestartContainer", detail))
         for member in ("lifecycle", "livenessProbe", "readinessProbe", "startupProbe"):
             if container.get(member) is not None:
                 detail = "may not be set for init containers without restartPolicy=Always"
@@ -99,7 +103,7 @@ def ephemeral_containers(found: list[Obj], path: str, pod: PodFacts, names: set[
         if target and target not in others:
             errors.append(field.not_found(f"{at}.targetContainerName", target))
         for member in _NOT_EPHEMERAL:
-            if container.get(member):
+            if container.get(member) or (member == "lifecycle" and container.get(member) is not None):
                 errors.append(field.forbidden(f"{at}.{member}", "cannot be set for an Ephemeral Container"))
         for j, mount in enumerate(container.get("volumeMounts") or ()):
             for member in ("subPath", "subPathExpr"):

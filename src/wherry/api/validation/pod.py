@@ -332,23 +332,20 @@ def _update_resize(pod: Obj, old: Obj) -> Errors:
     if qos_class(pod) != (status.get("qosClass") or qos_class(old)):
         detail = "Pod QOS Class may not change as a result of resizing"
         errors.append(field.invalid("spec", status.get("qosClass", ""), detail))
-    # Restartable init containers come first, and their changes last.
+    # Init containers come first, and their changes last. Whether the node resizes those that run to an end is for the
+    # plugin NodeDeclaredFeatureValidator.
     expected = meta.copy(pod["spec"])
     containers = _pairs(expected, old["spec"], "containers")
     initial = _pairs(expected, old["spec"], "initContainers")
     for members, pairs in (("initContainers", initial), ("containers", containers)):
         for i, (new, was) in enumerate(pairs):
-            if members == "containers" or was.get("restartPolicy") == "Always":
-                path = f"spec.{members}[{i}].resources"
-                errors += _no_removed(new.get("resources") or {}, was.get("resources") or {}, path)
+            path = f"spec.{members}[{i}].resources"
+            errors += _no_removed(new.get("resources") or {}, was.get("resources") or {}, path)
     for new, was in containers:
         errors += _unlike(_with_old_resources(new, was), was, "only cpu and memory resources are mutable")
     for new, was in initial:
-        if was.get("restartPolicy") == "Always":
-            detail = "only cpu and memory resources for sidecar containers are mutable"
-            errors += _unlike(_with_old_resources(new, was), was, detail)
-        else:
-            errors += _unlike(new, was, "resources for non-sidecar init containers are immutable")
+        sidecar = " for sidecar containers" if was.get("restartPolicy") == "Always" else ""
+        errors += _unlike(_with_old_resources(new, was), was, f"only cpu and memory resources{sidecar} are mutable")
     if "resources" in old["spec"] and "resources" in expected:
         errors += _no_removed(expected["resources"], old["spec"]["resources"], "spec.resources")
         expected["resources"] = _with_old_amounts(expected["resources"], old["spec"]["resources"])
