@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 SETTLE = 2.0
 """How long an uninteresting status (a pod that is about to run) waits for a better one, in seconds."""
+RECONCILE = 10.0
+"""How long what somebody else wrote over a status may stay, in seconds: a kubelet looks for it at this interval."""
 _GATHER = 0.1
 """How long the news that a generation was seen waits for the next: who changes a pod again and again then seldom meets
 a write of its kubelet."""
@@ -32,6 +34,7 @@ class _Entry:
     clean: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
     written: dict[str, Any] | None = None
+    version: int = 0
     target: str = ""
 
 
@@ -54,10 +57,13 @@ class StatusManager:
         entry = self._entries.get(uid)
         if entry is None:
             entry = self._entries[uid] = _Entry(pod, status, due)
-        elif entry.wanted == status and not self._drifted(pod, status):
-            return
         else:
-            if not settle and entry.wanted != status and _without_seen(entry.wanted) == _without_seen(status):
+            if entry.wanted == status:
+                delay = self._drifted(entry, pod)
+                if delay is None:
+                    return
+                due += delay
+            elif not settle and _without_seen(entry.wanted) == _without_seen(status):
                 due += _GATHER
             # What was due earlier stays so: a status that settles does not put off one that is urgent.
             entry.due = due if entry.clean.is_set() else min(entry.due, due)
@@ -86,10 +92,15 @@ class StatusManager:
         if entry is not None and entry.task is not None:
             entry.task.cancel()
 
-    def _drifted(self, pod: meta.Object, status: dict[str, Any]) -> bool:
-        """Tell whether somebody else changed what is ours in the API since it was written."""
-        entry = self._entries[meta.uid(pod)]
-        return entry.clean.is_set() and bool(make_patch(pod.get("status") or {}, status))
+    def _drifted(self, entry: _Entry, pod: meta.Object) -> float | None:
+        """Return how soon to write again what the API does not hold as it was written; None while it does."""
+        current = self._current(pod) if entry.clean.is_set() else None
+        if current is None:
+            return None
+        if meta.uid(current) != entry.target:
+            return 0.0
+        changed = _version(current) >= entry.version and make_patch(current.get("status") or {}, entry.wanted)
+        return RECONCILE if changed else None
 
     async def _write(self, uid: str, entry: _Entry) -> None:
         backoff = Backoff(0.2, 10.0)
@@ -125,16 +136,16 @@ class StatusManager:
             return  # its mirror will be there later, and then this is asked again
         current = current or entry.pod
         if entry.target != meta.uid(current):
-            entry.target, entry.written = meta.uid(current), None
+            entry.target, entry.written, entry.version = meta.uid(current), None, 0
         before = dict(current.get("status") or {})
-        if entry.written is not None:
-            # The cache may not have seen our own last write yet.
+        if entry.written is not None and _version(current) < entry.version:
+            # The cache has not seen our own last write yet.
             before.update(entry.written)
         patch = make_patch(before, wanted)
         if not patch:
             return
         body = {"metadata": {"uid": entry.target}, "status": patch}
-        await self._client.patch(
+        answer = await self._client.patch(
             PODS,
             meta.name(entry.pod),
             body,
@@ -142,6 +153,11 @@ class StatusManager:
             content_type=STRATEGIC_PATCH,
             subresource="status",
         )
+        entry.version = _version(answer)
+
+
+def _version(pod: meta.Object) -> int:
+    return int(pod["metadata"].get("resourceVersion") or 0)
 
 
 def _without_seen(status: dict[str, Any]) -> dict[str, Any]:

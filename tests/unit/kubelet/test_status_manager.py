@@ -14,12 +14,14 @@ class Writes:
     def __init__(self) -> None:
         self.seen: list[tuple[float, dict[str, Any]]] = []
 
-    async def patch(self, _resource: Any, _name: str, body: dict[str, Any], *_: Any, **__: Any) -> None:
+    async def patch(self, _resource: Any, _name: str, body: dict[str, Any], *_: Any, **__: Any) -> dict[str, Any]:
         self.seen.append((clock.monotonic(), body["status"]))
+        return {"metadata": {"resourceVersion": str(len(self.seen))}}
 
 
-def _pod(generation: int) -> dict[str, Any]:
-    return {"metadata": {"name": "p", "namespace": "n", "uid": "u", "generation": generation}}
+def _pod(generation: int, *, version: int = 0, **more: Any) -> dict[str, Any]:
+    metadata = {"name": "p", "namespace": "n", "uid": "u", "generation": generation, "resourceVersion": str(version)}
+    return {"metadata": metadata, **more}
 
 
 def _status(generation: int, phase: str = "Running") -> dict[str, Any]:
@@ -55,3 +57,22 @@ async def test_a_phase_does_not_wait_for_the_next_generation() -> None:
         now = clock.monotonic()
         await asyncio.sleep(1)
     assert [(at - now < 0.01, status["phase"]) for at, status in writes.seen[1:]] == [(True, "Succeeded")]
+
+
+async def test_what_others_write_over_a_status_stays_for_ten_seconds() -> None:
+    writes: Any = Writes()
+    cached = _pod(1)
+    async with Scope() as scope:
+        statuses = StatusManager(writes, scope, lambda pod: cached)
+        statuses.set(cached, _status(1))
+        await asyncio.sleep(1)
+        statuses.set(cached, _status(1))  # the cache is behind, nobody wrote
+        await asyncio.sleep(20)
+        assert len(writes.seen) == 1
+        cached = _pod(1, version=2, status={**_status(1), "reason": "E2E", "phase": "Failed"})
+        statuses.set(cached, _status(1))
+        now = clock.monotonic()
+        await asyncio.sleep(20)
+    at, status = writes.seen[1]
+    assert len(writes.seen) == 2 and 9.9 < at - now < 10.1
+    assert status == {"phase": "Running", "reason": None}
