@@ -1,6 +1,6 @@
 """NodeRestriction: a kubelet changes its own Node, the pods bound to it, and what belongs to them, nothing else."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from cryptography import x509
@@ -14,18 +14,21 @@ from wherry.api.resources import (
     LEASES,
     NODES,
     PERSISTENTVOLUMECLAIMS,
+    PERSISTENTVOLUMES,
     PODS,
     SERVICEACCOUNTS,
+    builtin,
 )
 from wherry.apiserver.admission.certificates import parsed
 from wherry.apiserver.admission.namespacelifecycle import forbidden
 from wherry.apiserver.admission.plugin import CREATE, DELETE, UPDATE, Operation, Plugin
-from wherry.apiserver.attributes import Reader
+from wherry.apiserver.attributes import Attributes, Authorizer, Reader
 from wherry.apiserver.authz.node import LEASE_NAMESPACE, NODE_PREFIX, NODES_GROUP, RESOURCESLICES, node_of
 
 Object = dict[str, Any]
 Check = Callable[[Operation, str], None]
 
+_CSIDRIVERS = builtin("storage.k8s.io", "v1", "csidrivers")
 _MIRROR = "kubernetes.io/config.mirror"
 _RESTRICTED = "node-restriction.kubernetes.io"
 _KUBELET_LABELS = frozenset(
@@ -64,8 +67,9 @@ class NodeRestriction(Plugin):
     )
     operations = frozenset({CREATE, UPDATE, DELETE})
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, authorizer: Authorizer) -> None:
         self._reader = reader
+        self._authorizer = authorizer
         checks: tuple[Check, ...] = (
             self._pod,
             self._node,
@@ -191,6 +195,44 @@ class NodeRestriction(Plugin):
             raise _no(operation, why)
         if pod["spec"].get("nodeName") != node:
             raise _no(operation, "node requested token bound to a pod scheduled on a different node")
+        self._audience(operation, pod)
+
+    def _audience(self, operation: Operation, pod: Object) -> None:
+        """Refuse a token for an audience that nothing in the pod asks for, unless the node may request it anyhow."""
+        audiences = ((operation.obj or {}).get("spec") or {}).get("audiences") or [""]
+        if len(audiences) > 1:
+            raise _no(operation, "node may only request 0 or 1 audiences")
+        audience, user = audiences[0], operation.user
+        if audience in self._audiences(pod):
+            return
+        verb, account = "request-serviceaccounts-token-audience", pod["spec"].get("serviceAccountName") or ""
+        asked = Attributes(user, verb, "", "v1", audience, namespace=operation.namespace, name=account)
+        if not self._authorizer.authorize(asked).allowed:
+            why = f"{user.name} is not authorized to request tokens for this audience"
+            raise _no(operation, f'audience "{audience}" not found in pod spec volume, {why}')
+
+    def _audiences(self, pod: Object) -> Iterator[str]:
+        """Yield the audiences of the tokens that the volumes of a pod hold, and of those that its CSI drivers want."""
+        for volume in pod["spec"].get("volumes") or ():
+            for source in (volume.get("projected") or {}).get("sources") or ():
+                if "serviceAccountToken" in source:
+                    yield source["serviceAccountToken"].get("audience") or ""
+            name = self._driver(pod, volume)
+            driver = self._reader.get(_CSIDRIVERS, None, name) if name else None
+            for request in ((driver or {}).get("spec") or {}).get("tokenRequests") or ():
+                yield request.get("audience") or ""
+
+    def _driver(self, pod: Object, volume: Object) -> str:
+        """Return the CSI driver of a volume; empty where it has none."""
+        if "csi" in volume:
+            return str(volume["csi"]["driver"])
+        name = (volume.get("persistentVolumeClaim") or {}).get("claimName")
+        if "ephemeral" in volume:
+            name = f"{meta.name(pod)}-{volume['name']}"
+        claim = self._reader.get(PERSISTENTVOLUMECLAIMS, meta.namespace(pod), name) if name else None
+        bound = ((claim or {}).get("spec") or {}).get("volumeName")
+        found = self._reader.get(PERSISTENTVOLUMES, None, bound) if bound else None
+        return str((((found or {}).get("spec") or {}).get("csi") or {}).get("driver") or "")
 
     def _lease(self, operation: Operation, node: str) -> None:
         if operation.namespace != LEASE_NAMESPACE:

@@ -35,7 +35,7 @@ def standard(context: AdmissionContext) -> list[Plugin]:
         NamespaceLifecycle(reader),
         LimitRanger(reader),
         ServiceAccount(reader),
-        NodeRestriction(reader),
+        NodeRestriction(reader, context.authorizer),
         TaintNodesByCondition(),
         PodSecurity(reader),
         Priority(reader),

@@ -9,10 +9,14 @@ from wherry.api.errors import Forbidden, NotFound
 from wherry.api.resources import LEASES, NODES, PERSISTENTVOLUMECLAIMS, PODS, SERVICEACCOUNTS, Resource
 from wherry.apiserver.admission.noderestriction import NodeRestriction
 from wherry.apiserver.admission.plugin import CREATE, DELETE, UPDATE, Operation
-from wherry.apiserver.attributes import Follower, UserInfo
+from wherry.apiserver.attributes import Attributes, Decision, Follower, UserInfo
 
 NODE = UserInfo("system:node:n1", ("system:nodes",))
-POD = {"metadata": {"name": "p", "namespace": "ns", "uid": "u"}, "spec": {"nodeName": "n1"}}
+TOKEN_VOLUME = {"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}
+POD = {
+    "metadata": {"name": "p", "namespace": "ns", "uid": "u"},
+    "spec": {"nodeName": "n1", "serviceAccountName": "default", "volumes": [TOKEN_VOLUME]},
+}
 
 
 class Objects:
@@ -32,6 +36,14 @@ class Objects:
         raise NotImplementedError
 
 
+class Granting:
+    """Allows nodes to request one audience for a service account, and nothing else."""
+
+    def authorize(self, a: Attributes) -> Decision:
+        asked = (a.verb, a.resource, a.namespace, a.name)
+        return Decision(asked == ("request-serviceaccounts-token-audience", "granted", "ns", "default"))
+
+
 async def admit(
     kind: str,
     resource: Resource,
@@ -45,7 +57,7 @@ async def admit(
     **objects: dict[str, Any],
 ) -> str:
     """Return why an operation is refused, nothing when it is allowed."""
-    plugin = NodeRestriction(Objects(**objects))
+    plugin = NodeRestriction(Objects(**objects), Granting())
     operation = Operation(kind, resource, sub, namespace, name, user, obj=obj, old=old)
     if plugin.handles(operation):
         try:
@@ -59,8 +71,9 @@ def node(name: str = "n1", taints: list[Any] | None = None, **labels: str) -> di
     return {"metadata": {"name": name, "labels": labels}, "spec": {"taints": taints or []}}
 
 
-def token(uid: str = "u", kind: str = "Pod") -> dict[str, Any]:
-    return {"spec": {"boundObjectRef": {"apiVersion": "v1", "kind": kind, "name": "p", "uid": uid}}}
+def token(uid: str = "u", kind: str = "Pod", audiences: Sequence[str] = ()) -> dict[str, Any]:
+    ref = {"apiVersion": "v1", "kind": kind, "name": "p", "uid": uid}
+    return {"spec": {"boundObjectRef": ref, "audiences": list(audiences)}}
 
 
 async def test_others_are_not_looked_at() -> None:
@@ -144,6 +157,27 @@ async def test_tokens_are_for_pods_on_the_node() -> None:
     assert "different node" in await admit(CREATE, SERVICEACCOUNTS, obj=token(), pods=elsewhere, **asked)
     with pytest.raises(NotFound):
         await admit(CREATE, SERVICEACCOUNTS, obj=token(), **asked)
+
+
+async def test_tokens_are_for_audiences_that_the_pod_names_or_that_are_granted() -> None:
+    asked = {"name": "default", "sub": "token", "namespace": "ns"}
+
+    async def ask(*audiences: str, volume: dict[str, Any] = TOKEN_VOLUME, **objects: dict[str, Any]) -> str:
+        pod = {**POD, "spec": {**POD["spec"], "volumes": [volume]}}
+        return await admit(CREATE, SERVICEACCOUNTS, obj=token(audiences=audiences), pods=pod, **asked, **objects)
+
+    assert await ask() == ""
+    why = "not found in pod spec volume, system:node:n1 is not authorized to request tokens for this audience"
+    assert await ask("vault") == f'audience "vault" {why}'
+    assert await ask(volume={"name": "e", "emptyDir": {}}) == f'audience "" {why}'
+    assert await ask("granted") == ""
+    assert await ask("a", "b") == "node may only request 0 or 1 audiences"
+    driver = {"metadata": {"name": "d"}, "spec": {"tokenRequests": [{"audience": "vault"}]}}
+    assert await ask("vault", volume={"name": "v", "csi": {"driver": "d"}}, csidrivers=driver) == ""
+    claimed = {"name": "v", "persistentVolumeClaim": {"claimName": "c"}}
+    bound = {"persistentvolumeclaims": {"spec": {"volumeName": "pv"}}, "csidrivers": driver}
+    assert await ask("vault", volume=claimed, persistentvolumes={"spec": {"csi": {"driver": "d"}}}, **bound) == ""
+    assert "not found" in await ask("vault", volume=claimed, persistentvolumes={"spec": {"nfs": {}}}, **bound)
 
 
 async def test_leases_and_claims() -> None:
