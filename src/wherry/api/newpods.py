@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import orjson
 
-from wherry.api import strategy, validation, warnings
+from wherry.api import meta, strategy, validation, warnings
 from wherry.api.field import FieldError
 from wherry.api.meta import Object
 from wherry.api.resources import PODS
@@ -41,6 +41,7 @@ def examine(pod: Object) -> tuple[list[FieldError], list[str]]:
         pod["spec"], pod["status"] = good.spec, good.status.copy()
         errors = validation.validate_new_metadata(PODS, pod)
         return errors, [] if errors else podwarnings.of_name(pod["metadata"])
+    pod["spec"] = meta.copy(pod["spec"])  # parts of it may be those of other pods
     found = warnings.for_given(PODS, pod)
     strategy.prepare_create(PODS, pod)
     errors = validation.validate_create(PODS, pod)

@@ -1,7 +1,8 @@
 """New pods as their bodies say them: those of one workload differ in their metadata alone.
 
 What the rest of a body is once it is decoded and defaulted, and which fields of it are its maker's, are functions of
-its content. A draft keeps both for the next pod that is alike.
+its content. A draft keeps both for the next pod that is alike. Pods share what is in it: until `wherry.api.newpods`
+has seen a pod, nobody may change in place what is below the first level of its spec.
 """
 
 from typing import NamedTuple
@@ -22,9 +23,10 @@ _LONGEST = 8 * 1024
 
 
 class Draft(NamedTuple):
-    """A decoded and defaulted pod without its metadata, as bytes since each pod is changed, and its maker's fields."""
+    """A decoded and defaulted pod without its metadata and spec, its spec, and its maker's fields; all shared."""
 
-    rest: bytes
+    rest: Object
+    spec: Object
     fields: Node
 
 
@@ -55,18 +57,20 @@ class Drafts:
         except Anomaly:
             return self._learn(b"", obj)
         request.fields = draft.fields
-        return Conformed({"metadata": metadata, **orjson.loads(draft.rest)}, [], None)
+        return Conformed({**draft.rest, "metadata": metadata, "spec": draft.spec.copy()}, [], None)
 
     def _learn(self, content: bytes, obj: Object) -> Conformed:
         found = self._schema.conform(obj)
         if found.error is not None:
             return found
         defaults.default(PODS, found.obj)
-        if content and not found.unknown and len(content) < _LONGEST:
+        spec = found.obj.get("spec")
+        if content and not found.unknown and len(content) < _LONGEST and spec:
             rest = {name: value for name, value in found.obj.items() if name != "metadata"}
             reset = managedfields.reset_fields(PODS, "")
             if len(self._known) >= _MOST:
                 self._known.clear()
             fields = managedfields.given_fields(rest, self._schema, reset=reset)
-            self._known[content] = Draft(orjson.dumps(rest), fields)
+            del rest["spec"]
+            self._known[content] = Draft(rest, spec.copy(), fields)
         return found

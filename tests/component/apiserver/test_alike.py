@@ -61,3 +61,23 @@ async def test_a_pod_that_brings_managed_fields_or_a_status_is_like_those_withou
         status, made = await http("POST", PODS, body)
         assert status == 201 and made["status"]["phase"] == "Pending"
         assert set(made["metadata"]["managedFields"][0]["fieldsV1"]) == {"f:spec"}
+
+
+async def test_what_admission_and_rules_add_to_one_pod_is_not_in_those_that_are_like_it(http: Http) -> None:
+    for namespace, cpu in (("small", "1"), ("large", "4")):
+        await http("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
+        await http("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": "default"}})
+        limits = {"spec": {"limits": [{"type": "Container", "defaultRequest": {"cpu": cpu}}]}}
+        await http("POST", f"/api/v1/namespaces/{namespace}/limitranges", {"metadata": {"name": "l"}, **limits})
+    spread = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule",
+              "labelSelector": {"matchLabels": {"app": "a"}}, "matchLabelKeys": ["hash"]}  # fmt: skip
+    for number, (namespace, cpu) in enumerate((("small", "1"), ("large", "4"), ("small", "1"), ("large", "4"))):
+        body = pod(f"p{number}", labels={"app": "a", "hash": str(number)})
+        body["spec"]["containers"][0].pop("resources")
+        body["spec"]["topologySpreadConstraints"] = [spread]
+        status, made = await http("POST", f"/api/v1/namespaces/{namespace}/pods", body)
+        container = made["spec"]["containers"][0]
+        assert status == 201 and container["resources"] == {"requests": {"cpu": cpu}}
+        assert len(container["volumeMounts"]) == len(made["spec"]["volumes"]) == 1
+        selector = made["spec"]["topologySpreadConstraints"][0]["labelSelector"]
+        assert selector["matchExpressions"] == [{"key": "hash", "operator": "In", "values": [str(number)]}]

@@ -59,8 +59,11 @@ def _default(pod: dict[str, Any], limit_range: dict[str, Any]) -> None:
             limits |= item.get("default") or {}
     notes = []
     for kind, label in (("initContainers", "init container"), ("containers", "container")):
-        for container in pod["spec"].get(kind) or ():
-            resources = container.setdefault("resources", {})
+        if not pod["spec"].get(kind):
+            continue
+        pod["spec"][kind] = containers = [dict(container) for container in pod["spec"][kind]]
+        for container in containers:
+            container["resources"] = resources = dict(container.get("resources") or {})
             for field, defaults, what in (("requests", requests, "request"), ("limits", limits, "limit")):
                 given = resources.get(field) or {}
                 added = {k: v for k, v in defaults.items() if k not in given}

@@ -16,7 +16,8 @@ CREATE, UPDATE, DELETE, CONNECT = "CREATE", "UPDATE", "DELETE", "CONNECT"
 
 @dataclass(slots=True)
 class Operation:
-    """One object on its way in. `obj` is None for DELETE, `old` for CREATE; a mutating plugin changes `obj` in place.
+    """One object on its way in. `obj` is None for DELETE, `old` for CREATE; a mutating plugin changes `obj` in place,
+    but for what is below the first level of a pod's spec, of which it makes new parts: pods share theirs.
 
     `warnings` are sent to the client as ``Warning`` headers; `verb` and `params` are the request's, with its options;
     `annotations` go to the audit event, those that tell of the object (`detailed`) only where that tells of it, too. A

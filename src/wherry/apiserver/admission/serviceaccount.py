@@ -1,6 +1,7 @@
 """ServiceAccount: every pod runs as a service account that exists, and gets its token."""
 
 from collections.abc import Awaitable, Callable
+from operator import is_not
 from typing import Any
 
 from wherry.api.podreferences import references
@@ -109,14 +110,24 @@ def _mount_token(spec: Object, account: Object) -> None:
     existing = next((v["name"] for v in volumes if v["name"].startswith(_VOLUME_PREFIX)), None)
     # Pods that are made alike stay alike: their specs are kept once (`wherry.api.newpods`).
     name = existing or settled(_VOLUME_PREFIX, account["metadata"]["uid"])
+    mount = {"name": name, "readOnly": True, "mountPath": TOKEN_PATH}
     mounted = False
-    for container in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
-        mounts = container.get("volumeMounts") or []
-        if all(m.get("mountPath") != TOKEN_PATH for m in mounts):
-            container["volumeMounts"] = [*mounts, {"name": name, "readOnly": True, "mountPath": TOKEN_PATH}]
-            mounted = True
+    for kind in ("initContainers", "containers"):
+        given = spec.get(kind)
+        if given:
+            spec[kind] = made = [_mounting(container, mount) for container in given]
+            mounted = mounted or any(map(is_not, made, given))
     if mounted and existing is None:
         spec["volumes"] = [*volumes, _token_volume(name)]
+
+
+def _mounting(container: Object, mount: Object) -> Object:
+    """Return a container with the token's mount, unless it mounts something there itself."""
+    mounts = container.get("volumeMounts") or ()
+    for given in mounts:
+        if given.get("mountPath") == TOKEN_PATH:
+            return container
+    return {**container, "volumeMounts": [*mounts, mount]}
 
 
 _NAMESPACE = {"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}
