@@ -21,6 +21,7 @@ from wherry.api.resources import (
 )
 from wherry.apiserver import legacy, reviewing
 from wherry.apiserver.admission.chain import Chain
+from wherry.apiserver.admission.checkmetrics import FAMILIES as CHECK_FAMILIES
 from wherry.apiserver.admission.context import AdmissionContext
 from wherry.apiserver.admission.metrics import FAMILIES as ADMISSION_FAMILIES
 from wherry.apiserver.admission.order import standard
@@ -175,6 +176,8 @@ class ApiServer:
         self.metrics.families.update(FLOW_FAMILIES)
         self.metrics.sources.append(self.api.admission.timers.samples)
         self.metrics.families.update(ADMISSION_FAMILIES)
+        self.metrics.sources.append(context.checks.samples)
+        self.metrics.families.update(CHECK_FAMILIES)
         self.metrics.sources.append(context.webhooks.samples)
         self.metrics.families.update(WEBHOOK_FAMILIES)
         self.metrics.sources.append(partial(build_info, version_info(options.kubernetes_version)))

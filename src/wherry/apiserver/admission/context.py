@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from wherry.apiserver.admission.checkmetrics import CheckMetrics
 from wherry.apiserver.admission.webhooks.metrics import WebhookMetrics
 from wherry.apiserver.attributes import Authorizer
 from wherry.apiserver.decode import Schemas
@@ -16,3 +17,4 @@ class AdmissionContext:
     schemas: Schemas
     authorizer: Authorizer
     webhooks: WebhookMetrics = field(default_factory=WebhookMetrics)
+    checks: CheckMetrics = field(default_factory=CheckMetrics)

@@ -82,11 +82,29 @@ def conditions(found: Iterable[Mapping[str, Any]] | None, *, params: bool = Fals
     return tuple(Expression.of(c["expression"], variables, name=c.get("name", "")) for c in given)
 
 
-def meets(wanted: Sequence[Expression], values: Mapping[str, Any]) -> bool:
+def meets(
+    wanted: Sequence[Expression],
+    values: Mapping[str, Any],
+    context: AdmissionContext,
+    *,
+    who: tuple[str, str, str, str],
+) -> bool:
     """Tell whether all conditions hold; one that does not hold counts more than one that fails.
 
-    Raises ExpressionError.
+    `who` is what metrics tell of them: kind (webhook, policy), name, step and operation. Raises ExpressionError.
     """
+    if not wanted:
+        return True
+    met: bool | None = None
+    began = clock.monotonic()
+    try:
+        met = _all_hold(wanted, values)
+    finally:
+        context.checks.conditions(*who, since=began, met=met)
+    return met
+
+
+def _all_hold(wanted: Sequence[Expression], values: Mapping[str, Any]) -> bool:
     budget, errors = Budget(_CONDITIONS_BUDGET), []
     for condition in wanted:
         try:

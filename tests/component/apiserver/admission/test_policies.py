@@ -157,3 +157,22 @@ async def test_configuration_may_not_replace_atomic_lists(server: ApiServer, htt
         "policy 'a' with binding 'a' denied request: error applying patch: invalid ApplyConfiguration: "
         "may not mutate atomic arrays, maps or structs: .spec.template.spec.containers[0].command"
     )
+
+
+async def test_checks_and_match_conditions_are_counted(server: ApiServer, http: Any) -> None:
+    await validating(
+        http,
+        {"expression": "!('bad' in object.data)"},
+        actions=("Deny", "Audit"),
+        matchConditions=[{"name": "data", "expression": "has(object.data)"}],
+    )
+    await mutating(http, "m", "Object{data: {'a': 'b'}}", matchConditions=[{"name": "no", "expression": "false"}])
+    assert (await http("POST", CONFIGMAPS, configmap("a", bad="")))[0] == 422
+    lines = (await http("GET", "/metrics"))[1].splitlines()
+    for action in ("audit", "deny"):
+        labels = f'enforcement_action="{action}",error_type="invalid_error",policy="p",policy_binding="b"'
+        assert f"apiserver_validating_admission_policy_check_total{{{labels}}} 1" in lines
+    labels = 'kind="policy",name="m",operation="CREATE",type="admit"'
+    assert f"apiserver_admission_match_condition_exclusions_total{{{labels}}} 1" in lines
+    labels = 'kind="policy",name="p",operation="CREATE",type="validate"'
+    assert f"apiserver_admission_match_condition_evaluation_seconds_count{{{labels}}} 1" in lines

@@ -7,14 +7,17 @@ from typing import Any
 from wherry.api import meta
 from wherry.api.errors import Forbidden, InternalError
 from wherry.api.resources import builtin
+from wherry.apiserver.admission.checkmetrics import INVALID, NO_ERROR, POLICY
 from wherry.apiserver.admission.context import AdmissionContext
 from wherry.apiserver.admission.expressions import Budget, Expression, ExpressionError, Values, meets
 from wherry.apiserver.admission.forms import Form, form_of, replace
+from wherry.apiserver.admission.metrics import ADMIT
 from wherry.apiserver.admission.namespacelifecycle import forbidden
 from wherry.apiserver.admission.plugin import Operation, Plugin
 from wherry.apiserver.admission.policies.changes import ChangeError, apply_configuration, json_patch
 from wherry.apiserver.admission.policies.source import Invocation, OwnVariables, Policies, Policy, values_for
 from wherry.apiserver.admission.rounds import Rounds
+from wherry.util import clock
 
 _GROUP = "admissionregistration.k8s.io"
 _RESOURCES = (
@@ -77,7 +80,9 @@ class MutatingAdmissionPolicy(Plugin):
         form = await form_of(self._context, operation, invocation.form.resource)
         param = invocation.param
         try:
-            if not meets(common.conditions, values_for(self._context, operation, common, form, param)):
+            who = (POLICY, common.name, ADMIT, operation.operation)
+            values = values_for(self._context, operation, common, form, param)
+            if not meets(common.conditions, values, self._context, who=who):
                 return []
         except ExpressionError as error:
             return [str(error)]
@@ -90,10 +95,13 @@ class MutatingAdmissionPolicy(Plugin):
             if form.obj is None:
                 break
             values = values_for(self._context, operation, common, form, param)
+            began, error_type = clock.monotonic(), NO_ERROR
             try:
                 changed = await self._mutate(operation, common, form, values, is_patch, expression) or changed
             except (ExpressionError, ChangeError) as error:
                 errors.append(str(error))
+                error_type = INVALID
+            self._context.checks.mutated(common.name, invocation.binding.name, since=began, error=error_type)
         rounds.called(operation, uid, changed=changed, willing=policy.reinvoked)
         return errors
 

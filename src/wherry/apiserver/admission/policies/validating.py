@@ -1,6 +1,6 @@
 """The plugin ValidatingAdmissionPolicy."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,8 +8,10 @@ import orjson
 
 from wherry.api.errors import BY_REASON, Forbidden
 from wherry.api.resources import builtin
+from wherry.apiserver.admission.checkmetrics import POLICY
 from wherry.apiserver.admission.context import AdmissionContext
 from wherry.apiserver.admission.expressions import Budget, Expression, ExpressionError, Values, meets
+from wherry.apiserver.admission.metrics import VALIDATE
 from wherry.apiserver.admission.namespacelifecycle import forbidden
 from wherry.apiserver.admission.plugin import Operation, Plugin
 from wherry.apiserver.admission.policies.source import (
@@ -20,6 +22,7 @@ from wherry.apiserver.admission.policies.source import (
     Policy,
     values_for,
 )
+from wherry.util import clock
 
 _GROUP = "admissionregistration.k8s.io"
 _RESOURCES = (
@@ -96,11 +99,19 @@ class ValidatingAdmissionPolicy(Plugin):
         refusals: list[Forbidden] = []
         notes: dict[str, list[str]] = {}
         for invocation in await self._policies.invocations(operation):
+            began = clock.monotonic()
             for denial in self._denials(operation, invocation, notes):
                 refusals += _enforce(operation, invocation, denial)
+                self._count(invocation, denial, began)
+                began = clock.monotonic()
         operation.annotations.update({key: ", ".join(dict.fromkeys(values)) for key, values in notes.items()})
         if refusals:
             raise refusals[0]
+
+    def _count(self, invocation: Invocation[ValidatingPolicy], denial: Denial, since: float) -> None:
+        policy, binding = invocation.policy.common.name, invocation.binding
+        for action in _actions(binding, denial):
+            self._context.checks.validated(policy, binding.name if binding else "", since=since, action=action)
 
     def _denials(
         self, operation: Operation, invocation: Invocation[ValidatingPolicy], notes: dict[str, list[str]]
@@ -113,7 +124,8 @@ class ValidatingAdmissionPolicy(Plugin):
             return
         values = values_for(self._context, operation, common, invocation.form, invocation.param)
         try:
-            if not meets(common.conditions, values):
+            who = (POLICY, common.name, VALIDATE, operation.operation)
+            if not meets(common.conditions, values, self._context, who=who):
                 return
         except ExpressionError as error:
             if not common.fails_open:
@@ -156,8 +168,7 @@ def _message(validation: Validation, budget: Budget, values: Values) -> str:
 
 def _enforce(operation: Operation, invocation: Invocation[ValidatingPolicy], denial: Denial) -> Iterator[Forbidden]:
     policy, binding = invocation.policy.common.name, invocation.binding
-    actions = ("Deny",) if binding is None or denial.certain else binding.actions
-    for action in actions:
+    for action in _actions(binding, denial):
         if action == "Deny":
             yield _refusal(operation, policy, binding, denial)
         elif action == "Warn" and binding is not None:
@@ -167,6 +178,10 @@ def _enforce(operation: Operation, invocation: Invocation[ValidatingPolicy], den
             )
         elif action == "Audit" and binding is not None:
             operation.annotations.setdefault(_FAILURE, _failure(policy, binding, denial))
+
+
+def _actions(binding: Binding | None, denial: Denial) -> Sequence[str]:
+    return ("Deny",) if binding is None or denial.certain else binding.actions
 
 
 def _failure(policy: str, binding: Binding, denial: Denial) -> str:

@@ -6,10 +6,12 @@ from typing import Any
 
 from wherry.api import meta
 from wherry.api.resources import Resource
+from wherry.apiserver.admission.checkmetrics import WEBHOOK
 from wherry.apiserver.admission.context import AdmissionContext
 from wherry.apiserver.admission.expressions import Expression, ExpressionError, Values, conditions, meets
 from wherry.apiserver.admission.forms import Form, form_of
 from wherry.apiserver.admission.matching import Criteria, is_exempt
+from wherry.apiserver.admission.metrics import ADMIT, VALIDATE
 from wherry.apiserver.admission.namespacelifecycle import forbidden
 from wherry.apiserver.admission.plugin import Operation
 from wherry.apiserver.admission.stale import Stale
@@ -60,6 +62,7 @@ class Hooks:
     def __init__(self, context: AdmissionContext, resource: Resource) -> None:
         self._context = context
         self._resource = resource
+        self._step = ADMIT if resource.plural.startswith("mutating") else VALIDATE
         self._stale = Stale(context.registry, resource)
         self._hooks: list[Hook] = []
 
@@ -87,7 +90,8 @@ class Hooks:
             return None
         form = await form_of(self._context, operation, resource)
         try:
-            if not meets(hook.conditions, Values(self._context, operation, form)):
+            who = (WEBHOOK, hook.name, self._step, operation.operation)
+            if not meets(hook.conditions, Values(self._context, operation, form), self._context, who=who):
                 return None
         except ExpressionError as error:
             if hook.fails_open:
