@@ -8,45 +8,44 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import cast
 
-from aiohttp import ServerDisconnectedError, hdrs
+from aiohttp import ServerDisconnectedError, hdrs, web
 from multidict import CIMultiDict
 from yarl import URL
 
-_AHEAD = 1 << 19
-"""Bytes that are read ahead of the client."""
+from wherry.apiserver.feeds import Line
 
 
 class Answer(asyncio.Protocol):
-    """What a server answers to one request: its head, then `pieces`, its body as it comes over the line."""
+    """What a server answers to one request: its head, then its body, which is poured out to a client or read."""
 
     def __init__(self) -> None:
         self.status = 0
         self.headers: CIMultiDict[str] = CIMultiDict()
-        self.chunked = False
         self._transport: asyncio.Transport | None = None
         self._pieces: deque[bytes] = deque()
-        self._held = 0
         self._over = False
+        self._changed = asyncio.Event()
+        self._client: Line | None = None
         self._frames = Frames()
-        self._waiter: asyncio.Future[None] | None = None
+        self._poured = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the connection."""
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        """Hold what came until somebody takes it, and no more than a little of it."""
-        self._pieces.append(data)
-        self._held += len(data)
-        if self._held > _AHEAD and self._transport is not None:
-            self._transport.pause_reading()
-        self._wake()
+        """Pass on what came; before it is poured, wake who reads."""
+        if self._client is not None:
+            self._pass(data, self._client)
+        else:
+            self._pieces.append(data)
+            self._changed.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End, after what came."""
         self._transport = None
         self._over = True
-        self._wake()
+        self._changed.set()
 
     def close(self) -> None:
         """End at once: nothing of what came is wanted."""
@@ -54,11 +53,12 @@ class Answer(asyncio.Protocol):
             self._transport.abort()
         self._pieces.clear()
         self._over = True
-        self._wake()
+        self._changed.set()
 
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+    @property
+    def chunked(self) -> bool:
+        """Whether the body comes in chunks, as streams do."""
+        return self.headers.get(hdrs.TRANSFER_ENCODING, "").lower() == "chunked"
 
     async def ask(self, url: URL) -> None:
         """Send a request and wait for the head of its answer. Raises ServerDisconnectedError."""
@@ -77,19 +77,8 @@ class Answer(asyncio.Protocol):
         for line in rest:
             name, _, value = line.partition(":")
             self.headers.add(name, value.strip())
-        self.chunked = self.headers.get(hdrs.TRANSFER_ENCODING, "").lower() == "chunked"
         if body:
             self._pieces.appendleft(body)
-            self._held += len(body)
-
-    async def piece(self) -> bytes:
-        """Return what came next of a body in chunks, b"" when it is complete. Raises ServerDisconnectedError."""
-        if self._frames.complete:
-            return b""
-        if not (piece := await self._next()):
-            raise ServerDisconnectedError
-        self._frames.follow(piece)
-        return piece
 
     async def body(self, most: int = sys.maxsize) -> bytes:
         """Return a body that is not in chunks, or the first bytes of it."""
@@ -98,17 +87,45 @@ class Answer(asyncio.Protocol):
             body += piece
         return body[:most]
 
+    async def pour(self, http: web.BaseRequest) -> int:
+        """Write a body in chunks to the client of `http` until it is complete; return its bytes, frames and all.
+
+        It is written in the step in which it comes, and read no faster than the client takes it. Raises
+        ServerDisconnectedError where it breaks off, also because the client has left and `close` was called.
+        """
+        self._client = cast(Line, http.protocol)
+        for piece in self._pieces:
+            self._pass(piece, self._client)
+        while not self._frames.complete:
+            self._changed.clear()
+            if self._over:
+                raise ServerDisconnectedError
+            if not self._client.writing_paused:
+                await self._changed.wait()
+                continue
+            await http.writer.drain()
+            if self._transport is not None:
+                self._transport.resume_reading()
+        return self._poured
+
+    def _pass(self, data: bytes, client: Line) -> None:
+        self._frames.follow(data)
+        self._poured += len(data)
+        if client.transport is not None:
+            client.transport.write(data)
+        if self._transport is not None and client.writing_paused:
+            self._transport.pause_reading()
+            self._changed.set()
+        elif self._frames.complete:
+            self._changed.set()
+
     async def _next(self) -> bytes:
         while not self._pieces:
             if self._over:
                 return b""
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-        piece = self._pieces.popleft()
-        self._held -= len(piece)
-        if self._held <= _AHEAD and self._transport is not None:
-            self._transport.resume_reading()  # which is nothing while it reads
-        return piece
+            self._changed.clear()
+            await self._changed.wait()
+        return self._pieces.popleft()
 
 
 @contextlib.asynccontextmanager
