@@ -54,6 +54,12 @@ _CHUNK = 1 << 16
 _PIECE = 3 << 16  # what is larger, the allocator fetches from the kernel and gives back each time (util.interpreter)
 _BUFFER = 1 << 19  # a stream is read ahead this far; less would stop and go with every record of TLS
 _ERROR_TEXT = 50_000
+_ADDED = (
+    "accept",
+    "accept-encoding",
+    "content-type",
+    "user-agent",
+)  # by aiohttp; what a client did not say is not sent
 _CONNECT = ClientTimeout(total=None, connect=30.0)
 
 
@@ -149,7 +155,11 @@ class Relay:
                 context = self._context if self._context is not None else True
                 connector = TCPConnector(limit=0, ssl=context, resolver=self._resolver)
             session = self._sessions[near] = ClientSession(
-                connector=connector, auto_decompress=False, timeout=_CONNECT, read_bufsize=_BUFFER
+                connector=connector,
+                auto_decompress=False,
+                skip_auto_headers=_ADDED,
+                timeout=_CONNECT,
+                read_bufsize=_BUFFER,
             )
         return session
 
@@ -188,7 +198,7 @@ class Relay:
                     return await self._pour(self._near, http, url, check)
                 return await self._stream(http, url, headers or {}, prefix, check)
             if websocket.is_websocket(http.headers):
-                return await self._websocket(http, url)
+                return await self._websocket(http, url, headers or {})
             if upgrade:
                 return await self._raw(http, url)
             return await self._stream(http, url, headers or {}, prefix, check)
@@ -198,8 +208,7 @@ class Relay:
     async def _stream(
         self, http: web.BaseRequest, url: URL, extra: Mapping[str, str], prefix: str, check: Check | None
     ) -> web.StreamResponse:
-        sent = CIMultiDict((k, v) for k, v in http.headers.items() if not _is_own(k.lower()) and k not in extra)
-        sent.extend(extra)
+        sent = _headers(http, extra)
         data = http.content if http.can_read_body else None
         client, way = self._way(url)
         asking = client.request(http.method, way, headers=sent, data=data, allow_redirects=False)
@@ -239,11 +248,13 @@ class Relay:
                     writer.output_size += poured
             return response
 
-    async def _websocket(self, http: web.BaseRequest, url: URL) -> web.StreamResponse:
+    async def _websocket(self, http: web.BaseRequest, url: URL, extra: Mapping[str, str]) -> web.StreamResponse:
         protocols = websocket.subprotocols(http.headers)
         try:
             client, way = self._way(url)
-            far = await client.ws_connect(way, protocols=protocols, max_msg_size=0, autoping=True)
+            far = await client.ws_connect(
+                way, protocols=protocols, headers=_headers(http, extra), max_msg_size=0, autoping=True
+            )
         except WSServerHandshakeError as error:
             raise _refusal(error.status, error.message) from error
         chosen = (far.protocol,) if far.protocol else ()
@@ -293,6 +304,13 @@ class Relay:
             near.close()
             old.connection_lost(None)
         return Relayed()
+
+
+def _headers(http: web.BaseRequest, extra: Mapping[str, str]) -> CIMultiDict[str]:
+    """Return the headers to pass on: the client's that are not this server's own, and `extra` in place of any."""
+    sent = CIMultiDict((k, v) for k, v in http.headers.items() if not _is_own(k.lower()))
+    sent.update(extra)
+    return sent
 
 
 def _reads_chunks(http: web.BaseRequest) -> bool:
