@@ -15,7 +15,7 @@ def create(api: Api, request: Request, obj: Object) -> None:
     """Record in a new object, which has its creation time, that it is its maker's; ``managedFields`` it brings go."""
     resource, schema, metadata = request.resource, api.schema(request.resource), obj["metadata"]
     metadata.pop("managedFields", None)
-    if resource.custom is not None and managedfields.typed_errors(schema.root, obj):
+    if resource.custom is not None and managedfields.typed_errors(schema.root, obj, duplicates=True):
         return  # the values are not of the types of the schema: validation refuses them
     if request.fields is not None:
         fields = {**managedfields.given_fields({"metadata": metadata}, schema), **request.fields}
@@ -39,7 +39,8 @@ async def update(api: Api, request: Request, old: Object | None, new: Object, *,
     `now` is the present time where the caller has it already. Raises StatusError when a conversion webhook fails.
     """
     resource = request.resource
-    if resource.custom is not None and managedfields.typed_errors(api.schema(resource).root, new):
+    if resource.custom is not None and managedfields.typed_errors(api.schema(resource).root, new, duplicates=True):
+        new["metadata"].pop("managedFields", None)
         return  # the values are not of the types of the schema: validation refuses them
     moment = now or clock.timestamp()
 

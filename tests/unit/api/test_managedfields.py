@@ -198,3 +198,82 @@ def test_who_applied_the_replicas_keeps_what_a_scale_leaves_alone() -> None:
 def test_of_two_entries_of_one_manager_the_last_counts() -> None:
     entries = [_entry("a", "replicas"), _entry("a", "x")]
     assert to_scale(entries, _replicas) == []
+
+
+CUSTOM = schema.from_openapi(
+    {
+        "type": "object",
+        "properties": {
+            "m": {"type": "object", "properties": {"a": {"type": "string"}}},
+            "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+            "sets": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "array"}},
+            "keyed": {
+                "type": "array",
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["k", "p"],
+                "items": {"type": "object", "properties": {"k": {"type": "string"}, "p": {"type": "integer"}}},
+            },
+            "object": {
+                "type": "object",
+                "x-kubernetes-embedded-resource": True,
+                "x-kubernetes-preserve-unknown-fields": True,
+            },
+        },
+    },
+    api_version="g/v1",
+    kind="Thing",
+)
+
+
+def _thing(**members: Any) -> dict[str, Any]:
+    return {"apiVersion": "g/v1", "kind": "Thing", "metadata": {"name": "t"}, **members}
+
+
+def _apply_thing(live: Any, config: Any, manager: str = "m", *, force: bool = False) -> Any:
+    return apply(
+        live, config, manager=manager, force=force, operation_time=NOW, api_version="g/v1", subresource="",
+        type_schema=CUSTOM,
+    )  # fmt: skip
+
+
+def test_an_applied_null_leaves_what_others_have_in_a_map_alone() -> None:
+    live = _apply_thing(None, _thing(m={"a": "x"}), "other")
+    assert _apply_thing(live, _thing(m=None))["m"] == {"a": "x"}
+
+
+def test_a_scalar_that_becomes_a_map_is_owned_with_its_members() -> None:
+    old = _apply_thing(None, _thing(free={"x": 1}), "other")
+    old["metadata"]["uid"] = "u"
+    new = _thing(free={"x": {"y": 2}})
+    entries = track_update(
+        old, new, manager="m", operation_time=NOW, api_version="g/v1", subresource="", type_schema=CUSTOM
+    )
+    assert {entry["manager"]: entry["fieldsV1"] for entry in entries} == {
+        "m": {"f:free": {"f:x": {".": {}, "f:y": {}}}}
+    }
+
+
+def test_an_item_may_lack_some_of_its_keys_but_not_all() -> None:
+    made = _apply_thing(None, _thing(keyed=[{"k": "a"}, {"k": "a", "p": 1}]))
+    assert list(made["metadata"]["managedFields"][0]["fieldsV1"]["f:keyed"]) == ['k:{"k":"a"}', 'k:{"k":"a","p":1}']
+    with pytest.raises(StatusError, match="element 0: associative list with keys has an element that omits all key"):
+        _apply_thing(None, _thing(keyed=[{}]))
+
+
+def test_an_object_whose_values_the_schema_does_not_allow_any_more_cannot_be_applied_to() -> None:
+    live = {**_thing(sets=[["x"]]), "metadata": {"name": "t", "uid": "u"}}
+    with pytest.raises(StatusError, match="failed to create manager for existing fields"):
+        _apply_thing(live, _thing())
+
+
+def test_the_metadata_of_an_embedded_object_is_that_of_every_object() -> None:
+    made = _apply_thing(None, _thing(object={"metadata": {"name": "x"}, "spec": {"a": 1}}))
+    owned = made["metadata"]["managedFields"][0]["fieldsV1"]["f:object"]
+    assert owned == {"f:metadata": {"f:name": {}}, "f:spec": {".": {}, "f:a": {}}}
+
+
+def test_conflicts_tell_members_before_what_is_below_their_neighbours() -> None:
+    live = _apply_thing(None, _thing(free={"a": {"b": 1}, "c": 1}), "other")
+    with pytest.raises(Conflict) as caught:
+        _apply_thing(live, _thing(free={"a": {"b": 2}, "c": 2}))
+    assert [cause["field"] for cause in caught.value.details["causes"]] == [".free.c", ".free.a.b"]

@@ -1,6 +1,7 @@
 """Server-side apply (sig-api-machinery KEP 555; structured-merge-diff ``merge``)."""
 
 from dataclasses import replace
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -53,12 +54,19 @@ def apply(
     Raises Conflict with a ``FieldManagerConflict`` cause per field when others own what changes and `force` is not set,
     BadRequest and StatusError (500) for a configuration that is not one of the kind.
     """
-    _check(config, api_version, type_schema)
+    _check_type(config, api_version, type_schema)
+    stored = live if type_schema.structural is not None else None
+    if stored is not None and not stored["metadata"].get("managedFields"):
+        what = "failed to create manager for existing fields: failed to convert new object ({}) to smd typed"
+        _check_live(stored, type_schema, what)
+    _check(config, type_schema)
+    if stored is not None:
+        _check_live(stored, type_schema, "failed to create typed live object ({})")
     base = _base(live, config, type_schema)
     walkers = root_of(type_schema)
     versions = versions or OneVersion(type_schema)
-    first = Entry(BEFORE_FIRST_APPLY, "Update", api_version, "", {}, operation_time)
-    entries = known(_entries_before(live, base, walkers, type_schema, first), versions)
+    first = Entry(BEFORE_FIRST_APPLY, "Update", api_version, subresource, {}, operation_time)
+    entries = known(_entries_before(live, base, walkers, type_schema, first=first, reset=reset), versions)
     wanted = walkers.to_set(config)
     wanted = recursive_difference(wanted, reset) if reset else wanted
     own = Entry(manager, "Apply", api_version, subresource, wanted)
@@ -76,7 +84,7 @@ def apply(
     if wanted:
         moment = operation_time if live is None or merged != base else (last.time if last else None)
         after[own.key] = replace(own, time=moment)
-    metadata = dict(merged["metadata"])
+    metadata = dict(merged.get("metadata") or {})
     metadata.pop("managedFields", None)
     encoded = encode(cap_updates(after))
     if encoded:
@@ -84,20 +92,35 @@ def apply(
     return {**merged, "metadata": metadata}
 
 
-def _check(config: Object, api_version: str, type_schema: TypeSchema) -> None:
-    given, kind = config.get("apiVersion") or "", config.get("kind") or ""
-    group, _, version = given.rpartition("/")
+def _check_type(config: Object, api_version: str, type_schema: TypeSchema) -> None:
+    if (config.get("apiVersion") or "", config.get("kind") or "") != (api_version, type_schema.kind):
+        raise BadRequest(f"invalid object type: {_gvk(config)}")
+
+
+def _gvk(config: Object) -> str:
+    group, _, version = (config.get("apiVersion") or "").rpartition("/")
     # What is no group and version at all leaves nothing of the kind either.
-    gvk = "/, Kind=" if "/" in group else f"{group}/{version}, Kind={kind}"
-    if (given, kind) != (api_version, type_schema.kind):
-        raise BadRequest(f"invalid object type: {gvk}")
+    return "/, Kind=" if "/" in group else f"{group}/{version}, Kind={config.get('kind') or ''}"
+
+
+def _check(config: Object, type_schema: TypeSchema) -> None:
     metadata = config.get("metadata") or {}
     if isinstance(metadata, dict) and metadata.get("managedFields") is not None:
         raise BadRequest("metadata.managedFields must be nil")
     errors = typed_errors(type_schema.root, config)
     if errors:
         name = f"{metadata.get('namespace') or ''}/{metadata.get('name') or ''}"
-        error = StatusError(f"failed to create typed patch object ({name}; {gvk}): {join_errors(errors)}")
+        error = StatusError(f"failed to create typed patch object ({name}; {_gvk(config)}): {join_errors(errors)}")
+        error.status_reason = ""
+        raise error
+
+
+def _check_live(live: Object, type_schema: TypeSchema, what: str) -> None:
+    """Refuse to apply to an object whose values are not of the types of a schema, which may have changed."""
+    errors = typed_errors(type_schema.root, live, duplicates=True)
+    if errors:
+        name = f"{live['metadata'].get('namespace') or ''}/{live['metadata']['name']}; {_gvk(live)}"
+        error = StatusError(f"{what.format(name)}: {join_errors(errors)}")
         error.status_reason = ""
         raise error
 
@@ -109,13 +132,16 @@ def _base(live: Object | None, config: Object, type_schema: TypeSchema) -> Objec
     return {**live, "metadata": metadata}
 
 
-def _entries_before(live: Object | None, base: Object, walkers: Root, type_schema: TypeSchema, first: Entry) -> Entries:
+def _entries_before(
+    live: Object | None, base: Object, walkers: Root, type_schema: TypeSchema, *, first: Entry, reset: Node | None
+) -> Entries:
     """Return the entries of the live object; of one that nobody tracked, all it has belongs to one update, `first`."""
     if live is None:
         return {}
     entries = decode(live["metadata"].get("managedFields")) or {}
     if not entries:
         fields, _ = walkers.compare(type_schema.zero(), base)
+        fields = recursive_difference(fields, reset) if reset else fields
         entries = {first.key: first.with_fields(fields)} if fields else {}
     return entries
 
@@ -204,7 +230,7 @@ def _refuse_conflicts(conflicts: Conflicts) -> None:
     if not conflicts:
         return
     found = [(entry.describe(), show_path(path)) for entry, fields in conflicts for path in paths(fields)]
-    found.sort()
+    found.sort(key=itemgetter(0))
     causes = [
         {"reason": "FieldManagerConflict", "message": f"conflict with {manager}", "field": path}
         for manager, path in found

@@ -92,14 +92,11 @@ def intersection(one: Node, other: Node) -> Node:
 
 
 def paths(root: Node, prefix: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    """Return the paths in the set, each a tuple of path elements."""
-    out: list[tuple[str, ...]] = []
-    for element, node in sorted(root.items()):
-        if element != ".":
-            path = (*prefix, element)
-            if is_member(node):
-                out.append(path)
-            out += paths(_children(node), path)
+    """Return the paths in the set, each a tuple of path elements: members of a node come before what is below them."""
+    nodes = [((*prefix, element), node) for element, node in sorted(root.items()) if element != "."]
+    out = [path for path, node in nodes if is_member(node)]
+    for path, node in nodes:
+        out += paths(_children(node), path)
     return out
 
 

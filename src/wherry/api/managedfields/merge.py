@@ -42,6 +42,8 @@ def merge(kind: Type, live: Any, config: Any) -> Any:
     """Return `live` with `config` merged in; the configuration wins. Both stay as they are."""
     if live is ABSENT:
         live = None
+    if config is None and live and _merged_with_null(kind, live):
+        return live
     if not isinstance(live, dict) or not isinstance(config, dict) or not merges(kind, config):
         if kind.kind == "list" and not kind.atomic and isinstance(live, list) and isinstance(config, list):
             return _merge_list(kind, live, config)
@@ -52,6 +54,13 @@ def merge(kind: Type, live: Any, config: Any) -> Any:
     for name, value in config.items():
         out[name] = merge(child_type(kind, name), out[name], value) if name in out else value
     return out
+
+
+def _merged_with_null(kind: Type, live: Any) -> bool:
+    """Tell whether a value is merged member by member: there null says as little as an empty map or list."""
+    if isinstance(live, list):
+        return kind.kind == "list" and not kind.atomic
+    return isinstance(live, dict) and merges(kind, live)
 
 
 def _merge_list(kind: Type, live: list[Any], config: list[Any]) -> list[Any]:

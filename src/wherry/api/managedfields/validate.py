@@ -7,10 +7,13 @@ from wherry.api.managedfields.merge import child_type, element_of, path_element
 from wherry.api.schema.types import Type
 
 
-def typed_errors(kind: Type, value: Any) -> list[str]:
-    """Return what is wrong with a configuration, each with its path (``.spec.foo: field not declared in schema``)."""
+def typed_errors(kind: Type, value: Any, *, duplicates: bool = False) -> list[str]:
+    """Return what is wrong with a configuration, each with its path (``.spec.foo: field not declared in schema``).
+
+    `duplicates`: lists may have several members with equal keys, as those of a stored object may.
+    """
     errors: list[str] = []
-    _visit(kind, value, "", errors)
+    _visit(kind, value, "", errors, duplicates)
     return errors
 
 
@@ -19,14 +22,14 @@ def join_errors(errors: list[str]) -> str:
     return errors[0] if len(errors) == 1 else "errors:\n" + "\n".join(f"  {error}" for error in errors)
 
 
-def _visit(kind: Type, value: Any, path: str, errors: list[str]) -> None:
+def _visit(kind: Type, value: Any, path: str, errors: list[str], duplicates: bool) -> None:
     if value is None:
         return
     match kind.kind:
         case "struct" | "map":
-            _object(kind, value, path, errors)
+            _object(kind, value, path, errors, duplicates)
         case "list":
-            _list(kind, value, path, errors)
+            _list(kind, value, path, errors, duplicates)
         case "any" | "one-of":
             return
         case "boolean":
@@ -43,7 +46,7 @@ def _visit(kind: Type, value: Any, path: str, errors: list[str]) -> None:
                 errors.append(f"{path}: expected any scalar, got {_show(value)}")
 
 
-def _object(kind: Type, value: Any, path: str, errors: list[str]) -> None:
+def _object(kind: Type, value: Any, path: str, errors: list[str], duplicates: bool) -> None:
     if not isinstance(value, dict):
         errors.append(f"{path}: expected map, got {_show(value)}")
         return
@@ -51,10 +54,10 @@ def _object(kind: Type, value: Any, path: str, errors: list[str]) -> None:
         if kind.kind == "struct" and name not in kind.fields and not kind.keep_unknown:
             errors.append(f"{path}.{name}: field not declared in schema")
         else:
-            _visit(child_type(kind, name), item, f"{path}.{name}", errors)
+            _visit(child_type(kind, name), item, f"{path}.{name}", errors, duplicates)
 
 
-def _list(kind: Type, value: Any, path: str, errors: list[str]) -> None:
+def _list(kind: Type, value: Any, path: str, errors: list[str], duplicates: bool) -> None:
     if not isinstance(value, list):
         errors.append(f"{path}: expected list, got {_show(value)}")
         return
@@ -65,34 +68,35 @@ def _list(kind: Type, value: Any, path: str, errors: list[str]) -> None:
             problem = _key_problem(kind, item)
             if problem:
                 errors.append(f"{path}: element {at}: {problem}")
-                continue
+                return
             element = path_element(kind, item)
             where = path + show_path((element,))
-            if element in seen:
+            if element in seen and not duplicates:
                 errors.append(f"{path}: duplicate entries for key {show_path((element,))}")
             seen.add(element)
-        _visit(element_of(kind), item, where, errors)
+        _visit(element_of(kind), item, where, errors, duplicates)
 
 
 def _key_problem(kind: Type, item: Any) -> str | None:
     if kind.list_type == "set":
-        if isinstance(item, (dict, list)):
-            shape = "map" if isinstance(item, dict) else "list"
-            return f"associative list without keys has an element that's a {shape} type"
+        if isinstance(item, dict):
+            return "associative list without keys has an element that's a map type"
+        if isinstance(item, list):
+            return "not supported: associative list with lists as elements"
         return "associative list without keys has an element that's an explicit null" if item is None else None
     if item is None:
         return "associative list with keys may not have a null element"
     if not isinstance(item, dict):
         return "associative list with keys may not have non-map elements"
+    fields = element_of(kind).fields
     for key in kind.keys:
-        field = element_of(kind).fields.get(key)
-        optional = key in kind.key_defaults or (field is not None and field.emit == "keep")
-        if item.get(key) is None and not optional:
-            return (
-                f'associative list with keys has an element that omits key field "{key}" '
-                "(and doesn't have default value)"
-            )
-    return None
+        if key in item or key in kind.key_defaults or (key in fields and fields[key].emit == "keep"):
+            return None
+    keys = " ".join(show_value(key) for key in kind.keys)
+    return (
+        f"associative list with keys has an element that omits all key fields [{keys}] "
+        "(and doesn't have default values for any key fields)"
+    )
 
 
 def _show(value: Any) -> str:

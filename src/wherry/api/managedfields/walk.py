@@ -233,8 +233,8 @@ def key_maker(kind: Type) -> Callable[[Any], str]:
         return one
 
     def many(item: Any) -> str:
-        found = {key: item.get(key, defaults.get(key)) for key in keys}
-        return "k:" + orjson.dumps({key: value for key, value in found.items() if value is not None}).decode()
+        found = {key: item[key] if key in item else defaults[key] for key in keys if key in item or key in defaults}
+        return "k:" + orjson.dumps(found).decode()
 
     return many
 
@@ -299,8 +299,13 @@ def _deduced() -> Walkers:
         return objects.added(value) if isinstance(value, dict) else LEAF
 
     def compare(old: Any, new: Any) -> tuple[Node | None, Node | None]:
-        if isinstance(old, dict) and isinstance(new, dict):
+        # To a map null is an empty one.
+        if isinstance(old, dict | None) and isinstance(new, dict | None):
             return objects.compare(old, new)
+        if isinstance(new, dict):
+            return objects.added(new), None
+        if isinstance(old, dict):
+            return LEAF, objects.compare(old, {})[1]
         return compare_leaf(old, new)
 
     def to_set(value: Any) -> Node | None:

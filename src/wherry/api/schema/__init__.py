@@ -16,7 +16,7 @@ times become canonical. `unknown` holds field paths (``spec.containers[0].foo``)
 not tell pointers from values; ``data/gotypes.tsv`` does.
 """
 
-from wherry.api.schema.decode import DecodeError, decode_body, decode_patch, in_order
+from wherry.api.schema.decode import DecodeError, decode_apply, decode_body, decode_patch, in_order
 from wherry.api.schema.load import Schema, load
 from wherry.api.schema.structural import from_openapi
 from wherry.api.schema.types import Conformed, Field, Type, TypeSchema
@@ -28,6 +28,7 @@ __all__ = [
     "Schema",
     "Type",
     "TypeSchema",
+    "decode_apply",
     "decode_body",
     "decode_patch",
     "from_openapi",

@@ -58,6 +58,15 @@ def decode_body(raw: bytes, content_type: str = "application/json") -> tuple[Obj
     return value, problems
 
 
+def decode_apply(raw: bytes) -> tuple[Object, list[str]]:
+    """Return the object of an apply configuration and its double members. Raises DecodeError in Go's words."""
+    value, problems = _yaml(raw)
+    if value is not None and not isinstance(value, dict):
+        text = f"json: cannot unmarshal {go_kind(value)} into Go value of type map[string]interface {{}}"
+        raise DecodeError(f"error unmarshaling JSON: while decoding JSON: {text}")
+    return value or {}, problems
+
+
 def decode_patch(raw: bytes) -> tuple[Any, list[str]]:
     """Return the JSON of a patch, of any type, and its double members. Raises DecodeError in Go's words."""
     try:

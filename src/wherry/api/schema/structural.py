@@ -50,12 +50,13 @@ def _object(schema: dict[str, Any], keep: bool) -> Type:
     properties = schema.get("properties") or {}
     if not properties and isinstance(additional, dict):
         return Type("map", "map", element=_type(additional), atomic=atomic)
-    if not properties and (keep or additional is True):
+    embedded = schema.get("x-kubernetes-embedded-resource")
+    if not properties and not embedded and (keep or additional is True):
         return Type("any", atomic=atomic)
     found = Type("struct", "object", "object", atomic=atomic, keep_unknown=keep)
     for name, member in properties.items():
         found.fields[name] = Field(name, _type(member), "omit")
-    if schema.get("x-kubernetes-embedded-resource"):
+    if embedded:
         string = Type("string", "string")
         found.fields.setdefault("apiVersion", Field("apiVersion", string, "keep"))
         found.fields.setdefault("kind", Field("kind", string, "keep"))

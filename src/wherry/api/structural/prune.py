@@ -76,7 +76,7 @@ def _of_object(members: dict[str, Pruner | None], keep: bool, other: Pruner | No
                 out = out if out is not None else dict(value)
                 del out[name]
                 continue
-            if inner is not None and (item.__class__ is dict or item.__class__ is list):
+            if inner is not None and (item.__class__ is dict or item.__class__ is list or inner is _prune_metadata):
                 pruned = inner(item, paths.child(path, name), unknown)
                 if pruned is not item:
                     out = out if out is not None else dict(value)

@@ -88,7 +88,7 @@ def body_of(request: Request, kind: str) -> tuple[Any, list[str]]:
         return request.given, []
     try:
         if kind == APPLY:
-            return schema.decode_body(request.body, "application/yaml")
+            return schema.decode_apply(request.body)
         content, problems = schema.decode_patch(request.body)
         if kind == JSON:
             strange = [f'unknown field "{path}"' for path in patches.strange_members(content)]
