@@ -209,4 +209,5 @@ class WatchEncoder:
     def _row(self, obj: Object) -> Object:
         metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
         first, self._first = self._first, False
-        return table.table(self._resource, [obj], metadata, include=self._include, with_columns=first)
+        version = self._form.version
+        return table.table(self._resource, [obj], metadata, include=self._include, version=version, with_columns=first)

@@ -182,6 +182,15 @@ async def test_a_watch_from_long_ago_is_told_everything(server: ApiServer, monke
     assert told == [f"c-{number}" for number in range(50)]
 
 
+async def test_a_watch_tells_tables_of_the_version_that_was_asked_for(server: ApiServer) -> None:
+    await client_of(server).create(CONFIGMAPS, configmap("c"))
+    path = f"http://127.0.0.1:{server.port}/api/v1/configmaps?watch=1&timeoutSeconds=1"
+    asked = {"Authorization": "Bearer secret", "Accept": "application/json;as=Table;g=meta.k8s.io;v=v1beta1"}
+    async with ClientSession() as session, session.get(path, headers=asked) as answer:
+        found = orjson.loads(await answer.content.readline())["object"]
+    assert {found["apiVersion"], found["rows"][0]["object"]["apiVersion"]} == {"meta.k8s.io/v1beta1"}
+
+
 async def test_a_watch_by_http_1_0_is_lines_until_the_connection_closes(server: ApiServer) -> None:
     path = f"/api/v1/configmaps?watch=1&timeoutSeconds=1&resourceVersion={server.registry.store.revision}"
     await client_of(server).create(CONFIGMAPS, configmap("c"))

@@ -291,6 +291,17 @@ def test_a_token_request_that_cannot_be(tokens, issuer, reader, spec, error, mes
         request(issuer, reader, **spec)
 
 
+def test_a_token_request_may_name_the_account_that_it_means(issuer, reader):
+    def ask(uid):
+        return reviews.request_token(
+            issuer, reader, namespace="ns", name="bot", obj={"metadata": {"name": "bot", "uid": uid}}
+        )
+
+    assert ask("u1")["metadata"]["uid"] == "u1"
+    with pytest.raises(Conflict, match=r"\(gone\) does not match the UID of the service account \(u1\)"):
+        ask("gone")
+
+
 async def test_a_token_review_tells_who_a_token_is(tokens, issuer, reader):
     token = issuer.mint(reader.get(SERVICEACCOUNTS, "ns", "bot"))
     good = await reviews.review_token(tokens, {"spec": {"token": token}})

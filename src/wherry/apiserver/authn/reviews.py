@@ -45,15 +45,20 @@ def review_self(user: UserInfo, obj: Object) -> Object:
 
 def request_token(issuer: ServiceAccountIssuer, reader: Reader, *, namespace: str, name: str, obj: Object) -> Object:
     """Answer a TokenRequest for a service account. Raises NotFound, Invalid, BadRequest, Conflict."""
-    account = reader.get(SERVICEACCOUNTS, namespace, name)
-    if account is None:
-        raise NotFound.of(SERVICEACCOUNTS.plural, name)
     given = obj.get("metadata") or {}
     if (given.get("namespace") or namespace) != namespace:
         raise BadRequest("the namespace of the provided object does not match the namespace sent on the request")
     if (given.get("name") or name) != name:
         mismatch = invalid("metadata.name", given["name"], "must match the service account name if specified")
         raise Invalid.of("TokenRequest", name, [mismatch], GROUP)
+    account = reader.get(SERVICEACCOUNTS, namespace, name)
+    if account is None:
+        raise NotFound.of(SERVICEACCOUNTS.plural, name)
+    if (uid := given.get("uid") or meta.uid(account)) != meta.uid(account):
+        why = (
+            f"the UID in the token request ({uid}) does not match the UID of the service account ({meta.uid(account)})"
+        )
+        raise Conflict.of("TokenRequest", name, why, GROUP)
     spec = obj.get("spec") or {}
     seconds = DEFAULT_SECONDS if spec.get("expirationSeconds") is None else spec["expirationSeconds"]
     errors = _check_seconds(seconds)
