@@ -186,8 +186,10 @@ async def test_a_watch_tells_tables_of_the_version_that_was_asked_for(server: Ap
     await client_of(server).create(CONFIGMAPS, configmap("c"))
     path = f"http://127.0.0.1:{server.port}/api/v1/configmaps?watch=1&timeoutSeconds=1"
     asked = {"Authorization": "Bearer secret", "Accept": "application/json;as=Table;g=meta.k8s.io;v=v1beta1"}
+    before = asyncio.all_tasks()
     async with ClientSession() as session, session.get(path, headers=asked) as answer:
-        found = orjson.loads(await answer.content.readline())["object"]
+        found = orjson.loads((await answer.read()).splitlines()[0])["object"]
+    await asyncio.wait(asyncio.all_tasks() - before, timeout=5)
     assert {found["apiVersion"], found["rows"][0]["object"]["apiVersion"]} == {"meta.k8s.io/v1beta1"}
 
 

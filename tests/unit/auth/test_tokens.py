@@ -291,7 +291,7 @@ def test_a_token_request_that_cannot_be(tokens, issuer, reader, spec, error, mes
         request(issuer, reader, **spec)
 
 
-def test_a_token_request_may_name_the_account_that_it_means(issuer, reader):
+def test_a_token_request_may_name_the_account_that_it_means(tokens, issuer, reader):
     def ask(uid):
         return reviews.request_token(
             issuer, reader, namespace="ns", name="bot", obj={"metadata": {"name": "bot", "uid": uid}}
