@@ -1,5 +1,6 @@
 """Validation names the field and the reason in Kubernetes' words."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -369,7 +370,8 @@ def test_init_containers_are_resized_but_not_restarted_for_it() -> None:
     assert validation.validate_update(PODS, new, old, "resize") == []
     other = _with_init("1", workingDir="/x")
     errors = validation.validate_update(PODS, other, old, "resize")
-    assert [str(e) for e in errors] == ["spec: Forbidden: only cpu and memory resources are mutable"]
+    detail = "only cpu and memory resources for init or sidecar containers are mutable"
+    assert [str(e) for e in errors] == [f"spec.initContainers[0]: Forbidden: {detail}"]
     policy = {"resizePolicy": [{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]}
     assert wrong(PODS, _with_init("1", **policy))[0].startswith("spec.initContainers[0].resizePolicy: Invalid value")
     assert wrong(PODS, _with_init("1", restartPolicy="Always", **policy)) == []
@@ -379,3 +381,74 @@ def test_an_ephemeral_container_has_no_lifecycle_not_even_an_empty_one() -> None
     old, new = pod(), pod(ephemeralContainers=[{"name": "e", "image": "i:1", "lifecycle": {}}])
     errors = validation.validate_update(PODS, new, old, "ephemeralcontainers")
     assert [e.field for e in errors] == ["spec.ephemeralContainers[0].lifecycle"]
+
+
+def test_a_resize_keeps_the_containers_and_the_resources_of_the_pod() -> None:
+    old = _with_init("1")
+    fewer = copy.deepcopy(old)
+    del fewer["spec"]["initContainers"]
+    renamed = copy.deepcopy(old)
+    renamed["spec"]["initContainers"][0]["name"] = "j"
+    of_pod = {**old, "spec": {**old["spec"], "resources": {"requests": {"cpu": "3"}}}}
+    running = {"name": "c", "state": {"running": {}}}
+    cases = [
+        (fewer, old, "spec.initContainers: Forbidden: initContainers may not be added or removed on resize"),
+        (
+            renamed,
+            old,
+            "spec.initContainers[0].name: Forbidden: initContainers may not be renamed",
+        ),
+        (old, of_pod, "spec.resources: Forbidden: pod-level resources cannot be removed"),
+        (
+            old,
+            {**old, "status": {**old["status"], "containerStatuses": [running]}},
+            "spec: Forbidden: Pod running on node without support for resize",
+        ),
+    ]
+    for new, was, error in cases:
+        assert any(error in str(e) for e in validation.validate_update(PODS, new, was, "resize"))
+        resized = copy.deepcopy(new)
+        strategy.prepare_update(PODS, resized, was, "resize")
+        assert any(error in str(e) for e in validation.validate_update(PODS, resized, was, "resize"))
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        ({"podIPs": [{"ip": "1.1.1.1"}, {"ip": "x"}]}, "status.podIPs[1]: Invalid value"),
+        ({"podIPs": [{"ip": "1.1.1.1"}, {"ip": "1.1.1.2"}]}, "may specify no more than one IP for each IP family"),
+        (
+            {"containerStatuses": [{"name": "c", "user": {"linux": {"uid": -1, "gid": 0}}}]},
+            "status.containerStatuses[0].user.linux.uid: Invalid value: -1: must be between 0 and 2147483647",
+        ),
+        (
+            {"containerStatuses": [{"name": "c", "allocatedResourcesStatus": [{"name": "x/y"}]}]},
+            'status.containerStatuses[0].allocatedResourcesStatus[0].name: Invalid value: "x/y": '
+            "must match one of the container's resource requests",
+        ),
+        (
+            {
+                "initContainerStatuses": [
+                    {"name": "gone", "allocatedResourcesStatus": [{"name": "x/y", "resources": [{"resourceID": "1"}]}]}
+                ]
+            },
+            'status.initContainerStatuses[0].allocatedResourcesStatus[0].resources[0].health: Unsupported value: ""',
+        ),
+        (
+            {"ephemeralContainerStatuses": [{"name": "e", "allocatedResourcesStatus": [{"name": "x/y"}]}]},
+            "status.ephemeralContainerStatuses[0].allocatedResourcesStatus: Forbidden: must not be specified",
+        ),
+    ],
+)
+def test_the_status_of_a_pod_is_checked(status: dict, error: str) -> None:
+    new, old = {**pod(), "status": status}, {**pod(), "status": {}}
+    assert any(error in str(e) for e in validation.validate_update(PODS, new, old, "status"))
+
+
+def test_a_key_of_matching_labels_may_be_selected_as_long_as_the_pod_lacks_the_label() -> None:
+    spread = {"maxSkew": 1, "topologyKey": "any key", "whenUnsatisfiable": "DoNotSchedule", "matchLabelKeys": ["a"]}
+    assert wrong(PODS, pod(topologySpreadConstraints=[{**spread, "labelSelector": {"matchLabels": {"a": "1"}}}])) == []
+    merged = {"matchLabels": {"a": "1"}, "matchExpressions": [{"key": "a", "operator": "In", "values": ["1"]}]}
+    assert wrong(PODS, pod(topologySpreadConstraints=[{**spread, "labelSelector": merged}])) == [
+        'spec.topologySpreadConstraints[0][0]: Invalid value: "a": exists in both matchLabelKeys and labelSelector'
+    ]

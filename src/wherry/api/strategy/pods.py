@@ -152,28 +152,32 @@ def _of_request(pod: Obj) -> Obj:
 
 
 def _resize(pod: Obj, old: Obj) -> None:
-    """Only resources and resize policies of the new object count."""
-    new_spec = pod["spec"]
-    spec = {**old["spec"]}
-    for members in ("containers", "initContainers"):
-        found, given = spec.get(members), new_spec.get(members)
-        if found and given and len(found) == len(given):
-            spec[members] = [_resized(o, n) for o, n in zip(found, given, strict=True)]
-    if "resources" in new_spec:
-        spec["resources"] = new_spec["resources"]
-    pod["spec"] = spec
+    """Only resources and resize policies of the new object count; other containers are for the validation to refuse."""
+    given, was = pod["spec"], old["spec"]
     pod["metadata"] = {**old["metadata"], **_of_request(pod)}
+    if any(
+        len(given.get(members) or ()) != len(was.get(members) or ()) for members in ("containers", "initContainers")
+    ):
+        return
+    spec = {**was}
+    for members in ("containers", "initContainers"):
+        if given.get(members):
+            spec[members] = _resized(was[members], given[members])
+    spec.pop("resources", None)
+    if given.get("resources") is not None:
+        spec["resources"] = given["resources"]
+    pod["spec"] = spec
 
 
-def _resized(old: Obj, new: Obj) -> Obj:
-    if old.get("name") != new.get("name"):
-        return old
-    container = {**old, "resources": new.get("resources") or {}}
-    if "resizePolicy" in new:
-        container["resizePolicy"] = new["resizePolicy"]
-    else:
+def _resized(old: list[Obj], new: list[Obj]) -> list[Obj]:
+    if any(o.get("name") != n.get("name") for o, n in zip(old, new, strict=True)):
+        return new
+    found = [{**o, "resources": n.get("resources") or {}} for o, n in zip(old, new, strict=True)]
+    for container, given in zip(found, new, strict=True):
         container.pop("resizePolicy", None)
-    return container
+        if "resizePolicy" in given:
+            container["resizePolicy"] = given["resizePolicy"]
+    return found
 
 
 def _spec(member: str) -> Any:

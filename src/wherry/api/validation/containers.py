@@ -70,14 +70,14 @@ def init_containers(found: list[Obj], path: str, pod: PodFacts, names: set[str])
         if container.get("restartPolicy") == "Always":
             errors += _lifecycle_and_probes(container, at, pod)
             continue
-        for policy in container.get("resizePolicy") or ():
-            if policy.get("restartPolicy") == "RestartContainer":
-                detail = "must be 'NotRequired' for init containers without restartPolicy=Always"
-                errors.append(field.invalid(f"{at}.resizePolicy", "RestartContainer", detail))
         for member in ("lifecycle", "livenessProbe", "readinessProbe", "startupProbe"):
             if container.get(member) is not None:
                 detail = "may not be set for init containers without restartPolicy=Always"
                 errors.append(field.forbidden(f"{at}.{member}", detail))
+        for policy in container.get("resizePolicy") or ():
+            if policy.get("restartPolicy") == "RestartContainer":
+                detail = "must be 'NotRequired' for init containers without restartPolicy=Always"
+                errors.append(field.invalid(f"{at}.resizePolicy", "RestartContainer", detail))
     return errors
 
 

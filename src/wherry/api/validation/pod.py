@@ -2,16 +2,16 @@
 
 from typing import Any
 
-from wherry.api import field, meta
+from wherry.api import field
 from wherry.api.field import FieldError
-from wherry.api.strategy.pods import qos_class
-from wherry.api.validation import checks
+from wherry.api.validation import pod_resize
 from wherry.api.validation import scheduling as where
 from wherry.api.validation.containers import image_padding
 from wherry.api.validation.pod_platform import APPARMOR, profile_annotations
 from wherry.api.validation.pod_spec import MIRROR, pod_annotations, pod_spec
+from wherry.api.validation.pod_status import update_status
 from wherry.api.validation.rules import Rules
-from wherry.api.validation.shared import MAX_INT32, immutable, named
+from wherry.api.validation.shared import MAX_INT32
 
 Obj = dict[str, Any]
 Errors = list[FieldError]
@@ -210,102 +210,6 @@ def _annotation_updates(pod: Obj, old: Obj) -> Errors:
     return errors + pod_annotations(new, pod["spec"], "metadata.annotations")
 
 
-def _update_status(pod: Obj, old: Obj) -> Errors:
-    errors = _annotation_updates(pod, old)
-    status, was = pod.get("status") or {}, old.get("status") or {}
-    for i, condition in enumerate(status.get("conditions") or ()):
-        kind = condition.get("type", "")
-        if kind not in ("PodScheduled", "Ready", "Initialized"):
-            # The path is upstream's.
-            errors += named(kind, f"metadata.conditions[{i}].Type", checks.qualified_name)
-    nominated = status.get("nominatedNodeName")
-    if nominated and nominated != was.get("nominatedNodeName"):
-        errors += named(nominated, "status.nominatedNodeName", checks.subdomain)
-    errors += immutable(status.get("qosClass", ""), was.get("qosClass", ""), "status.qosClass")
-    policy = old["spec"].get("restartPolicy")
-    for member in ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"):
-        errors += _transitions(status.get(member) or [], was.get(member) or [], f"status.{member}", policy, old["spec"])
-    errors += _claim_statuses(status.get("resourceClaimStatuses") or [], pod["spec"].get("resourceClaims") or [])
-    errors += _ips(status.get("podIPs") or [], was.get("podIPs") or [], "status.podIPs")
-    hosts = status.get("hostIPs") or []
-    if hosts and hosts[0].get("ip", "") != status.get("hostIP", ""):
-        errors.append(field.invalid("status.hostIPs[0].ip", hosts[0].get("ip", ""), "must be equal to `hostIP`"))
-    return errors + _ips(hosts, was.get("hostIPs") or [], "status.hostIPs")
-
-
-def _claim_statuses(found: list[Obj], claims: list[Obj]) -> Errors:
-    errors: Errors = []
-    known, seen = {c.get("name", "") for c in claims}, set[str]()
-    for i, status in enumerate(found):
-        at, name = f"status.resourceClaimStatuses[{i}].name", status.get("name", "")
-        if name not in known:
-            errors.append(field.invalid(at, name, "must match the name of an entry in `spec.resourceClaims`"))
-        if name in seen:
-            errors.append(field.duplicate(at, name))
-        seen.add(name)
-        if status.get("resourceClaimName") is not None:
-            errors += named(status["resourceClaimName"], at, checks.subdomain)
-    return errors
-
-
-def _restarts_all(container: Obj) -> bool:
-    return any(rule.get("action") == "RestartAllContainers" for rule in container.get("restartPolicyRules") or ())
-
-
-def _runs_again(container: Obj, ended: Obj) -> bool:
-    """Tell whether a container's own policy or rules, which go before the pod's, start it again after an end."""
-    code = ended.get("exitCode") or 0
-    for rule in container.get("restartPolicyRules") or ():
-        codes = rule.get("exitCodes") or {}
-        if (code in (codes.get("values") or ())) == (codes.get("operator") == "In"):
-            return True
-    own = container.get("restartPolicy")
-    return own == "Always" or (own == "OnFailure" and code != 0)
-
-
-def _transitions(new: list[Obj], old: list[Obj], path: str, policy: str | None, spec: Obj) -> Errors:
-    """A container that has ended for good stays ended."""
-    containers = {c.get("name"): c for kind in ("initContainers", "containers") for c in spec.get(kind) or ()}
-    lasting = path == "status.ephemeralContainerStatuses"
-    if not lasting and any(_restarts_all(container) for container in containers.values()):
-        return []
-    if path == "status.containerStatuses" and policy == "Always":
-        return []
-    errors: Errors = []
-    for i, before in enumerate(old):
-        ended = (before.get("state") or {}).get("terminated")
-        if ended is None or (not lasting and _runs_again(containers.get(before.get("name")) or {}, ended)):
-            continue
-        if not lasting and ended.get("exitCode") and policy != "Never":
-            continue
-        if path == "status.initContainerStatuses" and policy == "Always":
-            continue
-        for after in new:
-            if after.get("name") == before.get("name") and (after.get("state") or {}).get("terminated") is None:
-                detail = "may not be transitioned to non-terminated state"
-                errors.append(field.forbidden(f"{path}[{i}].state", detail))
-    return errors
-
-
-def _ips(found: list[Obj], old: list[Obj], path: str) -> Errors:
-    errors: Errors = []
-    known = {entry.get("ip") for entry in old}
-    for i, entry in enumerate(found):
-        if entry.get("ip") not in known:
-            errors += named(entry.get("ip", ""), f"{path}[{i}]", checks.ip)
-    if errors:
-        return errors
-    families = [":" in entry.get("ip", "") for entry in found]
-    if len(found) > 1 and len(set(families)) != len(families):
-        errors.append(field.invalid(path, found, "may specify no more than one IP for each IP family"))
-    seen: set[str] = set()
-    for i, entry in enumerate(found):
-        if entry.get("ip") in seen:
-            errors.append(field.duplicate(f"{path}[{i}]", entry))
-        seen.add(entry.get("ip", ""))
-    return errors
-
-
 def _update_ephemeral(pod: Obj, old: Obj) -> Errors:
     errors = _whole(pod) + _annotation_updates(pod, old)
     if MIRROR in (old["metadata"].get("annotations") or {}):
@@ -323,69 +227,7 @@ def _update_ephemeral(pod: Obj, old: Obj) -> Errors:
 
 
 def _update_resize(pod: Obj, old: Obj) -> Errors:
-    errors = _whole(pod)
-    if MIRROR in (old["metadata"].get("annotations") or {}):
-        return [field.forbidden("[]", "static pods cannot be resized")]
-    if (old["spec"].get("os") or {}).get("name") == "windows":
-        return [field.forbidden("[]", "windows pods cannot be resized")]
-    status = old.get("status") or {}
-    if qos_class(pod) != (status.get("qosClass") or qos_class(old)):
-        detail = "Pod QOS Class may not change as a result of resizing"
-        errors.append(field.invalid("spec", status.get("qosClass", ""), detail))
-    # Init containers come first, and their changes last. Whether the node resizes those that run to an end is for the
-    # plugin NodeDeclaredFeatureValidator.
-    expected = meta.copy(pod["spec"])
-    containers = _pairs(expected, old["spec"], "containers")
-    initial = _pairs(expected, old["spec"], "initContainers")
-    for members, pairs in (("initContainers", initial), ("containers", containers)):
-        for i, (new, was) in enumerate(pairs):
-            path = f"spec.{members}[{i}].resources"
-            errors += _no_removed(new.get("resources") or {}, was.get("resources") or {}, path)
-    for new, was in containers:
-        errors += _unlike(_with_old_resources(new, was), was, "only cpu and memory resources are mutable")
-    for new, was in initial:
-        sidecar = " for sidecar containers" if was.get("restartPolicy") == "Always" else ""
-        errors += _unlike(_with_old_resources(new, was), was, f"only cpu and memory resources{sidecar} are mutable")
-    if "resources" in old["spec"] and "resources" in expected:
-        errors += _no_removed(expected["resources"], old["spec"]["resources"], "spec.resources")
-        expected["resources"] = _with_old_amounts(expected["resources"], old["spec"]["resources"])
-    return errors or _unlike(expected, old["spec"], "only cpu and memory resources are mutable")
-
-
-def _pairs(spec: Obj, old: Obj, members: str) -> list[tuple[Obj, Obj]]:
-    return list(zip(spec.get(members) or (), old.get(members) or (), strict=False))
-
-
-def _with_old_resources(container: Obj, old: Obj) -> Obj:
-    container["resources"] = _with_old_amounts(container.get("resources") or {}, old.get("resources") or {})
-    return container
-
-
-def _unlike(new: Obj, old: Obj, detail: str) -> Errors:
-    return [] if new == old else [field.forbidden("spec", detail)]
-
-
-def _no_removed(new: Obj, old: Obj, path: str) -> Errors:
-    return [
-        field.forbidden(f"{path}.{member}", f"resource {member} cannot be removed")
-        for member in ("requests", "limits")
-        if (old.get(member) or {}).keys() - (new.get(member) or {}).keys()
-    ]
-
-
-def _with_old_amounts(new: Obj, old: Obj) -> Obj:
-    """Return requirements with the old amounts of what can be resized."""
-    result = dict(new)
-    for member in ("requests", "limits"):
-        kept = {k: v for k, v in (new.get(member) or {}).items() if k not in ("cpu", "memory")}
-        kept.update({k: v for k, v in (old.get(member) or {}).items() if k in ("cpu", "memory")})
-        if kept:
-            result[member] = kept
-        elif member not in old:
-            result.pop(member, None)
-        else:
-            result[member] = old[member]
-    return result
+    return pod_resize.unable(old) or _whole(pod) + pod_resize.changes(pod, old)
 
 
 RULES = {
@@ -393,7 +235,7 @@ RULES = {
         create=_create,
         update=_update,
         subresources={
-            "status": _update_status,
+            "status": lambda pod, old: _annotation_updates(pod, old) + update_status(pod, old),
             "ephemeralcontainers": _update_ephemeral,
             "resize": _update_resize,
         },

@@ -186,8 +186,6 @@ def topology_spread(found: list[Obj], path: str) -> Errors:
             errors.append(field.invalid(f"{at}.maxSkew", skew, POSITIVE))
         if not key:
             errors.append(field.required(f"{at}.topologyKey", "can not be empty"))
-        else:
-            errors += named(key, f"{at}.topologyKey", checks.qualified_name)
         if action not in ("DoNotSchedule", "ScheduleAnyway"):
             known = ("DoNotSchedule", "ScheduleAnyway")
             errors.append(field.not_supported(f"{at}.whenUnsatisfiable", action, known))
@@ -199,7 +197,7 @@ def topology_spread(found: list[Obj], path: str) -> Errors:
             policy = constraint.get(member)
             if policy is not None and policy not in ("Honor", "Ignore"):
                 errors.append(field.not_supported(f"{at}.{member}", policy, ("Honor", "Ignore")))
-        errors += _spread_keys(constraint, f"{at}.matchLabelKeys")
+        errors += _match_label_keys(constraint, at)
         errors += label_selector(constraint.get("labelSelector"), f"{at}.labelSelector")
     return errors
 
@@ -213,19 +211,6 @@ def _min_domains(domains: int | None, action: str, path: str) -> Errors:
     if action != "DoNotSchedule":
         detail = f"can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {action}"
         errors.append(field.invalid(path, domains, detail))
-    return errors
-
-
-def _spread_keys(constraint: Obj, path: str) -> Errors:
-    keys = constraint.get("matchLabelKeys") or []
-    selector = constraint.get("labelSelector")
-    if keys and selector is None:
-        return [field.forbidden(path, "must not be specified when labelSelector is not set")]
-    errors: Errors = []
-    for i, key in enumerate(keys):
-        errors += named(key, f"{path}[{i}]", checks.qualified_name)
-        if key in ((selector or {}).get("matchLabels") or {}):
-            errors.append(field.invalid(f"{path}[{i}]", key, "exists in both matchLabelKeys and labelSelector"))
     return errors
 
 
