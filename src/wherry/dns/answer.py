@@ -52,8 +52,10 @@ def _respond(query: DNSRecord, names: ClusterNames, found: Found | None) -> DNSR
         return response
     name = query.q.qname
     records = [record for record in found.records if wanted in ("ANY", record.kind) or record.kind == "CNAME"]
+    # All the targets of a name together weigh 100, as CoreDNS has it.
+    weight = max(1, _WEIGHT // max(1, sum(record.kind == "SRV" for record in records)))
     for record in _rotated(records, query.header.id):
-        response.add_answer(RR(name, getattr(QTYPE, record.kind), rdata=_data(record), ttl=TTL))
+        response.add_answer(RR(name, getattr(QTYPE, record.kind), rdata=_data(record, weight), ttl=TTL))
     if wanted == "SRV":
         for target in found.targets:
             kind = "AAAA" if ":" in target.address else "A"
@@ -71,9 +73,9 @@ def _rotated(records: list[Record], by: int) -> list[Record]:
     return records[shift:] + records[:shift]
 
 
-def _data(record: Record) -> object:
+def _data(record: Record, weight: int) -> object:
     if record.kind == "SRV":
-        return SRV(_PRIORITY, _WEIGHT, record.port, record.value)
+        return SRV(_PRIORITY, weight, record.port, record.value)
     return _DATA[record.kind](record.value)
 
 

@@ -76,7 +76,7 @@ def answers(names: ClusterNames, name: str, kind: str = "A") -> list[str]:
         (
             "_http._tcp.db.ns.svc.cluster.local",
             "SRV",
-            ["0 100 8080 10-244-0-3.db.ns.svc.cluster.local.", "0 100 8080 db-0.db.ns.svc.cluster.local."],
+            ["0 50 8080 10-244-0-3.db.ns.svc.cluster.local.", "0 50 8080 db-0.db.ns.svc.cluster.local."],
         ),
         ("early.ns.svc.cluster.local", "A", ["10.244.0.5"]),
         ("out.ns.svc.cluster.local", "CNAME", ["example.org."]),
