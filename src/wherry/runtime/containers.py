@@ -182,7 +182,8 @@ class Containers:
                 if started.code != 0:
                     raise ContainerError(conmon.plain(started.text))
             except (ContainerError, OSError) as error:
-                await recovery.scrap(record, records=self._records, runtime=runtime)
+                root = self._handlers.root(record.handler)
+                await recovery.scrap(record, records=self._records, runtime=runtime, root=root)
                 record.finish(code=128, at=clock.seconds(), reason="StartError", message=str(error))
                 await asyncio.to_thread(self._records.note, record)
                 container.exited.set()

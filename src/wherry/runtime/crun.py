@@ -36,12 +36,13 @@ from wherry.runtime.protocol import (
 )
 from wherry.runtime.records import Records, SandboxRecord
 from wherry.runtime.sandboxes import Sandboxes
-from wherry.util import linux
+from wherry.util import clock, linux
 from wherry.util.tasks import Scope
 
 T = TypeVar("T")
 
 _OWN_DIRECTORIES = ("bin", "crun", "runtimes", "sandboxes", "exec", "exits", "pause")
+_LOCK_PATIENCE = 1.0
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 
@@ -108,17 +109,30 @@ class CrunRuntime:
         if shutil.which("conmon", path=spawn.environment()["PATH"]) is None:
             raise ContainerError("conmon is not installed")
         self._records.make_directories()
-        self._lock_descriptor = os.open(f"{self._state_dir}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._lock_descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._lock_descriptor)
-            raise ContainerError(f"another process uses {self._state_dir}") from None
+        self._lock_descriptor = self._lock()
         self._handlers.prepare()
         for directory in (*self._handlers.roots(), f"{self._run_dir}/sandboxes", f"{self._run_dir}/exec"):
             os.makedirs(directory, mode=0o711, exist_ok=True)
         recovery.raise_descriptor_limit()
         self._boot = linux.boot_id()
+
+    def _lock(self) -> int:
+        """Take the state directory for this process.
+
+        One that was killed holds it a moment longer when it was starting a program: until that is executed.
+        """
+        descriptor = os.open(f"{self._state_dir}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        end = clock.monotonic() + _LOCK_PATIENCE
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if clock.monotonic() > end:
+                    os.close(descriptor)
+                    raise ContainerError(f"another process uses {self._state_dir}") from None
+                clock.block(0.01)
+            else:
+                return descriptor
 
     async def _adopt(self) -> None:
         # Whatever crun does now, it does for a process that is gone: an exec, or a container half made.

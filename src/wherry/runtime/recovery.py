@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import resource
+import shutil
 from typing import Any
 
 from wherry.runtime import processes, spawn
@@ -33,7 +34,8 @@ async def settle(
     cut off before its program ran, created again.
     """
     if record.state == CREATED:
-        if record.boot != boot or not await asyncio.to_thread(_has_conmon, records.bundle(record.id)):
+        bundle, directory = records.bundle(record.id), f"{root}/{record.id}"
+        if record.boot != boot or not await asyncio.to_thread(_was_begun, bundle, directory):
             return
         await _settle_half_started(record, records=records, runtime=runtime, root=root)
     elif record.boot != boot:
@@ -43,9 +45,11 @@ async def settle(
     await asyncio.to_thread(records.note, record)
 
 
-def _has_conmon(bundle: str) -> bool:
-    """Tell whether the start of a container had begun: its conmon left its id, or lives and has not come that far."""
-    return os.path.exists(f"{bundle}/conmon.pid") or bool(processes.find("conmon", bundle))
+def _was_begun(bundle: str, directory: str) -> bool:
+    """Tell whether the start of a container had begun: its conmon left its id, or lives and has not come that far, or
+    died before it did and crun knows the container."""
+    traces = (f"{bundle}/conmon.pid", directory)
+    return any(map(os.path.exists, traces)) or bool(processes.find("conmon", bundle))
 
 
 async def _settle_half_started(record: ContainerRecord, *, records: Records, runtime: list[str], root: str) -> None:
@@ -54,7 +58,7 @@ async def _settle_half_started(record: ContainerRecord, *, records: Records, run
     shown = await spawn.run([*runtime, "state", record.id])
     state = json.loads(shown.output) if shown.code == 0 else {}
     if not _program_ran(state, f"{root}/{record.id}"):
-        await scrap(record, records=records, runtime=runtime)
+        await scrap(record, records=records, runtime=runtime, root=root)
         record.state = CREATED
         return
     record.state, record.pid = RUNNING, processes.read_pid(f"{bundle}/pid")
@@ -72,12 +76,14 @@ def _program_ran(state: dict[str, Any], directory: str) -> bool:
     return state.get("status") in ("running", "paused", "stopped") and not os.path.exists(f"{directory}/exec.fifo")
 
 
-async def scrap(record: ContainerRecord, *, records: Records, runtime: list[str]) -> None:
+async def scrap(record: ContainerRecord, *, records: Records, runtime: list[str], root: str) -> None:
     """Take away whatever a start that did not succeed left: conmon, crun, the container's process, the exit file."""
     bundle = records.bundle(record.id)
     for program in ("conmon", os.path.basename(runtime[0])):
         await asyncio.to_thread(processes.kill_all, program, bundle)
     await spawn.run([*runtime, "delete", "--force", record.id])
+    # Of a container whose making was cut off before its status was written, crun deletes nothing, and makes none again.
+    await asyncio.to_thread(shutil.rmtree, f"{root}/{record.id}", ignore_errors=True)
     for path in (f"{records.exits}/{record.id}", f"{bundle}/pid", f"{bundle}/conmon.pid", f"{bundle}/attach"):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import weakref
 from collections.abc import Callable
 from dataclasses import asdict
@@ -172,8 +173,9 @@ class Sandboxes:
         if (watch := self._watches.pop(record.id, None)) is not None:
             watch.close()
         if record.config["share_process_namespace"]:
-            runtime = self._handlers.command(record.config.get("handler", ""))
-            await spawn.run([*runtime, "delete", "--force", f"{record.id}-pause"])
+            handler, name = record.config.get("handler", ""), f"{record.id}-pause"
+            await spawn.run([*self._handlers.command(handler), "delete", "--force", name])
+            await asyncio.to_thread(shutil.rmtree, f"{self._handlers.root(handler)}/{name}", ignore_errors=True)
         await asyncio.to_thread(sandbox.clean, self._directory(record.id))
 
     async def forget(self, record: SandboxRecord) -> None:

@@ -4,6 +4,7 @@
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import random
 import signal
@@ -141,6 +142,32 @@ async def test_two_processes_cannot_use_one_state_directory(world: World) -> Non
         assert "another process" in str(error)
     else:
         raise AssertionError("both started")
+
+
+@scenario
+async def test_what_a_killed_crun_had_begun_is_taken_away_and_made_anew(world: World) -> None:
+    await world.sandbox()
+    await world.create("c", "sh", "-c", "echo begun; sleep 1000")
+    await world.runtime.close()
+    half_made = world.directory / "run/crun/c"
+    half_made.mkdir(parents=True)
+    os.mkfifo(half_made / "exec.fifo")
+    world.runtime = world.new_runtime()
+    await world.runtime.start_container("c")
+    await eventually(lambda: world.output("c") == "begun")
+    await world.runtime.remove_sandbox("pod")
+    assert not half_made.exists()
+
+
+@scenario
+async def test_what_a_killed_process_still_holds_for_a_moment_is_waited_for(world: World) -> None:
+    await world.runtime.start()
+    await world.runtime.close()
+    held = os.open(f"{world.directory}/containers/lock", os.O_RDWR)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    asyncio.get_running_loop().call_later(0.1, os.close, held)
+    world.runtime = world.new_runtime()
+    await world.runtime.start()
 
 
 @scenario
