@@ -25,12 +25,19 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
+class _OutOfBounds(Exception):
+    """An index leads out of a list, or is one of what is no list."""
+
+
 class JSONPathError(ValueError):
     """The text is no path."""
 
 
 def compile_path(text: str) -> Reader:
-    """Return a function that finds what a path leads to; nothing is found where a member is absent."""
+    """Return a function that finds what a path leads to.
+
+    Nothing is found where a member is absent, and nothing at all where an index is out of the bounds of any list.
+    """
     rest = text.strip().removeprefix("$")
     steps: list[Step] = []
     at = 0
@@ -43,8 +50,11 @@ def compile_path(text: str) -> Reader:
 
     def read(value: Any) -> list[Any]:
         found = [value]
-        for step in steps:
-            found = [inner for one in found for inner in step(one)]
+        try:
+            for step in steps:
+                found = [inner for one in found for inner in step(one)]
+        except _OutOfBounds:
+            return []
         return found
 
     return read
@@ -84,9 +94,24 @@ def _slice(text: str) -> Step:
         return _every
     if ":" not in text:
         at = int(text)
-        return lambda value: [value[at]] if isinstance(value, list) and -len(value) <= at < len(value) else []
-    bounds = slice(*(int(part) if part else None for part in text.split(":")))
-    return lambda value: value[bounds] if isinstance(value, list) else []
+        return lambda value: _within(value, at, at + 1 if at != -1 else None, 1)
+    first, last, step = (int(part) if part else None for part in [*text.split(":"), "", ""][:3])
+    return lambda value: _within(value, first or 0, last, step or 1)
+
+
+def _within(value: Any, first: int, last: int | None, step: int) -> list[Any]:
+    """Return a part of a list, all of whose bounds are in it (client-go ``jsonpath.evalArray``)."""
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise _OutOfBounds
+    size = len(value)
+    start, end = first + size * (first < 0), size if last is None else last + size * (last < 0)
+    if start == end:
+        return []
+    if not 0 <= start < size or not start <= end <= size or step < 0:
+        raise _OutOfBounds
+    return value[start:end:step]
 
 
 def _filter(left: str, operator: str | None, right: str | None) -> Step:

@@ -133,8 +133,6 @@ def validate_list(params: Mapping[str, str], *, watch: bool) -> None:
     if watch:
         errors = _watch_errors(version, match, params, initial)
     else:
-        if initial is not None:
-            errors.append(forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"))
         if match:
             if not version:
                 errors.append(
@@ -154,34 +152,25 @@ def validate_list(params: Mapping[str, str], *, watch: bool) -> None:
                         "resourceVersionMatch", 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
                     )
                 )
+        if initial is not None:
+            errors.append(forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"))
     if errors:
         raise Invalid.of("ListOptions", "", errors, "meta.k8s.io")
 
 
 def _watch_errors(version: str, match: str, params: Mapping[str, str], initial: str | None) -> list[FieldError]:
     errors: list[FieldError] = []
-    if initial is not None:
-        if match != "NotOlderThan":
-            if not match:
-                errors.append(
-                    forbidden(
-                        "resourceVersionMatch",
-                        "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-                    )
-                )
-            else:
-                errors.append(_unsupported_match(match, ("NotOlderThan",)))
-    elif match:
-        errors.append(
-            forbidden(
-                "resourceVersionMatch",
-                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-            )
-        )
-        if match != "NotOlderThan":
-            errors.append(_unsupported_match(match, ("NotOlderThan",)))
-    if params.get("continue"):
-        errors.append(forbidden("continue", "continue is forbidden for watch"))
+    told = "resourceVersionMatch"
+    if initial is None and not match and version in ("", "0"):
+        initial, match = "true", "NotOlderThan"  # what a watch from the present state means
+    if initial is not None and match != "NotOlderThan":
+        errors.append(forbidden(told, f"sendInitialEvents requires setting {told} to NotOlderThan"))
+    if match and initial is None:
+        errors.append(forbidden(told, f"{told} is forbidden for watch unless sendInitialEvents is provided"))
+    if match and match != "NotOlderThan":
+        errors.append(_unsupported_match(match, ("NotOlderThan",)))
+    if match and params.get("continue"):
+        errors.append(forbidden(told, f"{told} is forbidden when continue is provided"))
     return errors
 
 

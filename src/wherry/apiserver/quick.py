@@ -56,7 +56,7 @@ class Quick:
         user = peer or frontend.authenticator.at_once(head.credential)
         try:
             return None if user is None else self._read(info, user, head.accept)
-        except StatusError:
+        except Exception:  # the ordinary way answers, and logs, what is wrong
             return None
 
     def _look_up(self, line: bytes) -> PathInfo | None:

@@ -88,6 +88,8 @@ def transform_list(form: Form, resource: Resource, objects: Sequence[Object], me
     if form.kind == negotiate.PARTIAL:
         kind = f"core.{resource.kind}List" if resource.custom is None else "unstructured.UnstructuredList"
         raise NotAcceptable(f"you requested PartialObjectMetadata, but the requested object is a list (*{kind})")
+    # Lists of custom resources say that they are complete, what is made of them does not.
+    metadata = {member: value for member, value in metadata.items() if member != "continue" or value}
     if form.kind == negotiate.PARTIAL_LIST:
         return {
             "kind": negotiate.PARTIAL_LIST,
@@ -96,8 +98,6 @@ def transform_list(form: Form, resource: Resource, objects: Sequence[Object], me
             "items": [partial(obj, form.version) for obj in objects],
         }
     rows = printers.ordered(resource, objects)
-    # Lists of custom resources say that they are complete, their tables do not.
-    metadata = {member: value for member, value in metadata.items() if member != "continue" or value}
     return table(resource, rows, metadata, include=include, version=form.version)
 
 

@@ -235,6 +235,7 @@ _ALONE = f"{_MATCH} is forbidden for watch unless sendInitialEvents is provided"
             [f"Forbidden: {_ALONE}", 'Unsupported value: "Exact": supported values: "NotOlderThan"'],
         ),
         (f"watch=1&resourceVersion=1&{_MATCH}=NotOlderThan", [f"Forbidden: {_ALONE}"]),
+        ("watch=1&continue=x", [f"Forbidden: {_MATCH} is forbidden when continue is provided"]),
     ],
 )
 async def test_list_options_that_mean_nothing_are_refused(http: Http, query: str, causes: list[str]) -> None:

@@ -80,11 +80,18 @@ def _text(value: Any) -> str | None:
 
 
 def _integer(value: Any) -> Any:
-    return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return int(value) if -_INT64 <= value < _INT64 else -_INT64  # as a conversion that overflows ends in Go
+
+
+_INT64 = 1 << 63
 
 
 def _number(value: Any) -> Any:
-    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return int(float(value)) if isinstance(value, int) else value
 
 
 def _boolean(value: Any) -> Any:

@@ -512,6 +512,13 @@ def test_pruning_and_defaulting_settle_and_change_nothing_given(schema: Schema, 
     validator(schema)(value, ABSENT)
 
 
+def test_columns_show_numbers_as_go_does_and_nothing_beyond_a_list() -> None:
+    shown = [("integer", ".n"), ("number", ".i"), ("string", ".l[0:2]"), ("string", ".l[1]"), ("string", ".l[-1]")]
+    columns = Columns([{"name": kind, "type": kind, "jsonPath": path} for kind, path in shown])
+    obj = {"metadata": {"name": "a"}, "n": 1e21, "i": (1 << 53) + 1, "l": ["x"]}
+    assert columns.cells(obj) == ["a", -(1 << 63), 1 << 53, None, None, "x"]
+
+
 def test_columns_end_before_a_path_that_cannot_be_read() -> None:
     kinds = {"n": "string", "o": "string", "d": "date", "e": "date"}
     given = [{"name": name, "type": kind, "jsonPath": f".{name}"} for name, kind in kinds.items()]
