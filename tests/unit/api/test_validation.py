@@ -452,3 +452,25 @@ def test_a_key_of_matching_labels_may_be_selected_as_long_as_the_pod_lacks_the_l
     assert wrong(PODS, pod(topologySpreadConstraints=[{**spread, "labelSelector": merged}])) == [
         'spec.topologySpreadConstraints[0][0]: Invalid value: "a": exists in both matchLabelKeys and labelSelector'
     ]
+
+
+@pytest.mark.parametrize(
+    ("resources", "more", "error"),
+    [
+        ({"claims": []}, {}, "spec.resources.claims: Forbidden: claims cannot be set for Resources at pod-level"),
+        (
+            {"limits": {"cpu": "1"}},
+            {"os": {"name": "windows"}},
+            "spec.resources: Forbidden: may not be set for a",
+        ),
+        (
+            {"limits": {"cpu": "1", "hugepages-2Mi": "2Mi"}},
+            {},
+            'spec.resources.limits[hugepages-2Mi]: Invalid value: "2Mi": '
+            "must be greater than or equal to aggregate container limits of 4Mi",
+        ),
+    ],
+)
+def test_what_a_pod_asks_for_as_a_whole_is_checked(resources: dict, more: dict, error: str) -> None:
+    container = {"resources": {"limits": {"cpu": "1", "hugepages-2Mi": "4Mi"}}}
+    assert any(e.startswith(error) for e in wrong(PODS, pod(container, resources=resources, **more)))

@@ -196,16 +196,21 @@ def _pod_resources(spec: Obj, path: str) -> Errors:
     """What a pod asks for as a whole must cover what its containers ask for."""
     found = spec["resources"]
     at = f"{path}.resources"
+    if (spec.get("os") or {}).get("name") == "windows":
+        return [field.forbidden(at, "may not be set for a windows pod")]
     errors: Errors = []
-    if found.get("claims"):
-        errors.append(field.forbidden(f"{at}.claims", "claims may not be set for Resources at pod-level"))
-    errors += resources.requirements({**found, "claims": None}, at, name_rule=resources.pod_resource_name)
-    needed = aggregate_requests(spec)
-    for name, amount in (found.get("requests") or {}).items():
-        if name in needed and Quantity.parse(amount) < Quantity.parse(needed[name]):
-            detail = f"must be greater than or equal to aggregate container requests of {needed[name]}"
-            errors.append(field.invalid(f"{at}.requests[{name}]", amount, detail))
+    if found.get("claims") is not None:
+        errors.append(field.forbidden(f"{at}.claims", "claims cannot be set for Resources at pod-level"))
+    claims = {claim.get("name", "") for claim in spec.get("resourceClaims") or ()}
+    errors += resources.requirements(found, at, name_rule=resources.pod_resource_name, claims=claims)
     limits = found.get("limits") or {}
+    huge = {name: amount for name, amount in limits.items() if resources.is_huge_page(name)}
+    for member, own in (("requests", found.get("requests") or {}), ("limits", huge)):
+        needed = aggregate_requests(spec, member) if own else {}
+        for name, amount in own.items():
+            if name in needed and Quantity.parse(amount) < Quantity.parse(needed[name]):
+                detail = f"must be greater than or equal to aggregate container {member} of {needed[name]}"
+                errors.append(field.invalid(f"{at}.{member}[{name}]", amount, detail))
     for i, container in enumerate(spec.get("containers") or ()):
         for name, amount in ((container.get("resources") or {}).get("limits") or {}).items():
             if name in limits and Quantity.parse(limits[name]) < Quantity.parse(amount):
