@@ -6,8 +6,11 @@ from wherry.api.resources import TABLE
 from wherry.apiserver.admission.plugin import CREATE
 from wherry.apiserver.api import Api, operation
 from wherry.apiserver.decode import decode, options_of
+from wherry.apiserver.handlers.create import check_namespace
 from wherry.apiserver.request import Answer, Made, Request
 from wherry.apiserver.reviews import REVIEWS, Handler, ReviewContext
+
+_OF_THE_SYSTEM = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink")
 
 
 def register(api: Api, context: ReviewContext) -> None:
@@ -30,6 +33,11 @@ def _handler(context: ReviewContext, review: Handler) -> Callable[[Api, Request]
         else:
             api_version, kind, schema = resource.api_version, resource.kind, api.schema(resource)
         obj = decode(request, schema, api_version=api_version, kind=kind)
+        if not request.subresource:
+            metadata = obj.setdefault("metadata", {})
+            check_namespace(request, metadata)
+            for member in _OF_THE_SYSTEM:
+                metadata.pop(member, None)
         asked = operation(request, CREATE, obj=obj, dry_run=dry)
         await api.admission.admit(asked)
         obj = asked.obj or obj

@@ -308,7 +308,7 @@ def _conditions(obj: Obj) -> Errors:
             errors.append(field.duplicate(path, kind))
         seen.add(kind)
         if not kind:
-            errors.append(field.required(path, "must not be empty"))
+            errors.append(field.required(path))
     return errors
 
 

@@ -105,6 +105,8 @@ def _bound(reader: Reader, namespace: str, account: str, reference: Mapping[str,
         group, _, version = api_version.rpartition("/")
         described = f"{group}/{version}, Kind={kind}"
         raise BadRequest(f'cannot bind token for serviceaccount "{account}" to type {described}')
+    if not name:
+        raise BadRequest("Name parameter required.")
     found = reader.get(resource, None if resource is NODES else namespace, name)
     if found is None:
         raise NotFound.of(resource.plural, name)

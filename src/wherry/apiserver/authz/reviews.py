@@ -168,7 +168,7 @@ def _check_subject(spec: Mapping[str, Any]) -> list[FieldError]:
 
 
 def _check_metadata(obj: Object, *, local: bool = False) -> list[FieldError]:
-    loose = {"managedFields", "creationTimestamp", "uid"} | ({"namespace"} if local else set())
+    loose = {"managedFields"} | ({"namespace"} if local else set())
     given = {k: v for k, v in (obj.get("metadata") or {}).items() if k not in loose and v}
     if not given:
         return []
