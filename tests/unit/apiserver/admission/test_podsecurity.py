@@ -104,3 +104,24 @@ def test_wrong_labels_fail_closed_for_enforce_and_open_for_the_others() -> None:
     assert [str(error) for error in found.errors] == [
         expected.format(policy.PREFIX, mode, labels[mode]) for mode in ("enforce", "warn")
     ]
+
+
+@pytest.mark.parametrize(
+    ("labels", "warned"),
+    [
+        ({"enforce": "restricted"}, "restricted:latest"),
+        ({"enforce": "baseline", "enforce-version": "v1.20"}, "baseline:v1.20"),
+        ({"enforce": "baseline", "warn-version": "v1.3"}, "baseline:v1.3"),
+        ({"enforce": "restricted", "warn": "baseline"}, "baseline:latest"),
+        ({"enforce": "restricted", "warn": "privileged"}, "privileged:latest"),
+        ({"enforce": "wrong"}, "privileged:latest"),
+        ({"enforce": "privileged", "enforce-version": "v1.2"}, "privileged:latest"),
+    ],
+)
+def test_what_is_enforced_is_warned_about_too_unless_the_namespace_says_otherwise(labels: dict, warned: str) -> None:
+    found = policy.of({policy.PREFIX + key: value for key, value in labels.items()})
+    assert str(found.warn) == warned
+
+
+def test_volumes_from_images_are_not_restricted() -> None:
+    assert violations("restricted", pod(GOOD, volumes=[{"name": "v", "image": {"reference": "r"}}])) == ""

@@ -101,6 +101,8 @@ class PodSecurity(Plugin):
             if found:
                 why = f'violates PodSecurity "{wanted.enforce}": {details(found)}'
                 raise forbidden(operation.resource, operation.name, why)
+            if wanted.warn == wanted.enforce:
+                return
         warned = evaluate(wanted.warn, metadata, spec)
         if warned:
             operation.warnings.append(_would_violate(wanted.warn, details(warned)))

@@ -50,6 +50,7 @@ def of(labels: Mapping[str, str] | None) -> Policy:
     """Return the policy of a namespace with `labels`.
 
     A wrong level counts as restricted where it is enforced and as privileged elsewhere, a wrong version as latest.
+    Who gives no level to warn about is warned of what is enforced, since workloads are not refused.
     """
     found = [(key, value) for key, value in (labels or {}).items() if key.startswith(PREFIX)]
     return _of(tuple(found)) if found else PERMISSIVE
@@ -60,6 +61,8 @@ def _of(labels: tuple[tuple[str, str], ...]) -> Policy:
     given = dict(labels)
     errors: list[FieldError] = []
     enforce, audit, warn = (_mode(given, mode, errors) for mode in ("enforce", "audit", "warn"))
+    if PREFIX + "warn" not in given and given.get(PREFIX + "enforce") in LEVELS[1:]:
+        warn = LevelVersion(enforce.level, warn.minor if f"{PREFIX}warn-version" in given else enforce.minor)
     return Policy(enforce, audit, warn, tuple(errors))
 
 
