@@ -4,10 +4,12 @@ A client configuration (``clientConfig``) has a ``url`` or a ``service``, and th
 A service is reached at one of its ready endpoints; its certificate must be that of ``NAME.NAMESPACE.svc``.
 """
 
+import asyncio
 import base64
 import random
 import ssl
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,13 +21,16 @@ from wherry.api.errors import generic_error
 from wherry.api.resources import ENDPOINTSLICES, SERVICES
 from wherry.api.schema import DecodeError, decode_body
 from wherry.apiserver.attributes import Reader
+from wherry.util.trust import SELF_SIGNED, Vouched, presented, trusting, vouch
 
 Object = dict[str, Any]
+_Answer = tuple[int, str, bytes]
 
 _MAX_ANSWER = 3 * 1024 * 1024
 _MAX_TEXT = 2048
-_UNKNOWN_ISSUER = (18, 19, 20, 21)
-"""OpenSSL's codes for a chain that ends with nobody who is trusted."""
+_MAX_VOUCHED = 64
+_UNKNOWN_ISSUER = (7, 18, 19, 20, 21)
+"""OpenSSL's codes for a chain that ends with nobody who is trusted, or with a stranger of the same name."""
 
 
 class WebhookError(Exception):
@@ -40,12 +45,39 @@ class NoClient(WebhookError):
     """Nothing can be called by this configuration."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A request: the address to connect to, the name (and port) of who shall answer, what is sent, and the seconds."""
+
+    url: str
+    name: str
+    body: bytes
+    timeout: float
+
+    @property
+    def host(self) -> str:
+        return self.name.rpartition(":")[0] or self.name
+
+    async def send(self, session: aiohttp.ClientSession, trust: ssl.SSLContext | aiohttp.Fingerprint) -> _Answer:
+        async with session.post(
+            self.url,
+            data=self.body,
+            headers={"Content-Type": "application/json", "Accept": "application/json", "Host": self.name},
+            ssl=trust,
+            server_hostname=self.host,
+            timeout=aiohttp.ClientTimeout(total=self.timeout),
+            allow_redirects=False,
+        ) as response:
+            return response.status, response.headers.get("Content-Type", ""), await _read(response)
+
+
 class WebhookClient:
     """Posts JSON to webhooks over connections that it keeps. Close it at the end."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._session: aiohttp.ClientSession | None = None
+        self._vouched: dict[tuple[str, str], Vouched] = {}
 
     async def close(self) -> None:
         """Close the connections."""
@@ -64,22 +96,37 @@ class WebhookClient:
             self._session = aiohttp.ClientSession(headers={"User-Agent": "kube-apiserver-admission"})
         try:
             url, name = self._address(config, timeout)
-            async with self._session.post(
-                url,
-                data=orjson.dumps(body),
-                headers={"Content-Type": "application/json", "Accept": "application/json", "Host": name},
-                ssl=trust,
-                server_hostname=name.rpartition(":")[0] or name,
-                timeout=aiohttp.ClientTimeout(total=timeout),
-                allow_redirects=False,
-            ) as response:
-                raw = await _read(response)
-                status, media = response.status, response.headers.get("Content-Type", "")
+            call = _Call(url, name, orjson.dumps(body), timeout)
+            status, media, raw = await self._answer(self._session, call, config.get("caBundle") or "", trust)
         except TimeoutError:
             raise WebhookError(f'Post "{shown}": context deadline exceeded') from None
         except (WebhookError, aiohttp.ClientError, OSError, ValueError) as error:
             raise WebhookError(f'Post "{shown}": {_reason(error)}') from None
         return _object_of(status, media, raw)
+
+    async def _answer(self, session: aiohttp.ClientSession, call: _Call, bundle: str, trust: ssl.SSLContext) -> _Answer:
+        """Send a call to a server that `bundle` makes trusted, if not by OpenSSL's rules then by Go's."""
+        vouched = self._vouched.get((bundle, call.host))
+        if vouched is not None and vouched.holds:
+            try:
+                return await call.send(session, aiohttp.Fingerprint(vouched.fingerprint))
+            except aiohttp.ServerFingerprintMismatch:
+                del self._vouched[bundle, call.host]
+        try:
+            return await call.send(session, trust)
+        except aiohttp.ClientConnectorCertificateError as error:
+            if not bundle or getattr(error.certificate_error, "verify_code", 0) != SELF_SIGNED:
+                raise
+            url = urlsplit(call.url)
+            async with asyncio.timeout(call.timeout):
+                certificate = await presented(url.hostname or "", url.port or 443, call.host)
+            vouched = vouch(base64.b64decode(bundle).decode(), certificate, call.host)
+            if vouched is None:
+                raise
+        if len(self._vouched) >= _MAX_VOUCHED:
+            self._vouched.clear()
+        self._vouched[bundle, call.host] = vouched
+        return await call.send(session, aiohttp.Fingerprint(vouched.fingerprint))
 
     def _address(self, config: Mapping[str, Any], timeout: float) -> tuple[str, str]:
         """Return the address to connect to and the name that the certificate must have. Raises WebhookError."""
@@ -189,4 +236,4 @@ def _reason(error: Exception) -> str:
 
 @lru_cache(maxsize=64)
 def _trust(bundle: str) -> ssl.SSLContext:
-    return ssl.create_default_context(cadata=base64.b64decode(bundle).decode() if bundle else None)
+    return trusting(base64.b64decode(bundle).decode() if bundle else None)

@@ -24,6 +24,7 @@ from wherry.apiserver.relay import Relay
 from wherry.client.http import METHODS, status_error
 from wherry.client.transport import Call
 from wherry.util import certificates
+from wherry.util.trust import trusting
 
 _TIMEOUT = 5.0
 _PATIENCE = 30.0
@@ -201,14 +202,10 @@ def _identity(user: UserInfo) -> CIMultiDict[str]:
 
 
 def _context(spec: Object, certificate: tuple[Path, Path] | None) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = trusting(base64.b64decode(spec.get("caBundle") or "").decode())
     if spec.get("insecureSkipTLSVerify"):
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    elif spec.get("caBundle"):
-        context.load_verify_locations(cadata=base64.b64decode(spec["caBundle"]).decode())
-    else:
-        context.load_default_certs()
     if certificate is not None:
         certificates.load_chain(context, *certificate)
     return context
