@@ -10,6 +10,8 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
+from wherry.api import meta
+from wherry.api.resources import NODES
 from wherry.apiserver.attributes import AUTHENTICATED_GROUP, MASTERS_GROUP, UserInfo
 from wherry.apiserver.authn.issuer import ServiceAccountIssuer, SigningKey, groups, username
 from wherry.apiserver.authn.token import TokenAuthenticator
@@ -22,7 +24,7 @@ from wherry.cluster.credentials import Credentials
 from wherry.controllers.controller import Settings
 from wherry.controllers.manager import Manager
 from wherry.controllers.metrics import FAMILIES as CONTROLLER_FAMILIES
-from wherry.kubelet.fake import FakeConfig
+from wherry.kubelet.fake import LABEL, FakeConfig
 from wherry.scheduler.metrics import FAMILIES as SCHEDULER_FAMILIES
 from wherry.scheduler.profile import SchedulerConfig
 from wherry.scheduler.scheduler import Scheduler
@@ -69,8 +71,8 @@ class ControlPlane:
             scope = await stack.enter_async_context(Scope())
             manager = self._run_controllers(scope)
             self._run_scheduler(scope, manager.informers)
-            if self._fake is not None and self._fake.count:
-                self._run_fake_nodes(scope, manager.informers, self._fake)
+            if self._fake is not None:
+                scope.spawn(self._run_fake_nodes(manager.informers, self._fake), name="fake nodes")
             self._stack = stack.pop_all()
         return self
 
@@ -114,13 +116,18 @@ class ControlPlane:
         scope.spawn(recorder.run(), name="scheduler events", guard=True)
         scope.spawn(scheduler.run(), name="scheduler")
 
-    def _run_fake_nodes(self, scope: Scope, informers: InformerFactory, config: FakeConfig) -> None:
+    async def _run_fake_nodes(self, informers: InformerFactory, config: FakeConfig) -> None:
+        """Keep the fake nodes, or remove those of an earlier start where there shall be none."""
+        known = informers.informer(NODES)
+        await known.wait_synced()
+        if not config.count and not any(meta.labels(node).get(LABEL) == "true" for node in known.lister.list()):
+            return
         # Only clusters that have fake nodes pay for importing a kubelet here.
         from wherry.kubelet.fake.nodes import FakeNodes
 
         nodes = FakeNodes(config, informers, client_for=self._node_client, admin=self.admin)
         self._server.metrics.sources.append(nodes.samples)
-        scope.spawn(nodes.run(), name="fake nodes")
+        await nodes.run()
 
     def _node_client(self, name: str) -> Client:
         user = UserInfo(f"system:node:{name}", (_NODES_GROUP, AUTHENTICATED_GROUP))

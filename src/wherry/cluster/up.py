@@ -74,7 +74,7 @@ def up(
         if len(running) == 2 and _usable(config):
             _merge_kubeconfig(config)
             return config, False
-        _start(config, running, report)
+        _start(config, running, report, fakes=bool(config.fake_nodes) or options.fake_nodes is not None)
         return config, True
 
 
@@ -154,7 +154,7 @@ def _free_port(wanted: int, taken: set[int], *, first: bool) -> int:
     return next(p for p in range(wanted, wanted + 1000) if p not in taken and preflight.port_is_free(p))
 
 
-def _start(config: ClusterConfig, running: set[str], report: Report) -> None:
+def _start(config: ClusterConfig, running: set[str], report: Report, *, fakes: bool) -> None:
     if process.SERVER not in running:
         preflight.check_machine()
         preflight.check_port(config.api_port, "the API server", "--api-port")
@@ -174,7 +174,7 @@ def _start(config: ClusterConfig, running: set[str], report: Report) -> None:
             started[process.NODE].wait_ready(_NODE_PATIENCE)
     with _step("node Ready", report):
         _wait_usable(config)
-    if config.fake_nodes:
+    if fakes:
         with _step("fake nodes", report):
             _wait_fake_nodes(config)
 
@@ -195,8 +195,10 @@ def _wait_usable(config: ClusterConfig) -> None:
 
 def _wait_fake_nodes(config: ClusterConfig) -> None:
     def missing(probe: ApiProbe) -> str:
-        ready = _ready_fake_nodes(probe)
-        return "" if ready >= config.fake_nodes else f"only {ready} of {config.fake_nodes} fake nodes became Ready"
+        wanted, (ready, all_) = config.fake_nodes, _fake_nodes(probe)
+        if all_ > wanted:
+            return f"{all_ - wanted} fake nodes are still to be removed"
+        return "" if ready == wanted else f"only {ready} of {wanted} fake nodes became Ready"
 
     _wait(config, missing, process.SERVER, _FAKE_POLL)
 
@@ -214,11 +216,11 @@ def _wait(config: ClusterConfig, missing: Callable[[ApiProbe], str], concerned: 
         probe.close()
 
 
-def _ready_fake_nodes(probe: ApiProbe) -> int:
-    """Count the fake nodes that take pods, and those that a person took away: they are not waited for."""
+def _fake_nodes(probe: ApiProbe) -> tuple[int, int]:
+    """Count the fake nodes that take pods or that a person took away (they are not waited for), and all."""
     found = probe.get(f"/api/v1/nodes?labelSelector={quote(fake.LABEL)}%3Dtrue")
     nodes = found["items"] if found else []
-    return sum(_takes_pods(n) or meta.annotations(n).get(fake.VANISHED) == "true" for n in nodes)
+    return sum(_takes_pods(n) or meta.annotations(n).get(fake.VANISHED) == "true" for n in nodes), len(nodes)
 
 
 def _usable(config: ClusterConfig) -> bool:

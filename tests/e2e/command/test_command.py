@@ -101,6 +101,13 @@ def test_objects_outlive_down_and_up(shell: Shell) -> None:
     assert shell.get(ONE, "configmap", "kept")["metadata"]["uid"] == uid
 
 
+def test_the_number_of_fake_nodes_follows_each_up(shell: Shell) -> None:
+    for number in (2, 1, 0):
+        shell.wherry("down", "--name", ONE)
+        shell.wherry("up", "--name", ONE, "--fake-nodes", str(number))
+        assert len(shell.get(ONE, "nodes")["items"]) == 1 + number
+
+
 def test_every_acknowledged_write_outlives_a_killed_server(shell: Shell) -> None:
     for number in range(5):
         shell.kubectl(ONE, "create", "configmap", f"before-{number}")

@@ -42,9 +42,11 @@ class FakeNodes:
         self._pods = FakePods(config, informers, clients=self._clients, present=self._present)
 
     async def run(self) -> None:
-        """Register the nodes, then keep them and their pods."""
+        """Remove what is above the number, register the nodes, then keep them and their pods; of none, return."""
         await self._nodes.wait_synced()
         await self._remove_surplus()
+        if not self._names:
+            return
         for name in self._names:
             self._queue.add(name)
         self._nodes.add_handler(on_update=self._updated, on_delete=self._deleted)
