@@ -1,11 +1,11 @@
-"""New pods: what a create makes of them, what is wrong with them, what there is to warn about.
+"""New pods: what a create makes of them, what is wrong with them, what there is to warn about, what they share.
 
 The pods of one workload are alike: one whose like was found good gets the status that the other got and shares its
 spec, of which memory then holds one, and of it only the metadata is looked at. Quotas, admission and all that needs
 other objects is not of this.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -16,6 +16,7 @@ from wherry.api.resources import PODS
 from wherry.api.warnings import pods as podwarnings
 
 _MOST = 1024
+_MOST_PARTS = 4096
 _LONGEST = 8 * 1024
 _OWN = (b'"ephemeral":', b'atchLabelKeys":', b'"schedulingGates":')
 """What makes rules look at a pod's name or labels too, or its status hold more than the classes of pods."""
@@ -30,6 +31,9 @@ class Good(NamedTuple):
 
 _good: dict[bytes, Good] = {}
 """Pods that were found good, by their content."""
+
+_parts: dict[bytes, Any] = {}
+"""Containers, volumes and other parts of the specs of pods that were read, by their content."""
 
 
 def examine(pod: Object) -> tuple[list[FieldError], list[str]]:
@@ -52,6 +56,16 @@ def examine(pod: Object) -> tuple[list[FieldError], list[str]]:
             _good.clear()
         _good[content] = Good(pod["spec"], pod["status"].copy())
     return errors, found
+
+
+def share(pod: Object) -> None:
+    """Let a pod that was read from the store share what its spec has in common with others, in place."""
+    spec = pod.get("spec") or {}
+    for name, value in spec.items():
+        if value.__class__ is list or value.__class__ is dict:
+            if len(_parts) >= _MOST_PARTS:
+                _parts.clear()
+            spec[name] = _parts.setdefault(orjson.dumps(value), value)
 
 
 def content_of(pod: Object) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from wherry.api import protobuf, schema
+from wherry.api import newpods, protobuf, schema
 from wherry.api.resources import TABLE, Resource, ResourceTable
 from wherry.apiserver import conversion
 from wherry.apiserver.attributes import Follower
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 Object = dict[str, Any]
 
 _DUMP = orjson.dumps
+_PODS = "/registry/core/pods/"
 _WRITE_SECONDS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 
 
@@ -162,8 +163,12 @@ class Registry:
         return form
 
     def _decoded(self, record: Record) -> tuple[Memo, Object]:
-        fresh = self._fresh.get((record.key, record.revision))
-        return self._keep(record, fresh if fresh is not None else orjson.loads(record.value))
+        found = self._fresh.get((record.key, record.revision))
+        if found is None:
+            found = orjson.loads(record.value)
+            if record.key.startswith(_PODS):
+                newpods.share(found)
+        return self._keep(record, found)
 
     def _keep(self, record: Record, obj: Object) -> tuple[Memo, Object]:
         memo = record.memo

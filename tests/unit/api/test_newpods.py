@@ -70,3 +70,10 @@ def test_pods_that_are_alike_share_one_spec() -> None:
     for obj in (first, second, other):
         newpods.examine(obj)
     assert second["spec"] is first["spec"] and other["spec"] is not first["spec"]
+
+
+def test_pods_that_are_read_share_the_parts_of_their_specs() -> None:
+    first, second = (copy.deepcopy(pod(name, nodeName=name)) for name in ("p", "q"))
+    for obj in (first, second):
+        newpods.share(obj)
+    assert second["spec"]["containers"] is first["spec"]["containers"] and second["spec"]["nodeName"] == "q"
