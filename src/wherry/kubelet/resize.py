@@ -21,6 +21,7 @@ from wherry.runtime.protocol import RUNNING, ContainerError, ContainerStatus, Re
 
 Allocated = Mapping[str, dict[str, Any]]
 
+_ROOM_PERIOD, _FAILURE_PERIOD = 3.0, 10.0
 _LISTS = (podspec.INIT, podspec.REGULAR)
 _STATUSES = ("initContainerStatuses", "containerStatuses")
 
@@ -29,7 +30,7 @@ def granted(pod: meta.Object) -> dict[str, dict[str, Any]]:
     """Return the resources by container that the status says the pod was granted."""
     status = pod.get("status") or {}
     return {
-        found["name"]: found["resources"]
+        found["name"]: {**found["resources"], "requests": found["allocatedResources"]}
         for key in _STATUSES
         for found in status.get(key) or ()
         if found.get("allocatedResources") and found.get("resources")
@@ -53,6 +54,7 @@ class Resizer:
         self._services = services
         self.allocated: dict[str, dict[str, Any]] = granted(pod)
         self._applied: dict[str, Resources] = {}
+        self._held: dict[str, dict[str, Any]] = {}
         self._pending: tuple[str, str] | None = None
         self._error = ""
         self._told: tuple[Any, ...] = ()
@@ -60,9 +62,17 @@ class Resizer:
         self._killed: dict[str, str] = {}
 
     @property
-    def deferred(self) -> bool:
-        """Whether a resize waits for room."""
-        return self._pending is not None and self._pending[0] == "Deferred"
+    def again(self) -> float | None:
+        """Seconds until a resize that waits for room, or has failed, is to be tried again; None when there is none."""
+        if self._pending is not None and self._pending[0] == "Deferred":
+            return _ROOM_PERIOD
+        return _FAILURE_PERIOD if self._error else None
+
+    def actual(self) -> dict[str, dict[str, Any]]:
+        """Return the resources that running containers have by name: until a resize is done, or where it fails, not
+        those allocated (kubelet, ``convertToAPIContainerStatuses``)."""
+        allocated = self.allocated
+        return {name: _actual(allocated[name], held) for name, held in self._held.items() if name in allocated}
 
     def as_allocated(self, pod: meta.Object) -> meta.Object:
         """Return the pod as this node runs it."""
@@ -95,9 +105,11 @@ class Resizer:
                     current, old, node_memory=self._services.node_memory
                 )
             if self._applied.setdefault(status.id, wanted) == wanted:
+                self._held[container["name"]] = container.get("resources") or {}
                 continue
             if needs_restart(container, before.get(container["name"]) or {}):
                 self._applied[status.id] = wanted
+                self._held.pop(container["name"], None)
                 text = f"Container {container['name']} resize requires restart"
                 kills.append(Kill(status.id, container["name"], text))
                 self._killed[status.id] = container["name"]
@@ -162,9 +174,10 @@ class Resizer:
                 await self._check_usage(container_id, status, wanted)
             # The kernel refuses a container more than its pod: the pod's own limits are off while they change.
             await self._limit_pod(pod, Resources(cpu_quota=-1, memory_limit=-1))
-            for container_id, (_, wanted) in changed.items():
+            for container_id, (status, wanted) in changed.items():
                 await self._services.runtime.update_resources(container_id, wanted)
                 self._applied[container_id] = wanted
+                self._held[status.name] = self.allocated[status.name]
             of_pod = resources.pod_level_resources(pod)
             await self._limit_pod(
                 pod, replace(of_pod, cpu_quota=of_pod.cpu_quota or -1, memory_limit=of_pod.memory_limit or -1)
@@ -201,6 +214,16 @@ class Resizer:
         elif self._in_progress:
             found.append({"type": "PodResizeInProgress", "status": "True"})
         return tuple(found)
+
+
+def _actual(allocated: dict[str, Any], held: dict[str, Any]) -> dict[str, Any]:
+    """Return `allocated` with what the kernel keeps to as it is in `held`; of a request for memory it knows nothing."""
+    actual: dict[str, Any] = {}
+    for kind, names in (("limits", ("cpu", "memory")), ("requests", ("cpu",))):
+        if kind in allocated:
+            known = {name: (held.get(kind) or {}).get(name) for name in names}
+            actual[kind] = {**allocated[kind], **{name: value for name, value in known.items() if value is not None}}
+    return {**allocated, **actual}
 
 
 def needs_restart(container: Container, before: Mapping[str, Any]) -> bool:

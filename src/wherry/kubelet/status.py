@@ -40,9 +40,10 @@ class Failure:
 class Observed:
     """All that a status is made of beside the pod. `ready` and `started` hold container ids; `messages` the termination
     messages by id; `now` and `start_time` are RFC 3339; `previous` is the status computed before this one (None: what
-    the API has), because the API's lags behind. `allocated` are the resources that containers have by name, where a
-    resize has not come to pass yet. `stopped` is set when the pod will not run again and nothing of it is running any
-    more, `restarting` while all containers are ended to run again and `restarted` once they were."""
+    the API has), because the API's lags behind. `allocated` are the resources that containers were granted by name,
+    where a resize has not come to pass yet, `actual` those that running ones have. `stopped` is set when the pod will
+    not run again and nothing of it is running any more, `restarting` while all containers are ended to run again and
+    `restarted` once they were."""
 
     runtime: PodRuntime
     now: str
@@ -59,6 +60,7 @@ class Observed:
     restarted: bool = False
     extra: tuple[dict[str, Any], ...] = ()
     allocated: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    actual: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     previous: Mapping[str, Any] | None = None
 
 
@@ -121,7 +123,7 @@ def _container_status(pod: meta.Object, kind: str, container: Container, seen: O
         "started": False,
         "state": {},
     }
-    _add_resources(result, kind, container, seen.allocated.get(name) or container.get("resources") or {})
+    _add_resources(result, kind, container, seen)
     if not attempts:
         result.update(_state_without_attempt(pod, kind, name, seen, old))
         return result
@@ -206,13 +208,14 @@ def _old_status(pod: meta.Object, kind: str, name: str, seen: Observed) -> dict[
     return {}
 
 
-def _add_resources(result: dict[str, Any], kind: str, container: Container, resources: Mapping[str, Any]) -> None:
+def _add_resources(result: dict[str, Any], kind: str, container: Container, seen: Observed) -> None:
     if kind == podspec.EPHEMERAL:
         result.pop("started")
-    shown = {key: resources[key] for key in ("limits", "requests") if resources.get(key)}
-    result["resources"] = shown
-    if shown.get("requests"):
-        result["allocatedResources"] = shown["requests"]
+    allocated = seen.allocated.get(container["name"]) or container.get("resources") or {}
+    actual = seen.actual.get(container["name"], allocated)
+    result["resources"] = {key: actual[key] for key in ("limits", "requests") if actual.get(key)}
+    if allocated.get("requests"):
+        result["allocatedResources"] = allocated["requests"]
     mounts = []
     for mount in container.get("volumeMounts") or ():
         entry = {"name": mount["name"], "mountPath": mount["mountPath"]}

@@ -419,8 +419,8 @@ class PodWorker:
         times = [at - now for at in self._retry.values() if at > now]
         if (left := self._deadline()) is not None:
             times.append(left)
-        if self._resizer.deferred:
-            times.append(_TRY_RESIZE)
+        if (again := self._resizer.again) is not None:
+            times.append(again)
         if (renewal := self._services.tokens.renewal(self.uid)) is not None:
             times.append(renewal - clock.seconds())
         # Not less than a millisecond: two clocks may disagree in the last bit about a time that has come.
@@ -456,6 +456,7 @@ class PodWorker:
                 restarted=bool(self._restarts),
                 extra=(*self._resizer.conditions(), *self._disruption(), *self._restarting_condition()),
                 allocated=self._resizer.allocated,
+                actual=self._resizer.actual(),
                 previous=self._services.statuses.get(self.uid),
             ),
         )
@@ -564,4 +565,3 @@ class PodWorker:
 
 _WHOLE = ""  # the key of the back-off between restarts of all containers
 _KILLED = 137  # the exit code of a container that was killed
-_TRY_RESIZE = 3.0  # seconds between two attempts at a deferred resize

@@ -74,6 +74,7 @@ class FakeRuntime:
         self.hang_create: set[str] = set()
         self.log: list[str] = []
         self.updated: list[tuple[str, Resources]] = []
+        self.usage: dict[str, Stats] = {}
         self._queues: list[asyncio.Queue[RuntimeEvent]] = []
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
@@ -200,7 +201,7 @@ class FakeRuntime:
         self.log.append("reopen")
 
     async def stats(self, container_id: str) -> Stats | None:
-        return None
+        return self.usage.get(self.configs[container_id].name)
 
     async def events(self) -> AsyncIterator[RuntimeEvent]:
         queue: asyncio.Queue[RuntimeEvent] = asyncio.Queue()

@@ -12,7 +12,7 @@ from tests.unit.kubelet.fakes import IMAGE, Node, container
 from wherry.api.resources import CONFIGMAPS, PODS
 from wherry.client.client import Client
 from wherry.kubelet.probes.check import Outcome
-from wherry.runtime.protocol import RUNNING, ContainerError, ExecResult
+from wherry.runtime.protocol import RUNNING, ContainerError, ExecResult, Stats
 from wherry.util import clock, virtualtime
 
 
@@ -676,6 +676,27 @@ def test_resized_container_is_updated_in_place(node: Node) -> None:
             assert told == [
                 f"Resize{what}: Pod resize {what.lower()}: {now}".removesuffix(":") for what in ("Started", "Completed")
             ]
+
+    run(main())
+
+
+def test_while_a_resize_fails_the_status_shows_the_limits_that_hold(node: Node) -> None:
+    async def main() -> None:
+        had = {"limits": {"cpu": "100m", "memory": "64Mi"}, "requests": {"cpu": "100m", "memory": "64Mi"}}
+        wanted = {"limits": {"cpu": "200m", "memory": "1Mi"}, "requests": {"cpu": "200m", "memory": "1Mi"}}
+        async with node.kubelet():
+            pod = node.create(containers=[container("app", resources=had)])
+            await node.until(lambda: running(node))
+            node.runtime.usage["app"] = Stats(0, 1 << 25, 1 << 25, 1)
+            pod["spec"]["containers"][0]["resources"] = wanted
+            node.api.put(pod)
+            await node.until(lambda: "PodResizeInProgress" in str(node.status()))
+            shown = node.status()["containerStatuses"][0]
+            assert shown["resources"] == {"limits": had["limits"], "requests": {"cpu": "100m", "memory": "1Mi"}}
+            assert shown["allocatedResources"] == wanted["requests"]
+            del node.runtime.usage["app"]
+            await node.until(lambda: "PodResizeInProgress" not in str(node.status()), within=300)
+            assert node.status()["containerStatuses"][0]["resources"] == wanted
 
     run(main())
 
