@@ -1,6 +1,7 @@
 """ServiceAccount: every pod runs as a service account that exists, and gets its token."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from operator import is_not
 from typing import Any
 
@@ -23,6 +24,7 @@ _CONTAINER_LABELS = {
     "containers": "container",
     "ephemeralContainers": "ephemeral container",
 }
+_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _ATTEMPTS, _INTERVAL = 9, 0.1
 
 
@@ -46,12 +48,18 @@ class ServiceAccount(Plugin):
         pod = operation.obj
         if operation.operation != CREATE or pod is None:
             return None
-        if _MIRROR in (pod["metadata"].get("annotations") or {}):
-            return None
         spec = pod["spec"]
+        if _MIRROR in (pod["metadata"].get("annotations") or {}):
+            _check_mirror(operation, spec)
+            return None
         name = spec.get("serviceAccountName") or "default"
         spec["serviceAccountName"] = spec["serviceAccount"] = name
-        return self._with_account(operation, spec, _give)
+
+        def prepare(account: Object, spec: Object) -> None:
+            _give(account, spec)
+            _check_secrets(operation, account, spec)
+
+        return self._with_account(operation, spec, prepare)
 
     def validate(self, operation: Operation) -> Awaitable[None] | None:
         pod = operation.obj
@@ -62,11 +70,7 @@ class ServiceAccount(Plugin):
             _check_mirror(operation, spec)
             return None
 
-        def check(account: Object, spec: Object) -> None:
-            if (account["metadata"].get("annotations") or {}).get(_ENFORCE_MOUNTABLE) == "true":
-                _check_mountable(operation, account, spec)
-
-        return self._with_account(operation, spec, check)
+        return self._with_account(operation, spec, partial(_check_secrets, operation))
 
     def _with_account(
         self, operation: Operation, spec: Object, act: Callable[[Object, Object], None]
@@ -158,26 +162,42 @@ def _check_mirror(operation: Operation, spec: Object) -> None:
                 raise forbidden(operation.resource, operation.name, why)
 
 
-def _check_mountable(operation: Operation, account: Object, spec: Object) -> None:
-    name = account["metadata"]["name"]
+def _check_secrets(operation: Operation, account: Object, spec: Object) -> None:
+    annotations = account["metadata"].get("annotations")
+    if annotations and annotations.get(_ENFORCE_MOUNTABLE) in _TRUE:
+        why = _foreign_secret(operation.operation, account, spec)
+        if why:
+            name = account["metadata"]["name"]
+            why = f"{why} is not allowed because service account {name} does not reference that "
+            why += "imagePullSecret" if why.startswith("imagePullSecrets") else "secret"
+            raise forbidden(operation.resource, operation.name, why)
+
+
+def _foreign_secret(verb: str, account: Object, spec: Object) -> str | None:
+    """Return where a pod mentions a secret that its account does not list: a new pod, or its ephemeral containers."""
     mountable = {ref.get("name") for ref in account.get("secrets") or ()}
-    pullable = {ref.get("name") for ref in account.get("imagePullSecrets") or ()}
-
-    def refuse(what: str, secret: str, kind: str = "secret") -> Exception:
-        why = f'{what}="{secret}" is not allowed because service account {name} does not reference that {kind}'
-        return forbidden(operation.resource, operation.name, why)
-
-    for volume in spec.get("volumes") or ():
+    is_new = verb == CREATE
+    for volume in spec.get("volumes") or () if is_new else ():
         secret = (volume.get("secret") or {}).get("secretName")
         if secret and secret not in mountable:
-            raise refuse("volume with secret.secretName", secret)
+            return f'volume with secret.secretName="{secret}"'
     for field, label in _CONTAINER_LABELS.items():
-        for container in spec.get(field) or ():
-            for variable in container.get("env") or ():
-                secret = ((variable.get("valueFrom") or {}).get("secretKeyRef") or {}).get("name")
-                if secret and secret not in mountable:
-                    what = f"{label} {container['name']} with envVar {variable['name']} referencing secret.secretName"
-                    raise refuse(what, secret)
-    for ref in spec.get("imagePullSecrets") or ():
+        for container in spec.get(field) or () if is_new != (field == "ephemeralContainers") else ():
+            for where, secret in _secrets_of_variables(container):
+                if secret not in mountable:
+                    return f'{label} {container["name"]} with {where} referencing secret.secretName="{secret}"'
+    pullable = {ref.get("name") for ref in account.get("imagePullSecrets") or ()}
+    for i, ref in enumerate(spec.get("imagePullSecrets") or () if is_new else ()):
         if ref.get("name") not in pullable:
-            raise refuse("imagePullSecret", ref.get("name", ""), "imagePullSecret")
+            return f'imagePullSecrets[{i}].name="{ref.get("name", "")}"'
+    return None
+
+
+def _secrets_of_variables(container: Object) -> Iterator[tuple[str, str]]:
+    for variable in container.get("env") or ():
+        ref = (variable.get("valueFrom") or {}).get("secretKeyRef")
+        if ref:
+            yield f"envVar {variable['name']}", ref.get("name", "")
+    for source in container.get("envFrom") or ():
+        if source.get("secretRef"):
+            yield "envFrom", source["secretRef"].get("name", "")
