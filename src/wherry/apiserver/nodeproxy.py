@@ -4,6 +4,7 @@ services and nodes. Paths on the kubelet are upstream's."""
 import ssl
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from aiohttp import hdrs, web
 from yarl import URL
@@ -63,7 +64,7 @@ class NodeProxy:
             if errors:
                 raise Invalid.of("PodLogOptions", request.name, errors)
             return await self._log(http, request, self._found(request))
-        await self._connect(request, self._api.registry.get(request.resource, request.namespace, request.name))
+        await self._connect(http, request)
         if sub == "proxy":
             return await self._proxy(http, request, info)
         self._confirm_create(request)
@@ -94,8 +95,10 @@ class NodeProxy:
         if not decision.allowed:
             raise refused(resource.plural, request.name, decision.reason, group=resource.group)
 
-    async def _connect(self, request: Request, obj: Object | None) -> None:
-        asked = operation(request, CONNECT, obj=None, old=obj)
+    async def _connect(self, http: web.BaseRequest, request: Request) -> None:
+        found = self._api.registry.get(request.resource, request.namespace, request.name)
+        asked = operation(request, CONNECT, obj=None, old=found)
+        asked.options = _options(http, request)
         await self._api.admission.admit(asked)
         await self._api.admission.validate(asked)
 
@@ -160,9 +163,7 @@ class NodeProxy:
     async def _proxy(self, http: web.BaseRequest, request: Request, info: PathInfo) -> web.StreamResponse:
         scheme, name, port = split_proxy_name(request.name, kind=request.resource.singular)
         raw_path, _, query = http.raw_path.partition("?")
-        marker = f"/{request.resource.plural}/"
-        head, _, tail = raw_path.partition(marker)
-        prefix = f"{head}{marker}{tail.split('/', 2)[0]}/proxy"
+        prefix = _proxy_prefix(raw_path, request)
         rest = raw_path.removeprefix(prefix)
         if not rest and http.method in ("GET", "HEAD"):
             # A page's relative links need the slash.
@@ -268,6 +269,30 @@ def _check_streams(request: Request) -> None:
         raise BadRequest("you must specify at least 1 of stdin, stdout, stderr")
     if request.subresource == "exec" and not params.get("command"):
         raise BadRequest("you must specify at least one command for the container")
+
+
+def _proxy_prefix(raw_path: str, request: Request) -> str:
+    """Return the part of a path that ends with ``proxy``: what follows is the target's own."""
+    marker = f"/{request.resource.plural}/"
+    head, _, tail = raw_path.partition(marker)
+    return f"{head}{marker}{tail.split('/', 2)[0]}/proxy"
+
+
+def _options(http: web.BaseRequest, request: Request) -> Object:
+    """Return what a connection asks for, as the members of its options (PodExecOptions and so on)."""
+    raw_path, _, raw_query = http.raw_path.partition("?")
+    if request.subresource == "proxy":
+        path = unquote(raw_path.removeprefix(_proxy_prefix(raw_path, request)))
+        return {"path": path} if path else {}
+    query = parse_multi(raw_query)
+    if request.subresource == "portforward":
+        return {"ports": [int(port) for port in query["ports"] if port.isdecimal()]} if "ports" in query else {}
+    options: Object = {name: True for name in ("stdin", "stdout", "stderr", "tty") if boolean(request.params, name)}
+    if request.params.get("container"):
+        options["container"] = request.params["container"]
+    if query.get("command"):
+        options["command"] = query["command"]
+    return options
 
 
 def _check_upgrade(http: web.BaseRequest) -> None:

@@ -5,20 +5,16 @@ from typing import Any
 
 from wherry.api import defaults, meta
 from wherry.api.errors import InternalError
-from wherry.api.resources import NAMESPACES, Resource
+from wherry.api.resources import NAMESPACES, Resource, Subresource
+from wherry.api.schema import TypeSchema
 from wherry.apiserver.admission.context import AdmissionContext
-from wherry.apiserver.admission.plugin import CONNECT, Operation
+from wherry.apiserver.admission.plugin import CONNECT, CREATE, DELETE, UPDATE, Operation
 from wherry.apiserver.conversion import Conversion
 
 Object = dict[str, Any]
 
-_OPTIONS = {
-    "create": "CreateOptions",
-    "update": "UpdateOptions",
-    "patch": "PatchOptions",
-    "delete": "DeleteOptions",
-    "deletecollection": "DeleteOptions",
-}
+_OPTIONS = {CREATE: "CreateOptions", UPDATE: "UpdateOptions", DELETE: "DeleteOptions"}
+"""By what is done, not by how it was asked for: a patch updates or, as an apply may, creates."""
 _CONNECT_KINDS = {
     ("pods", "exec"): "PodExecOptions",
     ("pods", "attach"): "PodAttachOptions",
@@ -27,7 +23,6 @@ _CONNECT_KINDS = {
     ("services", "proxy"): "ServiceProxyOptions",
     ("nodes", "proxy"): "NodeProxyOptions",
 }
-_FLAGS = frozenset({"stdin", "stdout", "stderr", "tty", "force"})
 
 
 @dataclass(slots=True)
@@ -44,8 +39,8 @@ async def form_of(context: AdmissionContext, operation: Operation, resource: Res
     if operation.operation == CONNECT:
         return Form(resource, _connection(operation), None)
     own = operation.resource
-    if resource is own:
-        return Form(own, operation.obj, operation.old)
+    if resource is own or _taking(operation) is not None:
+        return Form(resource, operation.obj, operation.old)
     return Form(
         resource,
         await converted(context, operation.obj, own, resource),
@@ -71,15 +66,30 @@ async def _to_stored(conversion: Conversion, obj: Object) -> Object:
     return await conversion.send(obj) if conversion.send is not None else conversion.to_stored(obj)
 
 
+def _taking(operation: Operation) -> Subresource | None:
+    """Return the subresource that takes another kind than its resource: a Scale, an Eviction."""
+    found = operation.resource.subresources.get(operation.subresource)
+    return None if found is None or found.kind == operation.resource.kind else found
+
+
+def schema_of(context: AdmissionContext, operation: Operation, form: Form) -> TypeSchema:
+    """Return the schema of the objects of a form."""
+    taking = _taking(operation)
+    return context.schemas.of(form.resource) if taking is None else context.schemas.of_subresource(taking)
+
+
 async def replace(context: AdmissionContext, operation: Operation, form: Form, changed: Object) -> bool:
     """Make `changed`, in the version of `form`, the operation's object; tell whether it differs. Raises InternalError.
 
     It is brought into the form of its schema and defaulted again.
     """
-    new, _, error = context.schemas.of(form.resource).conform(changed)
+    new, _, error = schema_of(context, operation, form).conform(changed)
     if error is not None:
         raise InternalError.of(error)
     new["metadata"] = dict(new.get("metadata") or {})
+    if _taking(operation) is not None:
+        operation.obj = new
+        return new != form.obj
     defaults.default(form.resource, new)
     if new == form.obj:
         return False
@@ -90,19 +100,15 @@ async def replace(context: AdmissionContext, operation: Operation, form: Form, c
 
 def _connection(operation: Operation) -> Object:
     kind = _CONNECT_KINDS.get((operation.resource.plural, operation.subresource), "PodProxyOptions")
-    shown: Object = {"kind": kind, "apiVersion": "v1"}
-    for name, value in operation.params.items():
-        if name == "command":
-            shown[name] = [value]
-        else:
-            shown[name] = value in ("true", "1") if name in _FLAGS else value
-    return shown
+    return {"kind": kind, "apiVersion": "v1", **(operation.options or {})}
 
 
 def request_of(operation: Operation, form: Form) -> Object:
     """Return the AdmissionRequest without its UID and objects: what expressions see as ``request``."""
     asked = operation.resource
     name, namespace = operation.name, operation.namespace
+    if operation.verb == "deletecollection":
+        name = ""  # the request names none
     if asked is NAMESPACES and name and operation.verb != "create":
         namespace = name
     request = {
@@ -138,15 +144,15 @@ def _resource(resource: Resource) -> Object:
 
 
 def _options(operation: Operation) -> Object | None:
-    kind = _OPTIONS.get(operation.verb)
-    if kind is None or operation.operation == CONNECT:
+    kind = _OPTIONS.get(operation.operation)
+    if kind is None:
         return None
     options: Object = {"kind": kind, "apiVersion": "meta.k8s.io/v1"}
-    for member in ("fieldManager", "fieldValidation", "propagationPolicy"):
-        if operation.params.get(member):
-            options[member] = operation.params[member]
-    if operation.params.get("force"):
-        options["force"] = operation.params["force"] in ("true", "1")
+    if operation.operation == DELETE:
+        options |= operation.options or {}
+    else:
+        given = operation.params
+        options |= {member: given[member] for member in ("fieldManager", "fieldValidation") if given.get(member)}
     if operation.dry_run:
         options["dryRun"] = ["All"]
     return options

@@ -19,7 +19,8 @@ class Operation:
     """One object on its way in. `obj` is None for DELETE, `old` for CREATE; a mutating plugin changes `obj` in place,
     but for what is below the first level of a pod's spec, of which it makes new parts: pods share theirs.
 
-    `warnings` are sent to the client as ``Warning`` headers; `verb` and `params` are the request's, with its options;
+    `warnings` are sent to the client as ``Warning`` headers; `verb` and `params` are the request's, `options` the
+    members of what a deletion (DeleteOptions) or a connection (PodExecOptions and so on) asks for;
     `annotations` go to the audit event, those that tell of the object (`detailed`) only where that tells of it, too. A
     plugin that changes `obj` after others looked at it asks for another `round` with `again`; `memory` keeps what a
     plugin must know in the second round, by its name.
@@ -42,6 +43,7 @@ class Operation:
     memory: dict[str, Any] = field(default_factory=dict)
     round: int = 0
     again: bool = False
+    options: Mapping[str, Any] | None = None
 
     def annotate(self, key: str, value: object, *, detailed: bool = False) -> None:
         """Note something for the audit event: once under a key, which is a domain and a name."""

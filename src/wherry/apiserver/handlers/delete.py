@@ -6,13 +6,13 @@ from typing import Any
 from wherry.api import protobuf, schema
 from wherry.api.errors import BadRequest, Forbidden, Invalid
 from wherry.api.field import FieldError, invalid, not_supported
-from wherry.api.resources import builtin
+from wherry.api.resources import PODS, builtin
 from wherry.api.schema import DecodeError
 from wherry.api.validation.priorityclass import SYSTEM
 from wherry.apiserver.admission.plugin import DELETE
 from wherry.apiserver.api import Api, operation
 from wherry.apiserver.decode import PROTOBUF, media_type
-from wherry.apiserver.handlers.deletion import DeleteOptions, Outcome, answers_with_object, delete
+from wherry.apiserver.handlers.deletion import DeleteOptions, Outcome, answers_with_object, delete, grace_period
 from wherry.apiserver.query import boolean, dry_run_errors, integer, values
 from wherry.apiserver.request import Made, Request, Stored
 
@@ -48,6 +48,8 @@ async def delete_one(api: Api, request: Request, options: DeleteOptions, *, dry:
 
     async def check(old: Object) -> None:
         asked = operation(request, DELETE, old=old, dry_run=dry)
+        begins = request.resource is PODS and not old["metadata"].get("deletionTimestamp")
+        asked.options = options.told(grace_period(old, options) if begins else options.grace)
         await api.admission.admit(asked)
         await api.admission.validate(asked)
 

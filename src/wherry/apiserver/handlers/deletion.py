@@ -61,6 +61,17 @@ class DeleteOptions:
     orphan: bool | None = None
     policy: str | None = None
 
+    def told(self, grace: int | None) -> Object:
+        """Return them as their object has them, with a grace period that may have been worked out."""
+        conditions = {"uid": self.uid, "resourceVersion": self.version}
+        members = {
+            "gracePeriodSeconds": grace,
+            "preconditions": {name: value for name, value in conditions.items() if value is not None} or None,
+            "orphanDependents": self.orphan,
+            "propagationPolicy": self.policy,
+        }
+        return {name: value for name, value in members.items() if value is not None}
+
 
 @dataclass(slots=True)
 class Outcome:
@@ -226,17 +237,21 @@ def _grace(metadata: Object, pod: Object, options: DeleteOptions) -> bool | None
         metadata["deletionTimestamp"] = clock.timestamp(started + timedelta(seconds=options.grace))
         metadata["deletionGracePeriodSeconds"] = options.grace
         return True
-    spec, phase = pod.get("spec") or {}, (pod.get("status") or {}).get("phase")
-    period = options.grace if options.grace is not None else spec.get("terminationGracePeriodSeconds", 30)
-    if not spec.get("nodeName") or phase in ("Failed", "Succeeded"):
-        period = 0
-    if period < 0:
-        period = 1
+    period = grace_period(pod, options)
     metadata["deletionTimestamp"] = clock.timestamp(clock.now() + timedelta(seconds=period))
     metadata["deletionGracePeriodSeconds"] = period
     if metadata.get("generation"):
         metadata["generation"] += 1
     return True
+
+
+def grace_period(pod: Object, options: DeleteOptions) -> int:
+    """Return the seconds that a pod has to end which is not being deleted yet."""
+    spec, phase = pod.get("spec") or {}, (pod.get("status") or {}).get("phase")
+    period: int = options.grace if options.grace is not None else spec.get("terminationGracePeriodSeconds", 30)
+    if not spec.get("nodeName") or phase in ("Failed", "Succeeded"):
+        return 0
+    return period if period >= 0 else 1
 
 
 def wanted_finalizers(resource: Resource, present: list[str], options: DeleteOptions) -> list[str]:

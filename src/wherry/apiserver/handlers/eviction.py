@@ -33,11 +33,11 @@ async def handle(api: Api, request: Request) -> Made:
     pod = api.registry.get(PODS, request.namespace, name)
     if pod is None:
         raise NotFound.of("pods", name)
-    options = options_of(eviction.get("deleteOptions") or {})
-    dry = dry or bool((eviction.get("deleteOptions") or {}).get("dryRun"))
     asked = operation(request, CREATE, obj=eviction, dry_run=dry)
     await api.admission.admit(asked)
     await api.admission.validate(asked)
+    wanted = (asked.obj or eviction).get("deleteOptions") or {}
+    options, dry = options_of(wanted), dry or bool(wanted.get("dryRun"))
     if not _ignores_budgets(pod):
         await _spend(api, request, pod, dry)
     if not dry:

@@ -1,6 +1,7 @@
 """GET, PUT and PATCH of ``scale``: the replicas of whatever has them."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from wherry.api import managedfields, meta
@@ -12,7 +13,7 @@ from wherry.apiserver import heavy
 from wherry.apiserver.api import Api
 from wherry.apiserver.decode import decode, field_validation, options_of
 from wherry.apiserver.handlers import create, get, patch, update
-from wherry.apiserver.handlers.writing import change
+from wherry.apiserver.handlers.writing import View, change
 from wherry.apiserver.query import boolean
 from wherry.apiserver.request import Made, Request, Stored
 from wherry.apiserver.scales import ScalePaths
@@ -75,7 +76,8 @@ async def handle(api: Api, request: Request) -> Made:
             new["metadata"]["managedFields"] = entries
         return new
 
-    written = await change(api, request, make, dry=dry)
+    view = View(lambda obj: _scale(request, obj, paths, unset=_UNSET), partial(_taken, paths=paths))
+    written = await change(api, request, make, dry=dry, view=view)
     obj = api.registry.obj(written.record, request.resource) if isinstance(written, Stored) else written.obj
     return Made(_scale(request, obj, paths), form)
 
@@ -199,17 +201,28 @@ def _scaled(request: Request, old: Object, scale: Object, paths: ScalePaths) -> 
         raise Invalid.of("Scale", request.name, [error], "autoscaling")
     elif request.verb == "patch":
         _check_uid(request, old, metadata.get("uid") or "")
-    new = meta.copy(old)
-    holder = new
-    for member in paths.spec[:-1]:
-        holder = holder.setdefault(member, {})
-    holder[paths.spec[-1]] = replicas
+    new = _with_replicas(old, replicas, paths)
     if request.verb == "update" and metadata.get("uid"):
         new["metadata"]["uid"] = metadata["uid"]
     if metadata.get("resourceVersion"):
         new["metadata"]["resourceVersion"] = metadata["resourceVersion"]
     if not metadata.get("resourceVersion"):
         new["metadata"].pop("resourceVersion", None)
+    return new
+
+
+def _taken(obj: Object, scale: Object, *, paths: ScalePaths) -> Object:
+    """Return an object with the replicas of its Scale, which admission may have changed."""
+    replicas = (scale.get("spec") or {}).get("replicas") or 0
+    return obj if (read(obj, paths.spec) or 0) == replicas else _with_replicas(obj, replicas, paths)
+
+
+def _with_replicas(obj: Object, replicas: int, paths: ScalePaths) -> Object:
+    new = meta.copy(obj)
+    holder = new
+    for member in paths.spec[:-1]:
+        holder = holder.setdefault(member, {})
+    holder[paths.spec[-1]] = replicas
     return new
 
 

@@ -1,14 +1,14 @@
 """The loop of every change of a stored object: read, change, prepare, validate, compare and write, again on a race."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from wherry.api import managedfields, meta, strategy, validation, warnings
 from wherry.api.errors import Conflict, InternalError, Invalid, NotFound
 from wherry.api.field import FieldError, invalid
 from wherry.api.resources import NAMESPACES, Resource
 from wherry.apiserver import heavy
-from wherry.apiserver.admission.plugin import UPDATE
+from wherry.apiserver.admission.plugin import UPDATE, Operation
 from wherry.apiserver.api import Api, operation
 from wherry.apiserver.registry import stored_form
 from wherry.apiserver.request import Made, Request, Stored
@@ -19,6 +19,13 @@ Change = Callable[[Object], Awaitable[Object]]
 """Makes the wanted object of the present one, which it must not change; the result may share parts with it."""
 
 _DURABLE_WAIT = 30.0
+
+
+class View(NamedTuple):
+    """What admission sees of an object in its stead (its Scale): `take` returns the object as a changed view says."""
+
+    show: Callable[[Object], Object]
+    take: Callable[[Object, Object], Object]
 
 
 def stored_object(api: Api, record: Record) -> Object:
@@ -41,7 +48,13 @@ async def durable(api: Api, record: Record) -> None:
 
 
 async def change(
-    api: Api, request: Request, make: Change, *, dry: bool = False, admitted: bool = False
+    api: Api,
+    request: Request,
+    make: Change,
+    *,
+    dry: bool = False,
+    admitted: bool = False,
+    view: View | None = None,
 ) -> Stored | Made:
     """Apply `make` to the stored object until no other writer comes between. Raises NotFound and what `make` raises.
 
@@ -59,7 +72,7 @@ async def change(
         request.warnings[:] = told
         try:
             new = await make(old)
-            return await _write_change(api, request, record, old, new, dry=dry, admitted=admitted)
+            return await _write_change(api, request, record, old, new, dry=dry, admitted=admitted, view=view)
         except Mismatch:
             continue
         except Conflict:
@@ -69,15 +82,26 @@ async def change(
 
 
 async def _write_change(
-    api: Api, request: Request, record: Record, old: Object, new: Object, *, dry: bool, admitted: bool
+    api: Api,
+    request: Request,
+    record: Record,
+    old: Object,
+    new: Object,
+    *,
+    dry: bool,
+    admitted: bool,
+    view: View | None,
 ) -> Stored | Made:
     resource = request.resource
     check_version(request, new, record)
     check_uid(request, new, old, key=upstream_key(request))
     if not admitted:
-        asked = operation(request, UPDATE, obj=new, old=old, dry_run=dry)
+        asked = _asked(request, new, old, dry=dry, view=view)
         await api.admission.admit(asked)
-        new = asked.obj or new
+        if view is not None:
+            new = view.take(new, asked.obj or {})
+        else:
+            new = asked.obj or new
     new["metadata"] = dict(new["metadata"])
     strategy.prepare_update(resource, new, old, request.subresource)
     new["metadata"]["resourceVersion"] = str(record.revision)
@@ -95,7 +119,7 @@ async def _write_change(
         elif request.subresource == "status":
             request.warnings.extend(warnings.for_status(resource, new))
         if not admitted:
-            await api.admission.validate(operation(request, UPDATE, obj=new, old=old, dry_run=dry))
+            await api.admission.validate(_asked(request, new, old, dry=dry, view=view))
         if ends(resource, new):
             return await _end(api, request, record, new, dry)
         if new == old or managedfields.same_but_managed_fields(new, old):
@@ -118,6 +142,12 @@ async def _write_change(
     if hook is not None and hook.after is not None:
         await hook.after(stored_object(api, written), old)
     return Stored(written, resource)
+
+
+def _asked(request: Request, new: Object, old: Object, *, dry: bool, view: View | None) -> Operation:
+    if view is not None:
+        new, old = view.show(new), view.show(old)
+    return operation(request, UPDATE, obj=new, old=old, dry_run=dry)
 
 
 async def _end(api: Api, request: Request, record: Record, new: Object, dry: bool) -> Made:

@@ -275,6 +275,75 @@ async def test_attaching_can_be_denied(server: ApiServer, http: Any, webhook: We
     assert seen["object"] == {"kind": "PodAttachOptions", "apiVersion": "v1", "stdin": True, "container": "c"}
 
 
+async def test_a_scale_is_told_and_changed_as_a_scale(server: ApiServer, http: Any, webhook: Webhook) -> None:
+    webhook.answers["/m"] = lambda request: patch({"op": "replace", "path": "/spec/replicas", "value": 3})
+    rule = {"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["deployments/scale"]}
+    await register(http, "Mutating", {"clientConfig": webhook.client("/m"), "rules": [rule]})
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    spec = {"replicas": 1, "selector": {"matchLabels": {"a": "b"}}, "template": template}
+    path = "/apis/apps/v1/namespaces/default/deployments"
+    made = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": spec}
+    assert (await http("POST", path, made))[0] == 201
+    merge = {"Content_Type": "application/merge-patch+json"}
+    code, answer = await http("PATCH", f"{path}/d/scale?fieldManager=m", {"spec": {"replicas": 9}}, **merge)
+    assert (code, answer["spec"]["replicas"]) == (200, 3)
+    assert (await http("GET", f"{path}/d"))[1]["spec"]["replicas"] == 3
+    (seen,) = webhook.seen
+    assert seen["kind"] == seen["requestKind"] == {"group": "autoscaling", "version": "v1", "kind": "Scale"}
+    assert seen["resource"] == {"group": "apps", "version": "v1", "resource": "deployments"}
+    assert (seen["oldObject"]["spec"], seen["object"]["spec"]) == ({"replicas": 1}, {"replicas": 9})
+    assert seen["options"] == {"kind": "UpdateOptions", "apiVersion": "meta.k8s.io/v1", "fieldManager": "m"}
+
+
+async def test_a_deletion_is_told_with_its_options(server: ApiServer, http: Any, webhook: Webhook) -> None:
+    webhook.answers["/v"] = lambda request: {}
+    rule = {**RULE, "operations": ["DELETE"], "resources": ["*"]}
+    await register(http, "Validating", {"clientConfig": webhook.client("/v"), "rules": [rule]})
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}}
+    pod["spec"] = {"containers": [{"name": "c", "image": "i"}], "nodeName": "n", "terminationGracePeriodSeconds": 7}
+    await http("POST", "/api/v1/namespaces/default/serviceaccounts", account)
+    assert (await http("POST", "/api/v1/namespaces/default/pods", pod))[0] == 201
+    assert (await http("DELETE", "/api/v1/namespaces/default/pods/p", {"propagationPolicy": "Orphan"}))[0] == 200
+    await http("POST", CONFIGMAPS, configmap("a"))
+    assert (await http("DELETE", f"{CONFIGMAPS}?gracePeriodSeconds=5"))[0] == 200
+    kind = {"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1"}
+    told = [(seen.get("name"), seen["oldObject"]["metadata"]["name"], seen["options"]) for seen in webhook.seen]
+    assert told == [
+        ("p", "p", {**kind, "gracePeriodSeconds": 7, "propagationPolicy": "Orphan"}),
+        (None, "a", {**kind, "gracePeriodSeconds": 5}),
+    ]
+
+
+async def test_a_changed_eviction_stays_an_eviction(server: ApiServer, http: Any, webhook: Webhook) -> None:
+    webhook.answers["/m"] = lambda request: patch({"op": "add", "path": "/deleteOptions", "value": {"dryRun": ["All"]}})
+    rule = {**RULE, "operations": ["CREATE"], "resources": ["pods/eviction"]}
+    await register(http, "Mutating", {"clientConfig": webhook.client("/m"), "rules": [rule]})
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}}
+    pod["spec"] = {"containers": [{"name": "c", "image": "i"}]}
+    await http("POST", "/api/v1/namespaces/default/serviceaccounts", account)
+    assert (await http("POST", "/api/v1/namespaces/default/pods", pod))[0] == 201
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}}
+    assert (await http("POST", "/api/v1/namespaces/default/pods/p/eviction", eviction))[0] == 201
+    assert (await http("GET", "/api/v1/namespaces/default/pods/p"))[0] == 200
+
+
+async def test_connections_are_told_with_all_that_they_ask_for(server: ApiServer, http: Any, webhook: Webhook) -> None:
+    webhook.answers["/v"] = lambda request: {"allowed": False}
+    rule = {**RULE, "operations": ["CONNECT"], "resources": ["*/*"]}
+    await register(http, "Validating", {"clientConfig": webhook.client("/v"), "rules": [rule]})
+    path = "/api/v1/namespaces/default/pods/p"
+    for request in ("exec?command=ls&command=-l&stdout=true", "portforward?ports=80&ports=81", "proxy/a%20b/"):
+        assert (await http("POST", f"{path}/{request}"))[0] == 400
+    told = [{k: v for k, v in seen["object"].items() if k != "apiVersion"} for seen in webhook.seen]
+    assert told == [
+        {"kind": "PodExecOptions", "stdout": True, "command": ["ls", "-l"]},
+        {"kind": "PodPortForwardOptions", "ports": [80, 81]},
+        {"kind": "PodProxyOptions", "path": "/a b/"},
+    ]
+
+
 _FAILED = 'Internal error occurred: failed calling webhook "h0.example.com": '
 _WRONG = f"{_FAILED}received invalid webhook response: "
 _PATCH = patch({"op": "add", "path": "/data/x", "value": "1"})

@@ -10,7 +10,7 @@ from wherry.api.resources import builtin
 from wherry.apiserver.admission.checkmetrics import INVALID, NO_ERROR, POLICY
 from wherry.apiserver.admission.context import AdmissionContext
 from wherry.apiserver.admission.expressions import Budget, Expression, ExpressionError, Values, meets
-from wherry.apiserver.admission.forms import Form, form_of, replace
+from wherry.apiserver.admission.forms import Form, form_of, replace, schema_of
 from wherry.apiserver.admission.metrics import ADMIT
 from wherry.apiserver.admission.namespacelifecycle import forbidden
 from wherry.apiserver.admission.plugin import Operation, Plugin
@@ -117,7 +117,7 @@ class MutatingAdmissionPolicy(Plugin):
         if is_patch:
             new = json_patch(form.obj, value)
         else:
-            new = apply_configuration(self._context.schemas.of(form.resource), form.obj, value)
+            new = apply_configuration(schema_of(self._context, operation, form), form.obj, value)
         return await replace(self._context, operation, form, new)
 
 
