@@ -29,7 +29,18 @@ def show(value: Any) -> str:
     """Render a bad value as Kubernetes does: strings and null quoted as JSON, booleans and numbers bare."""
     if value is None:
         return "null"
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=isinstance(value, dict))
+    if isinstance(value, dict) and value.keys() == _SELECTOR:
+        # What upstream has as a struct keeps its order; its members are sorted everywhere else.
+        labels, expressions = value["matchLabels"], value["matchExpressions"]
+        return f'{{"matchLabels":{_json(labels, ordered=True)},"matchExpressions":{_json(expressions, ordered=True)}}}'
+    return _json(value, ordered=isinstance(value, dict))
+
+
+_SELECTOR = {"matchLabels", "matchExpressions"}
+
+
+def _json(value: Any, *, ordered: bool) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=ordered)
 
 
 def _with(prefix: str, detail: str) -> str:
@@ -58,7 +69,7 @@ def not_supported(path: str, value: Any, valid: Iterable[str], *, ordered: bool 
 
 
 def duplicate(path: str, value: Any) -> FieldError:
-    return FieldError("FieldValueDuplicate", path, f"Duplicate value: {show(value)}")
+    return FieldError("FieldValueDuplicate", path, "Duplicate value" + ("" if value is OMIT else f": {show(value)}"))
 
 
 def forbidden(path: str, detail: str) -> FieldError:
@@ -70,11 +81,13 @@ def not_found(path: str, value: Any) -> FieldError:
 
 
 def too_long(path: str, maximum: int) -> FieldError:
-    return FieldError("FieldValueTooLong", path, f"Too long: may not be more than {maximum} bytes")
+    unit = "byte" if maximum == 1 else "bytes"
+    return FieldError("FieldValueTooLong", path, f"Too long: may not be more than {maximum} {unit}")
 
 
 def too_many(path: str, actual: int, maximum: int) -> FieldError:
-    return FieldError("FieldValueTooMany", path, f"Too many: {actual}: must have at most {maximum} items")
+    unit = "item" if maximum == 1 else "items"
+    return FieldError("FieldValueTooMany", path, f"Too many: {actual}: must have at most {maximum} {unit}")
 
 
 def internal(path: str, detail: str) -> FieldError:

@@ -68,7 +68,10 @@ def rule_errors(schema: Schema, path: str, place: Place, *, root: bool) -> list[
     """Return what is wrong with the rules of a node, whose schema is sound."""
     kind = type_of(schema, root=root)
     if kind is None:
-        text = "internal error: failed to retrieve type information for x-kubernetes-validations"
+        text = (
+            "internal error: failed to construct type information for x-kubernetes-validations rules: "
+            "unable to convert structural schema to CEL declarations"
+        )
         return [errors.internal(f"{path}.x-kubernetes-validations", text)]
     found: list[FieldError] = []
     for at, rule in enumerate(schema["x-kubernetes-validations"]):
@@ -97,9 +100,8 @@ class _Check:
         if failure:
             found.append(errors.invalid(f"{path}.rule", _shown(rule), failure))
         found += self._message()
-        if program is None or failure:
-            return found
-        if "oldSelf" in program.used:
+        uses_old = program is not None and not failure and "oldSelf" in program.used
+        if uses_old:
             if self._place.uncorrelated:
                 portion = self._place.uncorrelated
                 detail = f"oldSelf cannot be used on the uncorrelatable portion of the schema within {portion}"

@@ -25,7 +25,7 @@ def embedded(schema: Schema) -> Callable[[Object], list[FieldError]] | None:
     return _walker(schema, _embedded_rule)
 
 
-def malformed(schema: Schema) -> Callable[[Object], tuple[list[str], str | None]] | None:
+def malformed(schema: Schema) -> Callable[[Object], tuple[list[str], FieldError | None]] | None:
     """Return a function that finds what embedded objects are not decoded with; None when the schema has none.
 
     It returns the paths of unknown members of their metadata, and what is wrong with the first that is no object.
@@ -34,11 +34,11 @@ def malformed(schema: Schema) -> Callable[[Object], tuple[list[str], str | None]
     if walk is None:
         return None
 
-    def find(obj: Object) -> tuple[list[str], str | None]:
+    def find(obj: Object) -> tuple[list[str], FieldError | None]:
         out: list[Any] = []
         walk(obj, None, out)
         unknown = sorted(found for found in out if isinstance(found, str))
-        return unknown, next((str(found) for found in out if not isinstance(found, str)), None)
+        return unknown, next((found for found in out if not isinstance(found, str)), None)
 
     return find
 

@@ -97,8 +97,6 @@ class OpenApiErrors:
         self._visit(additional, f"{path}.additionalProperties", context)
 
     def _properties(self, schema: Schema, path: str, context: _Context, root: bool) -> None:
-        if schema.get("x-kubernetes-map-type") == "atomic":
-            context = _uncorrelated(context, path)
         for name, member in (schema.get("properties") or {}).items():
             inner = context
             if (root or schema.get("x-kubernetes-embedded-resource")) and name in _META:
@@ -237,9 +235,9 @@ def _form_errors(schema: Schema, rule: Schema, path: str) -> list[FieldError]:
     if not text:
         errors.append(field.required(f"{path}.rule", "rule is not specified"))
     elif given and not message:
-        errors.append(field.invalid(f"{path}.message", given, "message must be non-empty if specified"))
+        errors.append(field.invalid(f"{path}.message", given, "must be non-empty if specified"))
     elif _broken(message):
-        errors.append(field.invalid(f"{path}.message", given, "message must not contain line breaks"))
+        errors.append(field.invalid(f"{path}.message", given, "must not contain line breaks"))
     elif _broken(text) and not message:
         detail = "message must be specified if rule contains line breaks"
         errors.append(field.required(f"{path}.message", detail))
@@ -251,11 +249,11 @@ def _form_errors(schema: Schema, rule: Schema, path: str) -> list[FieldError]:
     if reason is not None and reason not in _REASONS:
         errors.append(field.not_supported(f"{path}.reason", reason, _REASONS, ordered=True))
     if place and not place.strip():
-        errors.append(field.invalid(f"{path}.fieldPath", place, "fieldPath must be non-empty if specified"))
+        errors.append(field.invalid(f"{path}.fieldPath", place, "must be non-empty if specified"))
     if _broken(place):
-        errors.append(field.invalid(f"{path}.fieldPath", place, "fieldPath must not contain line breaks"))
+        errors.append(field.invalid(f"{path}.fieldPath", place, "must not contain line breaks"))
     if place and isinstance(field_at(schema, place), str):
-        errors.append(field.invalid(f"{path}.fieldPath", place, "fieldPath must be a valid path"))
+        errors.append(field.invalid(f"{path}.fieldPath", place, "must be a valid path"))
     return errors
 
 

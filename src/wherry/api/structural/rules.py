@@ -11,6 +11,7 @@ from wherry.api.cel.values import NONE, Optional
 from wherry.api.field import FieldError
 from wherry.api.meta import Object
 from wherry.api.structural import paths
+from wherry.api.structural.correlation import Known, known_of
 from wherry.api.structural.fieldpath import field_at
 from wherry.api.structural.paths import Path
 from wherry.api.structural.validate import ABSENT, by_keys, match
@@ -100,7 +101,7 @@ class _Node(NamedTuple):
     other: "_Node | None"
     items: "_Node | None"
     keys: tuple[str, ...]
-    atomic: bool
+    known: Known | None
 
 
 class Rules:
@@ -147,9 +148,8 @@ def _compile(schema: Schema, *, root: bool = False) -> _Node | None:
         return None
     is_map = schema.get("x-kubernetes-list-type") == "map"
     keys = tuple(schema.get("x-kubernetes-list-map-keys") or ()) if is_map else ()
-    atomic = schema.get("x-kubernetes-map-type") == "atomic"
     shown = schema.get("type") or ("object" if root else "")
-    return _Node(rules, adapter(schema) if rules else None, shown, found, other, each, keys, atomic)
+    return _Node(rules, adapter(schema) if rules else None, shown, found, other, each, keys, known_of(schema))
 
 
 class _OutOfBudget(Exception):
@@ -180,7 +180,7 @@ class _Judge:
             for at, item in enumerate(value):
                 self._visit(node.items, item, match(before, item, node.keys), paths.index(path, at))
         elif value.__class__ is dict:
-            known = old if old.__class__ is dict and not node.atomic else {}
+            known = old if old.__class__ is dict else {}
             for name, item in value.items():
                 inner = node.members.get(name)
                 if inner is not None:
@@ -196,16 +196,16 @@ class _Judge:
         if old is not ABSENT:
             plain["oldSelf"] = adapt(old) if adapt is not None else old
             optional["oldSelf"] = Optional(plain["oldSelf"])
-        unchanged = old is not ABSENT and old == value
+        unchanged = old is not ABSENT and old == value and (node.known is None or node.known(value))
         for rule in node.rules:
             if (unchanged and not rule.uses_old) is not self._unchanged:
                 continue
             if rule.error:
                 self.errors.append(field.invalid(paths.field(path), node.kind, f"rule compile error: {rule.error}"))
             elif rule.program is not None and not (rule.uses_old and old is ABSENT and not rule.optional_old):
-                self._run(node, rule, optional if rule.optional_old else plain, path)
+                self._run(node, rule, optional if rule.optional_old else plain, path, value)
 
-    def _run(self, node: _Node, rule: Rule, bindings: dict[str, Any], path: Path) -> None:
+    def _run(self, node: _Node, rule: Rule, bindings: dict[str, Any], path: Path, value: Any) -> None:
         place = paths.field(path)
         if self._budget <= 0:
             self.errors.append(field.invalid(place, node.kind, _OUT_OF_BUDGET))
@@ -223,7 +223,8 @@ class _Judge:
             return
         if result is not True:
             where = paths.field(paths.child(path, rule.field_path)) if rule.field_path else place
-            self.errors.append(_failure(where, rule, self._message(rule, bindings, where, node.kind)))
+            shown = field.OMIT if node.kind in ("object", "array") else value
+            self.errors.append(_failure(where, shown, rule, self._message(rule, bindings, where, node.kind)))
 
     def _spend(self, cost: int, place: str, kind: str) -> None:
         self._budget -= cost
@@ -255,12 +256,12 @@ def _evaluation_failure(error: cel.EvalError, rule: Rule) -> str:
     return f"{error} evaluating rule: {rule.shown}"
 
 
-def _failure(place: str, rule: Rule, detail: str) -> FieldError:
+def _failure(place: str, value: Any, rule: Rule, detail: str) -> FieldError:
     match rule.reason:
         case "FieldValueForbidden":
             return field.forbidden(place, detail)
         case "FieldValueRequired":
             return field.required(place, detail)
         case "FieldValueDuplicate":
-            return FieldError("FieldValueDuplicate", place, "Duplicate value")
-    return field.invalid(place, field.OMIT, detail)
+            return field.duplicate(place, value)
+    return field.invalid(place, value, detail)

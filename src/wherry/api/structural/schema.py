@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from wherry.api.field import FieldError
 from wherry.api.meta import Object
 from wherry.api.schema import Conformed, TypeSchema, from_openapi
 from wherry.api.structural.lists import malformed
@@ -16,7 +17,7 @@ class CustomSchema(TypeSchema):
     """Unlike that of a built-in kind it lets wrong types through: whether values fit is for validation."""
 
     _prune: Pruner | None = field(default=None, kw_only=True)
-    _malformed: Callable[[Object], tuple[list[str], str | None]] | None = field(default=None, kw_only=True)
+    _malformed: Callable[[Object], tuple[list[str], FieldError | None]] | None = field(default=None, kw_only=True)
 
     def conform(self, obj: Object) -> Conformed:
         """Return `obj` without what the schema does not name, its metadata in form, whole numbers as integers."""
@@ -27,14 +28,14 @@ class CustomSchema(TypeSchema):
             if error is not None:
                 return Conformed({}, unknown, error)
             out = {**out, "metadata": conformed}
-        embedded, error = self._malformed(out) if self._malformed is not None else ([], None)
+        embedded, wrong = self._malformed(out) if self._malformed is not None else ([], None)
         if self._prune is not None:
             dropped: list[str] = []
             out = self._prune(out, None, dropped)
             unknown = [*unknown, *sorted(dropped)]
         unknown = [*unknown, *embedded]
-        if error is not None:
-            return Conformed({}, unknown, error)
+        if wrong is not None:
+            return Conformed({}, unknown, str(wrong))
         return Conformed(dict(out), unknown, None)
 
 

@@ -13,6 +13,7 @@ from wherry.api.cel.regex import PatternError, compile_pattern
 from wherry.api.field import FieldError
 from wherry.api.meta import Object
 from wherry.api.structural import paths
+from wherry.api.structural.correlation import known_of
 from wherry.api.structural.formats import check_of, known_format
 from wherry.api.structural.numbers import is_whole, number_check
 from wherry.api.structural.paths import Path
@@ -49,9 +50,10 @@ def compile_check(schema: Schema) -> Check:
     kinds = [kind for kind in kinds if kind]
     is_type = _type_check(kinds, known_format(schema), bool(schema.get("nullable")))
     enum = _enum(schema)
+    known = known_of(schema)
 
     def check(value: Any, path: Path, out: Out, old: Any) -> int:
-        if old is not ABSENT and old == value and _same_kinds(old, value):
+        if old is not ABSENT and old == value and _same_kinds(old, value) and (known is None or known(value)):
             return 1
         count = 2
         if value is None:
@@ -238,10 +240,8 @@ def _members(schema: Schema) -> Check | None:
         if least is not None and size < least:
             detail = f"{in_body(path)} should have at least {least} properties"
             out.append(field.invalid(paths.field(path), size, detail))
-            return 1
         if most is not None and size > most:
             out.append(field.too_many(paths.field(path), size, most))
-            return 1
         count = 1
         before = old if old.__class__ is dict else {}
         for name, item in value.items():

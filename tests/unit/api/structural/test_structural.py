@@ -142,13 +142,13 @@ def test_defaults_do_not_share_what_they_fill_in():
             1 << 31,
             '<nil>: Invalid value: "": Checked value must be of type integer with format int32 in spec.v',
         ),
-        ({"type": "array", "maxItems": 1}, [1, 2], "spec.v: Too many: 2: must have at most 1 items"),
+        ({"type": "array", "maxItems": 1}, [1, 2], "spec.v: Too many: 2: must have at most 1 item"),
         (
             {"type": "array", "minItems": 1},
             [],
             "spec.v: Invalid value: 0: spec.v in body should have at least 1 items",
         ),
-        ({"type": "object", "maxProperties": 1}, {"a": 1, "b": 2}, "spec.v: Too many: 2: must have at most 1 items"),
+        ({"type": "object", "maxProperties": 1}, {"a": 1, "b": 2}, "spec.v: Too many: 2: must have at most 1 item"),
         ({"type": "object", "required": ["a"]}, {}, "spec.v.a: Required value"),
         (
             {"type": "string", "format": "date-time"},
@@ -290,7 +290,25 @@ def test_a_rule_that_an_unchanged_value_breaks_is_only_a_warning():
     new, old = {"spec": {"a": 1, "b": 2}}, {"spec": {"a": 1, "b": 1}}
     rules = rules_of(schema)
     assert rules.errors(new, old, before=[]) == []
-    assert rules.warnings(new, old) == ["spec.a: Invalid value: failed rule: self > 5"]
+    assert rules.warnings(new, old) == ["spec.a: Invalid value: 1: failed rule: self > 5"]
+
+
+def test_a_scalar_that_breaks_a_rule_is_shown():
+    schema = of(a={"type": "string", "x-kubernetes-validations": [rule("self == 'x'"), rule("self.size() < 2")]})
+    assert judged(schema, {"a": "bb"}) == [
+        "spec.a: Invalid value: \"bb\": failed rule: self == 'x'",
+        'spec.a: Invalid value: "bb": failed rule: self.size() < 2',
+    ]
+
+
+def test_an_unchanged_value_is_passed_over_as_far_as_the_schema_describes_it():
+    free = {"type": "object", "x-kubernetes-preserve-unknown-fields": True, "required": ["r"], "properties": {"r": {}}}
+    keyed = {"type": "object", "properties": {"k": {"type": "string"}}, "required": ["k", "w"]}
+    items = {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"], "items": keyed}
+    check = validator({"type": "object", "properties": {"free": free, "items": items, "closed": keyed}})
+    obj = {"free": {"a": 1}, "items": [{"k": "a"}, {"k": "a"}], "closed": {"k": "x"}}
+    assert [str(error) for error in check(obj, obj)] == ["free.r: Required value"]
+    assert [str(error) for error in check({"closed": {"k": "x"}}, {"closed": {"k": "x"}})] == []
 
 
 def test_rules_see_numbers_times_and_bytes_as_their_formats_say():
@@ -419,11 +437,26 @@ def test_a_status_is_validated_alone():
     ]
 
 
+def test_defaults_of_metadata_must_result_in_valid_metadata():
+    inside = {"type": "object", "properties": {"name": {"type": "integer", "default": 5}}}
+    thing = {"type": "object", "x-kubernetes-embedded-resource": True, "properties": {"metadata": inside}}
+    (error,) = default_errors(of(e=thing), P)
+    assert "Invalid value: 5: must result in valid metadata: metadata: Invalid value:" in str(error)
+    inside["properties"] = {"labels": {"type": "object", "default": {"a": "b"}}}
+    assert default_errors(of(e=thing), P) == []
+
+
+def test_defaults_must_keep_the_rules():
+    schema = of(a={"type": "string", "default": "b", "x-kubernetes-validations": [rule("self == 'a'")]})
+    (error,) = default_errors(schema, P)
+    assert str(error).endswith(".default: Invalid value: \"b\": failed rule: self == 'a'")
+
+
 def test_embedded_objects_must_have_metadata_that_decodes():
     find = malformed(of(a={"type": "object", "x-kubernetes-embedded-resource": True}))
     assert find is not None
     _, error = find({"spec": {"a": {"metadata": []}}})
-    assert error == (
+    assert str(error) == (
         "spec.a.metadata: Invalid value: []: json: cannot unmarshal array into Go value of type v1.ObjectMeta"
     )
 
