@@ -70,5 +70,7 @@ def validate_update(
     changes = update + rules.update(obj, old)
     if not rules.recheck:
         return errors + changes
-    whole = _metadata(resource, obj, rules, rules.name) + rules.create(obj)
+    whole = rules.create(obj)
+    if rules.metadata_again:
+        whole = _metadata(resource, obj, rules, rules.name) + whole
     return errors + changes + whole if rules.update_first else errors + whole + changes

@@ -32,14 +32,6 @@ def claim_template(template: Obj, path: str) -> Errors:
     return errors + claim_spec(template.get("spec") or {}, f"{path}.spec")
 
 
-def set_claim_template(template: Obj, path: str) -> Errors:
-    """Check the template of a StatefulSet's claims."""
-    meta = template.get("metadata") or {}
-    errors = metadata.labels(meta.get("labels") or {}, f"{path}.metadata.labels")
-    errors += metadata.annotations(meta.get("annotations") or {}, f"{path}.metadata.annotations")
-    return errors + claim_spec(template.get("spec") or {}, f"{path}.spec")
-
-
 def claim_spec(spec: Obj, path: str = "spec") -> Errors:
     """Check what a claim asks for (core ``ValidatePersistentVolumeClaimSpec``)."""
     errors: Errors = []

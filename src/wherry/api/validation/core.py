@@ -193,5 +193,5 @@ RULES = {
     ),
     ("", "serviceaccounts"): Rules(),
     ("", "endpoints"): Rules(create=_endpoints),
-    ("", "podtemplates"): Rules(create=_pod_template),
+    ("", "podtemplates"): Rules(create=_pod_template, metadata_again=False),
 }

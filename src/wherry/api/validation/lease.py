@@ -35,4 +35,4 @@ def _strategy(strategy: str, path: str) -> Errors:
     return [] if strategy in _STRATEGIES else [field.not_supported(path, strategy, _STRATEGIES)]
 
 
-RULES = {("coordination.k8s.io", "leases"): Rules(create=_lease)}
+RULES = {("coordination.k8s.io", "leases"): Rules(create=_lease, metadata_again=False)}

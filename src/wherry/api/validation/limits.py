@@ -227,5 +227,7 @@ def _quota_status(obj: Obj, old: Obj) -> Errors:
 
 RULES = {
     ("", "limitranges"): Rules(create=_limit_range),
-    ("", "resourcequotas"): Rules(create=_quota, update=_update_quota, subresources={"status": _quota_status}),
+    ("", "resourcequotas"): Rules(
+        create=_quota, update=_update_quota, subresources={"status": _quota_status}, metadata_again=False
+    ),
 }

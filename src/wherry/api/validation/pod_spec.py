@@ -36,18 +36,24 @@ MIRROR = "kubernetes.io/config.mirror"
 def pod_template(template: Obj, path: str) -> Errors:
     """Check the template of pods (core ``ValidatePodTemplateSpec``)."""
     meta, spec = template.get("metadata") or {}, template.get("spec") or {}
+    errors = template_metadata(template, path) + pod_spec(spec, f"{path}.spec")
+    if meta.get("annotations"):
+        errors += profile_annotations(meta["annotations"], spec, f"{path}.spec")
+    if spec.get("ephemeralContainers"):
+        detail = "ephemeral containers not allowed in pod template"
+        errors.append(field.forbidden(f"{path}.spec.ephemeralContainers", detail))
+    return errors
+
+
+def template_metadata(template: Obj, path: str) -> Errors:
+    """Check the labels and annotations of the template of pods."""
+    meta, spec = template.get("metadata") or {}, template.get("spec") or {}
     errors: Errors = []
     if meta.get("labels"):
         errors += metadata.labels(meta["labels"], f"{path}.labels")
     if meta.get("annotations"):
         errors += metadata.annotations(meta["annotations"], f"{path}.annotations")
         errors += pod_annotations(meta["annotations"], spec, f"{path}.annotations")
-    errors += pod_spec(spec, f"{path}.spec")
-    if meta.get("annotations"):
-        errors += profile_annotations(meta["annotations"], spec, f"{path}.spec")
-    if spec.get("ephemeralContainers"):
-        detail = "ephemeral containers not allowed in pod template"
-        errors.append(field.forbidden(f"{path}.spec.ephemeralContainers", detail))
     return errors
 
 

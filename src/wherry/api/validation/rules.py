@@ -30,7 +30,8 @@ class Rules:
     `create` sees the whole object and runs on update, too, unless `recheck` is false; `create_only` adds what an update
     need not keep, `update` what only holds between two versions (before the others with `update_first`). `subresources`
     replace both for an update through a subresource. `name` returns what is wrong with a name (the second argument: it
-    is a prefix). `known_finalizers`: a finalizer without a domain must be one of Kubernetes' own.
+    is a prefix). `known_finalizers`: a finalizer without a domain must be one of Kubernetes' own. `metadata_again`:
+    with `create` an update repeats the rules for the metadata of a new object, as most kinds of upstream do.
     """
 
     create: CreateRule = nothing
@@ -41,3 +42,4 @@ class Rules:
     update_first: bool = False
     create_only: CreateRule = nothing
     known_finalizers: bool = True
+    metadata_again: bool = True

@@ -5,8 +5,8 @@ from typing import Any
 from wherry.api import field
 from wherry.api.field import FieldError
 from wherry.api.validation import checks, metadata
-from wherry.api.validation.claims import set_claim_template
-from wherry.api.validation.pod_spec import pod_template
+from wherry.api.validation.claims import claim_spec
+from wherry.api.validation.pod_spec import pod_template, template_metadata
 from wherry.api.validation.rules import Rules
 from wherry.api.validation.shared import (
     at_most_100_percent,
@@ -42,6 +42,14 @@ def _selector(spec: Obj, *, empty: str) -> Errors:
     return errors
 
 
+def _selected(spec: Obj) -> Errors:
+    """Check the template; it is not looked at while nobody can tell what the selector selects."""
+    selector = spec.get("selector")
+    if label_selector(selector, ""):
+        return [field.invalid("spec.selector", selector, "invalid label selector")]
+    return _replica_template(spec.get("template"), selector)
+
+
 def _replica_template(template: Obj | None, selector: Obj | None, path: str = "spec.template") -> Errors:
     """The template of pods that live as long as their controller (apps ``ValidatePodTemplateSpecForReplicaSet``)."""
     if template is None:
@@ -75,7 +83,7 @@ def _deployment(obj: Obj) -> Errors:
     spec = obj["spec"]
     errors = non_negative(spec.get("replicas", 0), "spec.replicas")
     errors += _selector(spec, empty="empty selector is invalid for deployment")
-    errors += _replica_template(spec.get("template"), spec.get("selector"))
+    errors += _selected(spec)
     errors += _deployment_strategy(spec.get("strategy") or {}, "spec.strategy")
     errors += non_negative(spec.get("minReadySeconds"), "spec.minReadySeconds")
     errors += non_negative(spec.get("revisionHistoryLimit"), "spec.revisionHistoryLimit")
@@ -120,7 +128,7 @@ def _rolling_deployment(rolling: Obj, path: str) -> Errors:
     return errors + at_most_100_percent(unavailable, f"{path}.maxUnavailable")
 
 
-def _selector_immutable(obj: Obj, old: Obj) -> Errors:
+def _update_deployment(obj: Obj, old: Obj) -> Errors:
     return immutable(obj["spec"].get("selector"), old["spec"].get("selector"), "spec.selector")
 
 
@@ -170,7 +178,11 @@ def _replica_set(obj: Obj) -> Errors:
     errors = non_negative(spec.get("replicas", 0), "spec.replicas")
     errors += non_negative(spec.get("minReadySeconds"), "spec.minReadySeconds")
     errors += _selector(spec, empty="empty selector is invalid for deployment")
-    return errors + _replica_template(spec.get("template"), spec.get("selector"))
+    return errors + _selected(spec)
+
+
+def _update_replica_set(obj: Obj, old: Obj) -> Errors:
+    return _replica_set(obj) + immutable(obj["spec"].get("selector"), old["spec"].get("selector"), "spec.selector")
 
 
 def _replica_status(obj: Obj, old: Obj) -> Errors:
@@ -215,7 +227,7 @@ def _daemon_set(obj: Obj) -> Errors:
     errors = label_selector(selector, "spec.selector")
     labels = template_labels(template)
     empty = selector is not None and is_empty_selector(selector)
-    if not empty and not selects(selector, labels):
+    if not errors and not empty and not selects(selector, labels):
         errors.append(field.invalid("spec.template.metadata.labels", labels, NO_MATCH))
     if empty:
         detail = "empty selector is invalid for daemonset"
@@ -231,6 +243,10 @@ def _daemon_set(obj: Obj) -> Errors:
     errors += non_negative(spec.get("minReadySeconds"), "spec.minReadySeconds")
     errors += _daemon_strategy(spec.get("updateStrategy") or {}, "spec.updateStrategy")
     return errors + non_negative(spec.get("revisionHistoryLimit"), "spec.revisionHistoryLimit")
+
+
+def _update_daemon_set(obj: Obj, old: Obj) -> Errors:
+    return immutable(obj["spec"].get("selector"), old["spec"].get("selector"), "spec.selector") + _daemon_set(obj)
 
 
 def _daemon_strategy(strategy: Obj, path: str) -> Errors:
@@ -266,7 +282,14 @@ def _daemon_status(obj: Obj, old: Obj) -> Errors:
 
 
 def _stateful_set(obj: Obj) -> Errors:
-    spec = obj["spec"]
+    return _stateful_spec(obj["spec"], whole=True)
+
+
+def _stateful_spec(spec: Obj, *, whole: bool, template: bool = True) -> Errors:
+    """Check the spec of a StatefulSet.
+
+    `whole`: with what can no longer be changed, the claims and the name of the service; `template`: with that of pods.
+    """
     errors: Errors = []
     policy = spec.get("podManagementPolicy")
     if not policy:
@@ -276,44 +299,51 @@ def _stateful_set(obj: Obj) -> Errors:
         errors.append(field.invalid("spec.podManagementPolicy", policy, detail))
     errors += _stateful_strategy(spec.get("updateStrategy") or {}, "spec.updateStrategy")
     errors += _retention(spec.get("persistentVolumeClaimRetentionPolicy"))
+    if whole:
+        for i, claim in enumerate(spec.get("volumeClaimTemplates") or ()):
+            errors += claim_spec(claim.get("spec") or {}, f"spec.volumeClaimTemplates[{i}].spec")
     errors += non_negative(spec.get("replicas", 0), "spec.replicas")
     errors += non_negative(spec.get("minReadySeconds"), "spec.minReadySeconds")
     ordinals = spec.get("ordinals")
     if ordinals is not None:
         errors += non_negative(ordinals.get("start", 0), "spec.ordinals.start")
-    selector, template = spec.get("selector"), spec.get("template") or {}
-    if selector is None:
-        errors.append(field.required("spec.selector"))
+    if whole and spec.get("serviceName"):
+        errors += named(spec["serviceName"], "spec.serviceName", checks.label)
+    errors += _selector(spec, empty="empty selector is invalid for statefulset")
+    return errors + _stateful_template(spec, template=template)
+
+
+def _stateful_template(spec: Obj, *, template: bool) -> Errors:
+    selector, found, path = spec.get("selector"), spec.get("template") or {}, "spec.template"
+    errors: Errors = []
+    if label_selector(selector, ""):
+        errors.append(field.invalid("spec.selector", selector, ""))
     else:
-        errors += label_selector(selector, "spec.selector")
-        if is_empty_selector(selector):
-            detail = "empty selector is invalid for statefulset"
-            errors.append(field.invalid("spec.selector", selector, detail))
-    labels = template_labels(template)
-    if not (selector is not None and is_empty_selector(selector)) and not selects(selector, labels):
-        errors.append(field.invalid("spec.template.metadata.labels", labels, NO_MATCH))
-    errors += pod_template(_with_claims(spec, template), "spec.template")
-    policy = (template.get("spec") or {}).get("restartPolicy")
-    if policy != "Always":
-        errors.append(field.not_supported("spec.template.spec.restartPolicy", policy, ("Always",)))
-    if (template.get("spec") or {}).get("activeDeadlineSeconds") is not None:
+        labels = template_labels(found)
+        if not (selector is not None and is_empty_selector(selector)) and not selects(selector, labels):
+            errors.append(field.invalid(f"{path}.metadata.labels", labels, NO_MATCH))
+        shown = _as_of_set(spec, found)
+        if template:
+            errors += pod_template(shown, path)
+        errors += template_metadata(shown, path)
+    pod = found.get("spec") or {}
+    if pod.get("restartPolicy") != "Always":
+        errors.append(field.not_supported(f"{path}.spec.restartPolicy", pod.get("restartPolicy"), ("Always",)))
+    if pod.get("activeDeadlineSeconds") is not None:
         detail = "activeDeadlineSeconds in StatefulSet is not Supported"
-        errors.append(field.forbidden("spec.template.spec.activeDeadlineSeconds", detail))
-    for i, claim in enumerate(spec.get("volumeClaimTemplates") or ()):
-        errors += set_claim_template(claim, f"spec.volumeClaimTemplates[{i}]")
+        errors.append(field.forbidden(f"{path}.spec.activeDeadlineSeconds", detail))
     return errors
 
 
-def _with_claims(spec: Obj, template: Obj) -> Obj:
-    """Mounts may name the claims that the set makes, so these count as volumes; they come last, to keep the indexes."""
-    pod = template.get("spec") or {}
-    volumes = list(pod.get("volumes") or ())
-    names = {v.get("name") for v in volumes}
-    for claim in spec.get("volumeClaimTemplates") or ():
-        name = (claim.get("metadata") or {}).get("name")
-        if name and name not in names:
-            volumes.append({"name": name, "persistentVolumeClaim": {"claimName": name}})
-    return {**template, "spec": {**pod, "volumes": volumes}}
+def _as_of_set(spec: Obj, template: Obj) -> Obj:
+    """Return the template as the set uses it: with volumes for its claims before the others, with names of its own."""
+    pod = {k: v for k, v in (template.get("spec") or {}).items() if k not in ("hostname", "subdomain")}
+    names = {(claim.get("metadata") or {}).get("name") or "": None for claim in spec.get("volumeClaimTemplates") or ()}
+    if names:
+        kept = [volume for volume in pod.get("volumes") or () if (volume.get("name") or "") not in names]
+        claims = [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in names]
+        pod["volumes"] = claims + kept
+    return {**template, "spec": pod}
 
 
 def _stateful_strategy(strategy: Obj, path: str) -> Errors:
@@ -352,11 +382,6 @@ def _retention(policy: Obj | None) -> Errors:
     return errors
 
 
-def _service_name(obj: Obj) -> Errors:
-    name = obj["spec"].get("serviceName")
-    return named(name, "spec.serviceName", checks.label) if name else []
-
-
 _MUTABLE = (
     "replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit",
     "persistentVolumeClaimRetentionPolicy", "minReadySeconds",
@@ -365,11 +390,12 @@ _MUTABLE = (
 
 def _update_stateful_set(obj: Obj, old: Obj) -> Errors:
     spec, before = obj["spec"], old["spec"]
+    errors = _stateful_spec(spec, whole=False, template=not _stateful_spec(before, whole=False))
     if any(spec.get(m) != before.get(m) for m in (spec.keys() | before.keys()) - set(_MUTABLE)):
         shown = ", ".join(f"'{m}'" for m in _MUTABLE[:-1])
         detail = f"updates to statefulset spec for fields other than {shown} and '{_MUTABLE[-1]}' are forbidden"
-        return [field.forbidden("spec", detail)]
-    return []
+        errors.append(field.forbidden("spec", detail))
+    return errors
 
 
 def _stateful_status(obj: Obj, old: Obj) -> Errors:
@@ -385,36 +411,47 @@ def _stateful_status(obj: Obj, old: Obj) -> Errors:
 
 
 def _controller_revision(obj: Obj) -> Errors:
+    return non_negative(obj.get("revision", 0), "revision")
+
+
+def _revision_data(obj: Obj) -> Errors:
     data = obj.get("data")
-    errors: Errors = []
     if data is None:
-        errors.append(field.required("data", "data is mandatory"))
-    elif not isinstance(data, dict):
-        errors.append(field.required("data", "data must be a valid JSON object"))
-    return errors + non_negative(obj.get("revision", 0), "revision")
+        return [field.required("data", "data is mandatory")]
+    return [] if isinstance(data, dict) else [field.required("data", "data must be a valid JSON object")]
 
 
 def _update_controller_revision(obj: Obj, old: Obj) -> Errors:
     return immutable(obj.get("data"), old.get("data"), "data")
 
 
+# Upstream looks at a changed controller of pods of most kinds twice, and answers each error as often.
 RULES = {
-    ("", "replicationcontrollers"): Rules(create=_replication_controller, subresources={"status": _replica_status}),
+    ("", "replicationcontrollers"): Rules(
+        create=_replication_controller,
+        update=lambda obj, old: _replication_controller(obj),
+        subresources={"status": _replica_status},
+    ),
     ("apps", "deployments"): Rules(
-        create=_deployment, update=_selector_immutable, subresources={"status": _deployment_status}
+        create=_deployment,
+        update=_update_deployment,
+        subresources={"status": _deployment_status},
+        metadata_again=False,
     ),
     ("apps", "replicasets"): Rules(
-        create=_replica_set, update=_selector_immutable, subresources={"status": _replica_status}
+        create=_replica_set, update=_update_replica_set, subresources={"status": _replica_status}
     ),
     ("apps", "daemonsets"): Rules(
-        create=_daemon_set, update=_selector_immutable, subresources={"status": _daemon_status}
+        create=_daemon_set, update=_update_daemon_set, subresources={"status": _daemon_status}
     ),
     ("apps", "statefulsets"): Rules(
         create=_stateful_set,
-        create_only=_service_name,
         update=_update_stateful_set,
+        recheck=False,
         subresources={"status": _stateful_status},
         name=metadata.label,
     ),
-    ("apps", "controllerrevisions"): Rules(create=_controller_revision, update=_update_controller_revision),
+    ("apps", "controllerrevisions"): Rules(
+        create=_controller_revision, create_only=_revision_data, update=_update_controller_revision
+    ),
 }

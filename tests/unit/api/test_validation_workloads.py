@@ -1,0 +1,96 @@
+"""Controllers of pods: selectors, the templates of StatefulSets, and how often an update's errors are told."""
+
+from typing import Any
+
+import pytest
+
+from wherry.api import defaults, field, meta, schema, strategy, validation
+from wherry.api.resources import TABLE
+
+Object = dict[str, Any]
+
+_SCHEMA = schema.load()
+_UNKNOWN = "spec.selector.matchExpressions[0].operator"
+_NO_NAME = "spec.template.spec.containers[0].name"
+
+
+def made(kind: str, **spec: Any) -> Object:
+    resource = TABLE.for_object("apps/v1", kind)
+    assert resource is not None
+    labels = {"a": "b"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    given = {"metadata": {"name": "x"}, "spec": {"selector": {"matchLabels": labels}, "template": template, **spec}}
+    out, _, error = _SCHEMA.for_resource(resource).conform({"apiVersion": "apps/v1", "kind": kind, **given})
+    assert out is not None
+    assert not error
+    out["metadata"] |= {"namespace": "ns", "uid": "u", "creationTimestamp": "2020-01-01T00:00:00Z"}
+    defaults.default(resource, out)
+    strategy.prepare_create(resource, out)
+    return out
+
+
+def fields(obj: Object, old: Object | None = None) -> list[str]:
+    resource = TABLE.for_object("apps/v1", obj["kind"])
+    assert resource is not None
+    if old is None:
+        return [error.field for error in validation.validate_create(resource, obj)]
+    old["metadata"]["resourceVersion"] = obj["metadata"]["resourceVersion"] = "1"
+    return [error.field for error in validation.validate_update(resource, obj, old)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("Deployment", [_UNKNOWN, "spec.selector"]),
+        ("ReplicaSet", [_UNKNOWN, "spec.selector"]),
+        ("StatefulSet", [_UNKNOWN, "spec.selector"]),
+        ("DaemonSet", [_UNKNOWN, _NO_NAME]),
+    ],
+)
+def test_a_template_is_not_held_against_a_selector_that_means_nothing(kind: str, expected: list[str]) -> None:
+    obj = made(kind, selector={"matchExpressions": [{"key": "a", "operator": "Like"}]})
+    obj["spec"]["template"]["spec"]["containers"][0]["name"] = ""
+    assert fields(obj) == expected
+
+
+def test_a_selector_is_shown_in_the_order_of_its_type() -> None:
+    selector = {"matchExpressions": [{"operator": "Exists", "key": "k"}], "matchLabels": {"b": "1", "a": "2"}}
+    expected = '{"matchLabels":{"a":"2","b":"1"},"matchExpressions":[{"key":"k","operator":"Exists"}]}'
+    assert field.show(selector) == expected
+
+
+def test_the_claims_of_a_set_are_volumes_before_the_others_and_pods_get_names_of_their_own() -> None:
+    claim = {"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": "1"}}}}
+    obj = made("StatefulSet", volumeClaimTemplates=[claim], replicas=-1, serviceName="a.b")
+    pod = obj["spec"]["template"]["spec"]
+    pod["volumes"] = [{"name": "data", "emptyDir": {}}, {"name": "B", "emptyDir": {}}]
+    pod["hostname"] = "not a name"
+    assert fields(obj) == [
+        "spec.volumeClaimTemplates[0].spec.accessModes",
+        "spec.replicas",
+        "spec.serviceName",
+        "spec.template.spec.volumes[1].name",
+    ]
+
+
+def test_what_a_set_cannot_change_or_had_wrong_already_does_not_stop_its_update() -> None:
+    claims = [{"metadata": {"name": "data"}, "spec": {}}]
+    old = made("StatefulSet", serviceName="a.b", volumeClaimTemplates=claims)
+    new = meta.copy(old)
+    new["spec"]["template"]["spec"]["containers"][0]["name"] = ""
+    assert fields(new, old) == [_NO_NAME]
+    assert fields(meta.copy(new), new) == []
+
+
+@pytest.mark.parametrize(("kind", "times"), [("Deployment", 1), ("ReplicaSet", 2), ("DaemonSet", 2)])
+def test_an_error_of_an_update_is_told_as_often_as_it_is_found(kind: str, times: int) -> None:
+    old = made(kind)
+    new = meta.copy(old)
+    new["spec"]["template"]["spec"]["containers"][0]["name"] = ""
+    assert fields(new, old) == [_NO_NAME] * times
+
+
+def test_the_data_of_a_revision_is_only_held_against_what_it_was_once_there() -> None:
+    old = {"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": made("Deployment")["metadata"]}
+    assert fields({**old, "revision": -1}) == ["revision", "data"]
+    assert fields({**old, "data": [1], "revision": 1}, {**old, "data": {}, "revision": 1}) == ["data"]
