@@ -40,6 +40,9 @@ def _update_status(obj: Obj, old: Obj) -> Errors:
 
 RULES = {
     ("policy", "poddisruptionbudgets"): Rules(
-        create=_budget, subresources={"status": _update_status}, name=metadata.path_segment
+        create=_budget,
+        subresources={"status": _update_status},
+        name=metadata.path_segment,
+        metadata_again=False,
     )
 }

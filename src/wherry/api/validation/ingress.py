@@ -152,7 +152,7 @@ def _update_class(obj: Obj, old: Obj) -> Errors:
 
 RULES = {
     ("networking.k8s.io", "ingresses"): Rules(
-        create=_create, create_only=_create_only, subresources={"status": _update_status}, metadata_again=False
+        create=_create, create_only=_create_only, subresources={"status": _update_status}
     ),
     ("networking.k8s.io", "ingressclasses"): Rules(create=_class, update=_update_class, update_first=True),
 }
