@@ -335,7 +335,7 @@ class Frontend:
         if info.name and ("%" in info.name or info.name in (".", "..")):
             why = "may not contain '%'" if "%" in info.name else f"may not be '{info.name}'"
             raise BadRequest(f"Name parameter invalid: {json.dumps(info.name)}: {why}")
-        form = negotiate.form_for(http.headers.get(hdrs.ACCEPT, ""), resource)
+        form = negotiate.form_for(http.headers.get(hdrs.ACCEPT, ""), resource, _routed(verb, info))
         form = negotiate.indented(form, x.params, request.user_agent)
         if is_long(verb, info.subresource):
             with self._ended_at_stop(verb, info):
@@ -379,6 +379,12 @@ _TOO_MANY = Plain(
     429,
     {"Retry-After": "1", "X-Content-Type-Options": "nosniff"},
 )
+
+
+def _routed(verb: str, info: PathInfo) -> tuple[str, ...]:
+    if verb in _ACROSS and not info.name:
+        return negotiate.ROUTED_LIST
+    return negotiate.ROUTED_LOG if info.subresource == "log" else negotiate.ROUTED
 
 
 def certificate_of(transport: asyncio.BaseTransport) -> dict[str, Any] | None:

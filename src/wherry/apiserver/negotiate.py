@@ -29,31 +29,34 @@ class Form:
 PLAIN = Form(JSON)
 TABLE, PARTIAL, PARTIAL_LIST = "Table", "PartialObjectMetadata", "PartialObjectMetadataList"
 _TRANSFORMS = {TABLE: ("v1", "v1beta1"), PARTIAL: ("v1", "v1beta1"), PARTIAL_LIST: ("v1", "v1beta1")}
-_SERVED = (JSON, YAML, PROTOBUF)
+_SERVED = ROUTED = (JSON, YAML, PROTOBUF)
+ROUTED_LIST = (*ROUTED, f"{JSON};stream=watch", f"{PROTOBUF};stream=watch")
+ROUTED_LOG = ("text/plain", *ROUTED)
 _WITH_PROTOBUF = frozenset(BUILTIN)
 """Built-in resources; custom ones have no protobuf form."""
 
 
-def form_for(accept: str, resource: Resource) -> Form:
-    """Return the first form of an ``Accept`` header that objects of `resource` have. Raises NotAcceptable."""
-    return negotiate(accept, protobuf=resource in _WITH_PROTOBUF)
+def form_for(accept: str, resource: Resource, routed: tuple[str, ...] = ROUTED) -> Form:
+    """Return the first form of an ``Accept`` header that objects of `resource` have; `routed`: see `negotiate`."""
+    return negotiate(accept, routed if resource in _WITH_PROTOBUF else ())
 
 
-def negotiate(accept: str, *, protobuf: bool = True) -> Form:
-    """Return the first acceptable form of an ``Accept`` header; `protobuf` tells whether the kind has that form.
+def negotiate(accept: str, routed: tuple[str, ...] = ROUTED) -> Form:
+    """Return the first acceptable form of an ``Accept`` header.
 
-    Raises NotAcceptable.
+    `routed` are the media types that a route has: upstream looks at them before, and has other words for what is none
+    of them. Custom resources are not routed so, and have no protobuf form. Raises NotAcceptable.
     """
     if not accept or accept == "*/*" or accept == JSON:
         return PLAIN
-    return (_remembered if len(accept) <= _MAX_REMEMBERED else _negotiated)(accept, protobuf)
+    return (_remembered if len(accept) <= _MAX_REMEMBERED else _negotiated)(accept, routed)
 
 
-def _negotiated(accept: str, protobuf: bool) -> Form:
+def _negotiated(accept: str, routed: tuple[str, ...]) -> Form:
     named = clauses(accept)
-    if protobuf:
-        refuse_unknown(accept, *_SERVED)
-    else:  # custom resources, which upstream does not route by media type
+    if routed:
+        refuse_unknown(accept, *routed)
+    else:
         named = [clause for clause in named if clause[0] != PROTOBUF]
     for media, params in named:
         media = JSON if media == "*/*" else media
@@ -70,7 +73,9 @@ _MAX_REMEMBERED = 1024
 def _form(media: str, params: Mapping[str, str]) -> Form | None:
     if media not in _SERVED:
         return None
-    kind = params.get("as", "")
+    kind, stream = params.get("as", ""), params.get("stream")
+    if stream and (stream != "watch" or media == YAML):
+        return None
     if not kind:
         return Form(media)
     group, version = params.get("g", ""), params.get("v", "")

@@ -369,3 +369,28 @@ async def test_a_strategic_patch_of_wrong_types_is_told_as_the_go_map_that_it_is
     assert (code, status["message"]) == (422, f' "" is invalid: patch: Invalid value: "{shown}": {said}')
     code, status = await http("PATCH", f"{CONFIGMAPS}/c", patch, Content_Type=merge)
     assert code == 422 and "json: cannot unmarshal" in status["message"]
+
+
+_FORMS = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
+_STREAMS = "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
+_ROUTED = "406: Not Acceptable\n\nAvailable representations: "
+_NEGOTIATED = "only the following media types are accepted: "
+
+
+@pytest.mark.parametrize(
+    ("path", "accept", "message"),
+    [
+        (CONFIGMAPS, "text/html", f"{_ROUTED}{_FORMS}, {_STREAMS}"),
+        (f"{CONFIGMAPS}?watch=true", "text/html", f"{_ROUTED}{_FORMS}, {_STREAMS}"),
+        (f"{CONFIGMAPS}/c", "text/html", f"{_ROUTED}{_FORMS}"),
+        (f"{CONFIGMAPS}/c", "application/json;stream=other", f"{_NEGOTIATED}{_FORMS}"),
+        (CONFIGMAPS, "application/yaml;stream=watch", f"{_NEGOTIATED}{_FORMS}"),
+        ("/api/v1/namespaces/default/pods/p/log", "text/html", f"{_ROUTED}text/plain, {_FORMS}"),
+        ("/api/v1/namespaces/default/pods/p/log", "text/plain", f"{_NEGOTIATED}{_FORMS}"),
+    ],
+)
+async def test_what_is_not_acceptable_is_told_with_what_the_route_has(
+    http: Http, path: str, accept: str, message: str
+) -> None:
+    code, answer = await http("GET", path, Accept=accept)
+    assert (code, answer["message"]) == (406, message)
