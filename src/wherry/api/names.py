@@ -151,7 +151,7 @@ def is_qualified_name(value: str) -> list[str]:
         name = value
     else:
         return [
-            regex_error(f"a qualified name {_NAME_RULE}", _NAME, "MyName", "my.name", "123-abc")
+            regex_error(f"a valid label key {_NAME_RULE}", _NAME, "MyName", "my.name", "123-abc")
             + " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
         ]
     if not name:

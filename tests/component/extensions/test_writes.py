@@ -149,3 +149,22 @@ async def test_a_label_selector_of_a_scale_is_text(http: Http) -> None:
     status, answer = await http("PATCH", f"{BOATS}/anna/status", {"status": {"selector": 5}}, Content_Type=MERGE)
     problem = ".status.selector accessor error: 5 is of the type int64, expected string"
     assert (status, causes(answer)) == (422, [(".status.selector", f'Invalid value: "": {problem}')])
+
+
+async def test_a_status_is_not_replaced_without_a_version(http: Http) -> None:
+    await _defined(http)
+    status, answer = await http("PUT", f"{BOATS}/anna/status", {**boat(length=3), "status": {"x": 1}})
+    assert (status, causes(answer)) == (
+        422,
+        [("metadata.resourceVersion", "Invalid value: 0: must be specified for an update")],
+    )
+
+
+async def test_nobody_owns_what_the_server_does_not_take(http: Http) -> None:
+    await _defined(http)
+    bella = boat("bella")
+    bella["metadata"].update(deletionTimestamp="2020-01-01T00:00:00Z", selfLink="x")
+    _, made = await http("POST", BOATS, bella)
+    assert "f:metadata" not in made["metadata"]["managedFields"][0]["fieldsV1"]
+    _, patched = await http("PATCH", f"{BOATS}/anna", {"metadata": {"selfLink": "x"}}, Content_Type=MERGE)
+    assert "selfLink" not in patched["metadata"]

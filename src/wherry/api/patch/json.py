@@ -51,7 +51,8 @@ def apply_json(obj: Object, operations: Any) -> Object:
         raise BadRequest(f"error decoding patch: {found}")
     for one in operations:
         if one is not None and not isinstance(one, dict):
-            raise BadRequest(f"json: cannot unmarshal {go_kind(one)} into Go value of type jsonpatch.Operation")
+            found = f"json: cannot unmarshal {go_kind(one)} into Go value of type handlers.jsonPatchOp"
+            raise BadRequest(f"error decoding patch: {found}")
     if len(operations) > MAX_OPERATIONS:
         raise RequestEntityTooLarge(
             f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(operations)}"

@@ -79,11 +79,15 @@ def check_namespace(request: Request, metadata: Object) -> None:
         metadata["namespace"] = request.namespace
 
 
+_SYSTEM = ("selfLink", "deletionTimestamp", "deletionGracePeriodSeconds")
+
+
 def fill(metadata: Object) -> None:
     """Give a new object its UID, creation time and, where a base is given, its name."""
     metadata["uid"] = names.new_uid()
     metadata["creationTimestamp"] = clock.timestamp()
-    metadata.pop("selfLink", None)
+    for member in _SYSTEM:
+        metadata.pop(member, None)
     if not metadata.get("name"):
         metadata.pop("name", None)
         if metadata.get("generateName"):

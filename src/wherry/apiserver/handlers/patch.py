@@ -6,7 +6,7 @@ import orjson
 
 from wherry.api import defaults, managedfields, schema
 from wherry.api import patch as patches
-from wherry.api.errors import BadRequest, Conflict, Invalid, NotFound, UnsupportedMediaType
+from wherry.api.errors import BadRequest, Conflict, InternalError, Invalid, NotFound, UnsupportedMediaType
 from wherry.api.field import forbidden, invalid, required
 from wherry.api.resources import Resource
 from wherry.api.schema import DecodeError
@@ -113,6 +113,8 @@ def conformed(api: Api, request: Request, patched: Object, *, mode: str, duplica
         if not patched.get("kind"):
             text = orjson.dumps(patched, option=orjson.OPT_SORT_KEYS).decode()
             raise Invalid.of("", "", [invalid("patch", text, f"Object 'Kind' is missing in '{text}'")])
+        if not patched.get("apiVersion"):
+            raise InternalError.of("Object 'apiVersion' is missing in 'object has no apiVersion field'")
         refuse_type(patched, resource.api_version, resource.kind)
     new = of_schema(request, api.schema(resource), patched, mode=mode, duplicates=duplicates)
     defaults.default(resource, new)

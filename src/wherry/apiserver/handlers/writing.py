@@ -103,6 +103,7 @@ async def _write_change(
         else:
             new = asked.obj or new
     new["metadata"] = dict(new["metadata"])
+    new["metadata"].pop("selfLink", None)
     strategy.prepare_update(resource, new, old, request.subresource)
     new["metadata"]["resourceVersion"] = str(record.revision)
     hook = api.hooks.of(resource)
@@ -187,7 +188,8 @@ def check_version(request: Request, new: Object, record: Record) -> None:
     resource = request.resource
     given = new["metadata"].get("resourceVersion") or ""
     if given in ("", "0"):
-        if request.verb == "update" and not request.subresource and not strategy.allows_unconditional_update(resource):
+        whole = request.subresource != "scale"  # a Scale without a version leaves its object the one it has
+        if request.verb == "update" and whole and not strategy.allows_unconditional_update(resource):
             error = invalid("metadata.resourceVersion", 0, "must be specified for an update")
             raise Invalid.of(resource.plural, request.name, [error], resource.group)
         return
