@@ -89,7 +89,7 @@ class HttpCaller:
                 if target.host != url.host:
                     return HttpAnswer(response.status, body)
                 url = target
-        return HttpAnswer(310, "stopped after 10 redirects")
+        raise OSError("stopped after 10 redirects")
 
     def _pool(self) -> aiohttp.ClientSession:
         if self._session is None:

@@ -547,6 +547,8 @@ class PodWorker:
                 woken = self._scope.spawn(self._wake.wait())
                 await asyncio.wait({work, woken}, return_when=asyncio.FIRST_COMPLETED)
                 await cancel(woken)
+                if not work.done() and not self._removed:
+                    self._publish()  # readiness is probed until the end
             if work.done():
                 work.result()
             await cancel(work)

@@ -335,6 +335,34 @@ def test_readiness_follows_the_probe_after_its_thresholds(node: Node) -> None:
     run(main())
 
 
+def test_readiness_is_probed_while_the_pod_ends(node: Node) -> None:
+    async def main() -> None:
+        probe = {"exec": {"command": ["ready"]}, "periodSeconds": 1, "failureThreshold": 2}
+        node.runtime.stop_delay["app"] = 20
+        async with node.kubelet():
+            node.create(containers=[container("app", readinessProbe=probe)])
+            await node.until(lambda: running(node))
+            await delete(node)
+            await clock.sleep(5)
+            assert node.status()["containerStatuses"][0]["ready"]
+            node.checker.answers["ready"] = lambda: Outcome(False)
+            await node.until(lambda: not node.status()["containerStatuses"][0]["ready"], within=4)
+            assert "running" in node.status()["containerStatuses"][0]["state"]
+
+    run(main())
+
+
+def test_a_probe_that_warns_says_so_and_succeeds(node: Node) -> None:
+    async def main() -> None:
+        node.checker.answers["ready"] = lambda: Outcome(True, warning="odd")
+        async with node.kubelet():
+            node.create(containers=[container("app", readinessProbe={"exec": {"command": ["ready"]}})])
+            await node.until(lambda: running(node))
+            assert "ProbeWarning: Readiness probe warning: odd" in node.messages()
+
+    run(main())
+
+
 def test_startup_probe_gates_liveness(node: Node) -> None:
     async def main() -> None:
         node.checker.answers["up"] = lambda: Outcome(clock.seconds() - virtualtime.EPOCH > 30)

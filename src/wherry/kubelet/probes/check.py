@@ -19,11 +19,13 @@ from wherry.runtime.protocol import ContainerError, Runtime
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`error` is set when the question could not be asked; then `success` means nothing."""
+    """`error` is set when the question could not be asked; then `success` means nothing. `warning` says why a success
+    may be none."""
 
     success: bool
     output: str = ""
     error: str = ""
+    warning: str = ""
 
 
 class Checker:
@@ -71,7 +73,9 @@ class Checker:
             return Outcome(False, f'Get "{url}": {text}')
         except (OSError, aiohttp.ClientError) as error:
             return Outcome(False, f'Get "{url}": {_dial_error(error, str(url.host), url.port or 0)}')
-        if 200 <= answer.status < 400:
+        if 300 <= answer.status < 400:
+            return Outcome(True, warning=f"Probe terminated redirects, Response body: {answer.body}")
+        if 200 <= answer.status < 300:
             return Outcome(True, answer.body)
         return Outcome(False, f"HTTP probe failed with statuscode: {answer.status}")
 

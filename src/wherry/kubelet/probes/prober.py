@@ -155,6 +155,8 @@ class PodProbes:
             return None
         if not outcome.success:
             self._events.warning(self._pod, "Unhealthy", f"{title} probe failed: {outcome.output}", container=name)
+        if outcome.warning:
+            self._events.warning(self._pod, "ProbeWarning", f"{title} probe warning: {outcome.warning}", container=name)
         return judge.verdict(outcome.success)
 
     def _apply(self, kind: str, verdict: bool, attempt: _Attempt, grace: float | None) -> None:
