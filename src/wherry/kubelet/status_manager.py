@@ -119,7 +119,7 @@ class StatusManager:
                 entry.clean.set()
                 return
             except (TimeoutError, errors.StatusError, OSError) as error:
-                if isinstance(error, errors.Conflict):
+                if isinstance(error, errors.Conflict) or (_is_anothers(error) and not podspec.is_static(entry.pod)):
                     # The UID is another's: the pod of this worker is gone.
                     entry.clean.set()
                     return
@@ -154,6 +154,12 @@ class StatusManager:
             subresource="status",
         )
         entry.version = _version(answer)
+
+
+def _is_anothers(error: Exception) -> bool:
+    """Tell whether a patch was refused because the pod of the name has another UID."""
+    causes = (error.details or {}).get("causes") or () if isinstance(error, errors.Invalid) else ()
+    return any(cause.get("field") == "metadata.uid" for cause in causes)
 
 
 def _version(pod: meta.Object) -> int:

@@ -1,11 +1,20 @@
 """When statuses of pods are written."""
 
 import asyncio
+import functools
+from collections.abc import Callable, Coroutine
 from typing import Any
 
+from wherry.api import errors
+from wherry.api.field import invalid
 from wherry.kubelet.status_manager import StatusManager
-from wherry.util import clock
+from wherry.util import clock, virtualtime
 from wherry.util.tasks import Scope
+
+
+def virtually(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """Run a test in virtual time."""
+    return functools.update_wrapper(lambda: virtualtime.run(test()), test)
 
 
 class Writes:
@@ -29,6 +38,7 @@ def _status(generation: int, phase: str = "Running") -> dict[str, Any]:
     return {"phase": phase, "observedGeneration": generation, "conditions": [ready]}
 
 
+@virtually
 async def test_generations_that_were_seen_are_told_together() -> None:
     writes: Any = Writes()
     async with Scope() as scope:
@@ -46,6 +56,7 @@ async def test_generations_that_were_seen_are_told_together() -> None:
     )
 
 
+@virtually
 async def test_a_phase_does_not_wait_for_the_next_generation() -> None:
     writes: Any = Writes()
     async with Scope() as scope:
@@ -59,6 +70,7 @@ async def test_a_phase_does_not_wait_for_the_next_generation() -> None:
     assert [(at - now < 0.01, status["phase"]) for at, status in writes.seen[1:]] == [(True, "Succeeded")]
 
 
+@virtually
 async def test_what_others_write_over_a_status_stays_for_ten_seconds() -> None:
     writes: Any = Writes()
     cached = _pod(1)
@@ -76,3 +88,19 @@ async def test_what_others_write_over_a_status_stays_for_ten_seconds() -> None:
     at, status = writes.seen[1]
     assert len(writes.seen) == 2 and 9.9 < at - now < 10.1
     assert status == {"phase": "Running", "reason": None}
+
+
+@virtually
+async def test_a_pod_whose_name_another_one_has_is_not_written_again() -> None:
+    class Refuses(Writes):
+        async def patch(self, *told: Any, **more: Any) -> dict[str, Any]:
+            await super().patch(*told, **more)
+            raise errors.Invalid.of("Pod", "p", [invalid("metadata.uid", "u", "field is immutable")])
+
+    writes: Any = Refuses()
+    async with Scope() as scope:
+        statuses = StatusManager(writes, scope, lambda pod: None)
+        statuses.set(_pod(1), _status(1))
+        await statuses.flush("u")
+        await asyncio.sleep(20)
+    assert len(writes.seen) == 1
