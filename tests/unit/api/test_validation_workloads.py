@@ -94,3 +94,63 @@ def test_the_data_of_a_revision_is_only_held_against_what_it_was_once_there() ->
     old = {"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": made("Deployment")["metadata"]}
     assert fields({**old, "revision": -1}) == ["revision", "data"]
     assert fields({**old, "data": [1], "revision": 1}, {**old, "data": {}, "revision": 1}) == ["data"]
+
+
+def job(**spec: Any) -> Object:
+    resource = TABLE.for_object("batch/v1", "Job")
+    assert resource is not None
+    pod = {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}
+    given = {"metadata": {"name": "x.y"}, "spec": {"template": {"spec": pod}, **spec}}
+    out, _, error = _SCHEMA.for_resource(resource).conform({"apiVersion": "batch/v1", "kind": "Job", **given})
+    assert out is not None
+    assert not error
+    out["metadata"] |= {"namespace": "ns", "uid": "u", "creationTimestamp": "2020-01-01T00:00:00Z"}
+    defaults.default(resource, out)
+    strategy.prepare_create(resource, out)
+    return out
+
+
+def job_errors(obj: Object, old: Object | None = None) -> list[str]:
+    resource = TABLE.for_object("batch/v1", "Job")
+    assert resource is not None
+    if old is None:
+        return [str(error) for error in validation.validate_create(resource, obj)]
+    old["metadata"]["resourceVersion"] = obj["metadata"]["resourceVersion"] = "1"
+    return [error.field for error in validation.validate_update(resource, obj, old)]
+
+
+def test_the_names_of_the_pods_of_an_indexed_job_must_be_labels() -> None:
+    expected = 'metadata.name: Invalid value: "x.y": will not able to create pod with invalid DNS label: x.y-1'
+    assert job_errors(job(completionMode="Indexed", completions=2)) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("status", "rests"),
+    [
+        ({}, True),
+        ({"startTime": "t"}, False),
+        ({"startTime": "t", "conditions": [{"type": "Suspended", "status": "True"}]}, True),
+        ({"startTime": "t", "active": 1, "conditions": [{"type": "Suspended", "status": "True"}]}, False),
+    ],
+)
+def test_a_resting_job_may_change_where_its_pods_go_and_what_they_take(status: Object, rests: bool) -> None:
+    old = job(suspend=True)
+    old["status"] = status
+    new = meta.copy(old)
+    pod = new["spec"]["template"]["spec"]
+    pod |= {"nodeSelector": {"a": "b"}, "affinity": {"nodeAffinity": {}}}
+    pod["containers"][0]["resources"] = {"limits": {"cpu": "1"}}
+    assert job_errors(new, old) == ([] if rests else ["spec.template"])
+
+
+def test_a_resting_job_may_not_change_the_rest() -> None:
+    old = job(suspend=True)
+    changes: list[Object] = [{"affinity": {"podAffinity": {}}}, {"hostname": "h"}]
+    for change in changes:
+        new = meta.copy(old)
+        new["spec"]["template"]["spec"] |= change
+        assert job_errors(new, old) == ["spec.template.spec"]
+
+
+def test_a_selector_of_the_generated_labels_counts_as_generated() -> None:
+    assert job_errors(job(selector={"matchLabels": {"job-name": "x.y"}})) == []

@@ -13,7 +13,7 @@ from wherry.api.validation.indexes import count_indexes
 from wherry.api.validation.jobstatus import job_status
 from wherry.api.validation.pod_spec import pod_template
 from wherry.api.validation.rules import Rules
-from wherry.api.validation.shared import immutable, label_selector, named, non_negative, selects
+from wherry.api.validation.shared import IMMUTABLE, immutable, label_selector, named, non_negative, selects
 from wherry.api.validation.workloads import NO_MATCH, template_labels
 
 Obj = dict[str, Any]
@@ -21,7 +21,6 @@ Errors = list[FieldError]
 
 _MAX_PARALLEL_INDEXED = 100000
 _ACTIONS = ("Count", "FailIndex", "FailJob", "Ignore")
-_UID = "batch.kubernetes.io/controller-uid"
 
 
 def _job(obj: Obj) -> Errors:
@@ -31,7 +30,7 @@ def _job(obj: Obj) -> Errors:
         # The pods are named after the Job and their index.
         longest = f"{obj['metadata'].get('name', '')}-{spec['completions'] - 1}"
         if checks.label(longest):
-            detail = f'will not able to create pod with invalid DNS label: "{longest}"'
+            detail = f"will not able to create pod with invalid DNS label: {longest}"
             errors.append(field.invalid("metadata.name", obj["metadata"].get("name", ""), detail))
     return errors
 
@@ -41,18 +40,20 @@ def _generated_selector(obj: Obj) -> Errors:
     spec, meta = obj["spec"], obj["metadata"]
     if spec.get("manualSelector"):
         return []
-    uid, name = meta.get("uid", ""), meta.get("name", "")
+    selector = spec.get("selector")
+    if selector is None:
+        return []  # it is told to be missing with the rest of the spec
+    generated = dict(zip(JOB_LABELS, (meta.get("uid", ""), meta.get("name", "")) * 2, strict=True))
     labels = template_labels(spec.get("template") or {}) or {}
     errors: Errors = []
-    for key, value in zip(JOB_LABELS, (uid, name, uid, name), strict=True):
+    for key, value in generated.items():
         path = "spec.template.metadata.labels"
         if key not in labels:
             errors.append(field.required(f"{path}[{key}]", f"must be '{value}'"))
         elif labels[key] != value:
             errors.append(field.invalid(f"{path}[{key}]", labels, f"must be '{value}'"))
-    selector = spec.get("selector") or {}
-    if selector.get("matchLabels") not in ({_UID: uid}, {"controller-uid": uid}) or selector.get("matchExpressions"):
-        errors.append(field.invalid("spec.selector", spec.get("selector"), "`selector` not auto-generated"))
+    if not label_selector(selector, "") and not selects(selector, generated):
+        errors.append(field.invalid("spec.selector", selector, "`selector` not auto-generated"))
     return errors
 
 
@@ -242,11 +243,11 @@ def _success_policy(spec: Obj, path: str) -> Errors:
     if len(rules) > 20:
         errors.append(field.too_many(f"{path}.rules", len(rules), 20))
     for i, rule in enumerate(rules):
-        errors += _success_rule(rule, spec.get("completions") or 0, f"{path}.rules[{i}]")
+        errors += _success_rule(rule, spec.get("completions"), f"{path}.rules[{i}]")
     return errors
 
 
-def _success_rule(rule: Obj, completions: int, path: str) -> Errors:
+def _success_rule(rule: Obj, completions: int | None, path: str) -> Errors:
     errors: Errors = []
     count, indexes = rule.get("succeededCount"), rule.get("succeededIndexes")
     if count is None and indexes is None:
@@ -256,13 +257,13 @@ def _success_rule(rule: Obj, completions: int, path: str) -> Errors:
         at = f"{path}.succeededIndexes"
         if len(indexes) > 64 * 1024:
             errors.append(field.too_long(at, 64 * 1024))
-        total, wrong = count_indexes(indexes, completions)
+        total, wrong = count_indexes(indexes, completions or 0)
         if wrong:
             errors.append(field.invalid(at, indexes, f"error parsing succeededIndexes: {wrong}"))
     if count is not None:
         at = f"{path}.succeededCount"
         errors += non_negative(count, at)
-        if count > completions:
+        if completions is not None and count > completions:
             detail = f"must be less than or equal to {completions} (the number of specified completions)"
             errors.append(field.invalid(at, count, detail))
         if indexes is not None and count > total:
@@ -283,7 +284,7 @@ def _replacement(spec: Obj, path: str) -> Errors:
     return [field.not_supported(path, policy, ("Failed", "TerminatingOrFailed"))]
 
 
-_SUSPENDED = ("nodeSelector", "affinity", "tolerations", "schedulingGates")
+_SUSPENDED = ("nodeSelector", "tolerations", "schedulingGates")
 
 
 def _update_job(obj: Obj, old: Obj) -> Errors:
@@ -302,43 +303,47 @@ def _completions_change(spec: Obj, before: Obj) -> Errors:
     new, old = spec.get("completions"), before.get("completions")
     if new == old:
         return []
-    path = "spec.completions"
-    if spec.get("completionMode") != "Indexed" or before.get("completionMode") != "Indexed":
-        return [field.invalid(path, new, "field is immutable")]
-    if new != spec.get("parallelism"):
-        detail = f"can only be modified in tandem with {'spec.parallelism'}"
-        return [field.invalid(path, new, detail)]
-    return []
+    if spec.get("completionMode") != "Indexed":
+        return immutable(new, old, "spec.completions")
+    if new is None or new == spec.get("parallelism"):
+        return []
+    return [field.invalid("spec.completions", new, "can only be modified in tandem with spec.parallelism")]
 
 
 def _template_change(spec: Obj, before: Obj, old: Obj) -> Errors:
-    new_template, template = spec.get("template") or {}, before.get("template") or {}
-    if new_template == template:
-        return []
-    status = old.get("status") or {}
-    suspended = before.get("suspend") and not status.get("startTime")
-    if not suspended:
-        return immutable(new_template, template, "spec.template")
-    munged = {**new_template, "spec": dict(new_template.get("spec") or {})}
-    kept = template.get("spec") or {}
-    meta = dict(munged.get("metadata") or {})
-    for member in ("labels", "annotations"):
-        _restore(meta, template.get("metadata") or {}, member)
-    munged["metadata"] = meta
-    for member in _SUSPENDED:
-        _restore(munged["spec"], kept, member)
+    """While a Job rests, where its pods may go and what they may take can be changed."""
+    new, was = spec.get("template") or {}, before.get("template") or {}
+    if new == was or not before.get("suspend") or not _rests(old.get("status") or {}):
+        return immutable(new, was, "spec.template")
+    pod, kept = new.get("spec") or {}, was.get("spec") or {}
+    expected = _with(kept, pod, *_SUSPENDED)
+    if _other_affinity(pod) == _other_affinity(kept):
+        expected = _with(expected, pod, "affinity")
     for members in ("containers", "initContainers"):
-        pairs = zip(munged["spec"].get(members) or (), kept.get(members) or (), strict=False)
-        if munged["spec"].get(members) and len(munged["spec"][members]) == len(kept.get(members) or ()):
-            munged["spec"][members] = [{**new, "resources": was.get("resources") or {}} for new, was in pairs]
-    return [] if munged == template else [field.invalid("spec.template", new_template, "field is immutable")]
+        found, there = pod.get(members) or [], kept.get(members) or []
+        if found and [c.get("name") for c in found] == [c.get("name") for c in there]:
+            expected[members] = [_with(c, container, "resources") for container, c in zip(found, there, strict=True)]
+    errors = [] if _other_metadata(new) == _other_metadata(was) else [field.invalid("spec.template", new, IMMUTABLE)]
+    return errors + immutable(pod, expected, "spec.template.spec")
 
 
-def _restore(obj: Obj, old: Obj, member: str) -> None:
-    if member in old:
-        obj[member] = old[member]
-    else:
-        obj.pop(member, None)
+def _with(obj: Obj, source: Obj, *members: str) -> Obj:
+    """Return a copy that has some members from elsewhere."""
+    return {m: v for m, v in obj.items() if m not in members} | {m: source[m] for m in members if m in source}
+
+
+def _rests(status: Obj) -> bool:
+    """Tell whether no pod of a suspended Job can be there: it never started, or has stopped."""
+    stopped = any(c.get("type") == "Suspended" and c.get("status") == "True" for c in status.get("conditions") or ())
+    return not status.get("active") and (stopped or not status.get("startTime"))
+
+
+def _other_affinity(pod: Obj) -> Obj:
+    return {m: v for m, v in (pod.get("affinity") or {}).items() if m != "nodeAffinity"}
+
+
+def _other_metadata(template: Obj) -> Obj:
+    return {m: v for m, v in (template.get("metadata") or {}).items() if m not in ("labels", "annotations")}
 
 
 # -- CronJobs
