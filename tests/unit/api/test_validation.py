@@ -474,3 +474,10 @@ def test_a_key_of_matching_labels_may_be_selected_as_long_as_the_pod_lacks_the_l
 def test_what_a_pod_asks_for_as_a_whole_is_checked(resources: dict, more: dict, error: str) -> None:
     container = {"resources": {"limits": {"cpu": "1", "hugepages-2Mi": "4Mi"}}}
     assert any(e.startswith(error) for e in wrong(PODS, pod(container, resources=resources, **more)))
+
+
+def test_the_taints_of_a_node_are_checked_as_those_of_a_new_one_and_of_a_changed_one() -> None:
+    old, new = made(NODES), made(NODES, spec={"taints": [{"key": "a", "effect": "Never"}]})
+    for subresource, times in (("", 2), ("status", 1)):
+        found = [e.field for e in validation.validate_update(NODES, new, old, subresource)]
+        assert found.count("metadata.taints[0].effect") == times

@@ -120,4 +120,4 @@ def _addresses(status: Obj) -> Errors:
     return [field.duplicate(f"status.addresses[{i}]", a) for i, a in enumerate(found) if a in found[:i]]
 
 
-RULES = {("", "nodes"): Rules(create=_node, update=_update, subresources={"status": _update}, recheck=False)}
+RULES = {("", "nodes"): Rules(create=_node, update=_update, subresources={"status": _update})}
