@@ -481,3 +481,17 @@ def test_the_taints_of_a_node_are_checked_as_those_of_a_new_one_and_of_a_changed
     for subresource, times in (("", 2), ("status", 1)):
         found = [e.field for e in validation.validate_update(NODES, new, old, subresource)]
         assert found.count("metadata.taints[0].effect") == times
+
+
+def test_the_configuration_of_a_node_names_a_whole_config_map() -> None:
+    source = {"configMap": {"namespace": "n", "name": "c", "uid": "u"}}
+    new = {**made(NODES, spec={"configSource": source}), "status": {"config": {"active": source, "assigned": {}}}}
+    found = [str(e) for e in validation.validate_update(NODES, new, made(NODES), "status")]
+    at = "configMap.kubeletConfigKey: Required value: kubeletConfigKey must be set"
+    assert [e for e in found if "onfig" in e] == [
+        "spec.configSource.configMap.uid: Forbidden: uid must not be set in spec",
+        f"spec.configSource.{at}",
+        "status.config.assigned: Invalid value: {}: exactly one reference subfield must be non-nil",
+        "status.config.active.configMap.resourceVersion: Required value: resourceVersion must be set in status",
+        f"status.config.active.{at}",
+    ]

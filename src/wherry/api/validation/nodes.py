@@ -9,7 +9,7 @@ from wherry.api.field import FieldError
 from wherry.api.validation import checks, resources
 from wherry.api.validation.rules import Rules
 from wherry.api.validation.scheduling import TAINT_EFFECTS
-from wherry.api.validation.shared import named
+from wherry.api.validation.shared import POSITIVE, named
 
 Obj = dict[str, Any]
 Errors = list[FieldError]
@@ -21,7 +21,8 @@ _MAX_FEATURE = 253
 def _node(obj: Obj) -> Errors:
     spec = obj.get("spec") or {}
     errors = _taints(spec.get("taints") or [], "metadata.taints")
-    errors += _resources(obj.get("status") or {}) + _runtime(obj.get("status") or {})
+    status = obj.get("status") or {}
+    errors += _resources(status) + _swap(status) + _features(status.get("declaredFeatures") or [])
     cidrs = spec.get("podCIDRs") or []
     for i, cidr in enumerate(cidrs):
         errors += named(cidr, f"spec.podCIDRs[{i}]", checks.cidr)
@@ -60,19 +61,19 @@ def _resources(status: Obj) -> Errors:
     return errors
 
 
-def _runtime(status: Obj) -> Errors:
-    """Check what a node says of its swap and of what it is able to do."""
-    errors: Errors = []
+def _swap(status: Obj) -> Errors:
     capacity = ((status.get("nodeInfo") or {}).get("swap") or {}).get("capacity")
-    if capacity is not None and capacity <= 0:
-        # The path is upstream's.
-        errors.append(field.invalid("metadata.nodeSwapStatus.capacity", capacity, "must be greater than 0"))
-    return errors + _features(status.get("declaredFeatures") or [], "status.declaredFeatures")
+    # The path is upstream's.
+    return (
+        []
+        if capacity is None or capacity > 0
+        else [field.invalid("metadata.nodeSwapStatus.capacity", capacity, POSITIVE)]
+    )
 
 
-def _features(found: list[str], path: str) -> Errors:
+def _features(found: list[str]) -> Errors:
     errors: Errors = []
-    before = ""
+    before, path = "", "status.declaredFeatures"
     for i, name in enumerate(found):
         if i and name == before:
             errors.append(field.duplicate(f"{path}[{i}]", name))
@@ -98,8 +99,8 @@ def _feature_error(name: str) -> str:
 
 def _update(obj: Obj, old: Obj) -> Errors:
     spec, before = obj.get("spec") or {}, old.get("spec") or {}
-    errors = _resources(obj.get("status") or {}) + _runtime(obj.get("status") or {})
-    errors += _addresses(obj.get("status") or {})
+    status = obj.get("status") or {}
+    errors = _resources(status) + _features(status.get("declaredFeatures") or []) + _addresses(status)
     cidrs, old_cidrs = spec.get("podCIDRs") or [], before.get("podCIDRs") or []
     if old_cidrs:
         detail = 'node updates may not change podCIDR except from "" to valid'
@@ -109,9 +110,34 @@ def _update(obj: Obj, old: Obj) -> Errors:
     if before.get("providerID") and spec.get("providerID") != before["providerID"]:
         detail = 'node updates may not change providerID except from "" to valid'
         errors.append(field.forbidden("spec.providerID", detail))
+    if spec.get("configSource") is not None:
+        errors += _config_source(spec["configSource"], "spec.configSource", in_status=False)
+    for member in ("assigned", "active", "lastKnownGood"):
+        source = (status.get("config") or {}).get(member)
+        if source is not None:
+            errors += _config_source(source, f"status.config.{member}", in_status=True)
     errors += _taints(spec.get("taints") or [], "metadata.taints")
     if (spec.get("externalID") or "") != (before.get("externalID") or ""):
         errors.append(field.forbidden("spec.externalID", "may not be updated"))
+    return errors
+
+
+def _config_source(source: Obj, path: str, *, in_status: bool) -> Errors:
+    """Check where a node's configuration came from, when nodes took it from the API: upstream still does."""
+    found, at = source.get("configMap"), f"{path}.configMap"
+    if found is None:
+        return [field.invalid(path, source, "exactly one reference subfield must be non-nil")]
+    errors: Errors = []
+    for member in ("uid", "resourceVersion"):
+        if in_status and not found.get(member):
+            errors.append(field.required(f"{at}.{member}", f"{member} must be set in status"))
+        elif not in_status and found.get(member):
+            errors.append(field.forbidden(f"{at}.{member}", f"{member} must not be set in spec"))
+    rules = (("namespace", checks.label), ("name", checks.subdomain), ("kubeletConfigKey", checks.config_key))
+    for member, rule in rules:
+        value = found.get(member)
+        detail = f"{member} must be set"
+        errors += named(value, f"{at}.{member}", rule) if value else [field.required(f"{at}.{member}", detail)]
     return errors
 
 
