@@ -24,7 +24,8 @@ _UDP = 17
 _DEBOUNCE = 0.003
 _BY_SERVICE = "proxy/service"
 _ZONE_LABEL = "topology.kubernetes.io/zone"
-_PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
+_NOT_OURS = frozenset({"service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"})
+"""Labels by which Services and slices say that they are no business of the default proxy."""
 
 
 def table_name(cluster_name: str) -> str:
@@ -151,9 +152,10 @@ class Proxy:
 
     def _plan(self, key: str) -> ServicePlan:
         service = self._services.lister.get(key)
-        if service is None or _PROXY_NAME_LABEL in meta.labels(service):
+        if service is None or not _NOT_OURS.isdisjoint(meta.labels(service)):
             return ServicePlan()
-        slices = self._slices.lister.by_index(_BY_SERVICE, key)
+        found = self._slices.lister.by_index(_BY_SERVICE, key)
+        slices = [entry for entry in found if _NOT_OURS.isdisjoint(meta.labels(entry))]
         return plan_service(service, slices, self._node, pod_cidr=self._pod_cidr)
 
     async def _forget_flows(self, flows: Flows) -> None:

@@ -80,3 +80,12 @@ def test_a_service_that_comes_while_the_kernel_is_programmed_is_programmed_next(
     run(transport)
     assert "10.96.0.1" in nft.scripts[0]
     assert "10.96.0.2" in "".join(nft.scripts)
+
+
+@pytest.mark.parametrize("label", ["service-proxy-name", "headless"])
+def test_a_service_that_is_no_business_of_this_proxy_is_left_alone(nft: FakeNft, label: str) -> None:
+    theirs = service("theirs", "10.96.0.2")
+    theirs["metadata"]["labels"] = {f"service.kubernetes.io/{label}": ""}
+    run(FakeTransport(service("ours", "10.96.0.1"), theirs))
+    told = "".join(nft.scripts)
+    assert "10.96.0.1" in told and "10.96.0.2" not in told
