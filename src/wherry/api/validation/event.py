@@ -47,7 +47,7 @@ def _legacy(obj: Obj) -> Errors:
             value = _get(obj, member) or ""
             if not value and member != "message":
                 errors.append(field.required(member))
-            if len(value) > limit:
+            if len(value.encode()) > limit:
                 errors.append(field.invalid(member, "", f"can have at most {limit} characters"))
     return errors + named(namespace, "namespace", checks.subdomain)
 
@@ -61,19 +61,22 @@ def _reporting(obj: Obj) -> Errors:
     errors += named(controller, path, checks.qualified_name)
     if not instance:
         errors.append(field.required("reportingInstance"))
-    if len(instance) > 128:
+    if len(instance.encode()) > 128:
         errors.append(field.invalid("reportingInstance", "", "can have at most 128 characters"))
     return errors
 
 
+def _series(series: Obj | None) -> Errors:
+    if series is None:
+        return []
+    few = series.get("count", 0) < 2
+    errors = [field.invalid("series.count", "", "should be at least 2")] if few else []
+    return errors if series.get("lastObservedTime") else [*errors, field.required("series.lastObservedTime")]
+
+
 def _strict(obj: Obj) -> Errors:
-    errors: Errors = []
-    series = obj.get("series")
-    if series is not None:
-        if series.get("count", 0) < 2:
-            errors.append(field.invalid("series.count", "", "should be at least 2"))
-        if not series.get("lastObservedTime"):
-            errors.append(field.required("series.lastObservedTime"))
+    errors = named(obj["metadata"].get("name") or "", "metadata.name", checks.subdomain)
+    errors += _series(obj.get("series"))
     if not obj.get("eventTime"):
         errors.append(field.required("eventTime"))
     if obj.get("type") not in ("Normal", "Warning"):
@@ -95,9 +98,12 @@ _IMMUTABLE = (
 
 
 def _update(obj: Obj, old: Obj) -> Errors:
+    """What the core group's form may hold, and the new one may not be given, may stay."""
+    errors = _legacy(obj)
     if not _is_new(obj):
-        return []
-    errors: Errors = []
+        return errors
+    if obj.get("series") != old.get("series"):
+        errors += _series(obj.get("series"))
     for member in _IMMUTABLE:
         value = _get(obj, member)
         if (value or None) != (_get(old, member) or None):
@@ -105,6 +111,6 @@ def _update(obj: Obj, old: Obj) -> Errors:
     return errors
 
 
-_EVENTS = Rules(create=_create, update=_update, name=metadata.any_name)
+_EVENTS = Rules(create=_create, update=_update, name=metadata.any_name, recheck=False)
 
 RULES = {("", "events"): _EVENTS, ("events.k8s.io", "events"): _EVENTS}
