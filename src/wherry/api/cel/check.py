@@ -66,6 +66,10 @@ _LITERALS: dict[str, tuple[str, Callable[[str], Any], int]] = {
 }
 
 
+_BOUNDED = frozenset({"_[_]", "reverse", "slice", "dyn"})
+"""Functions whose results have the bounds of what they are made of."""
+
+
 class Checker(ast.Visitor[Type]):
     """Checks one tree; `problems` are in the order of their discovery."""
 
@@ -152,7 +156,7 @@ class Checker(ast.Visitor[Type]):
             return self._problem(node.at, f"found no matching overload for '{node.function}' applied to '{applied}'")
         if node.function in _CONVERSIONS and len(node.args) == 1 and isinstance(node.args[0], ast.Const):
             self._convert(node, node.args[0].value)
-        if node.function == "_[_]":
+        if node.function in _BOUNDED:
             return result
         result = unbounded(result)
         if node.function == "_+_" and types[0].list_type:

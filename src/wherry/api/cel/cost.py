@@ -197,15 +197,21 @@ def _of_list(node: ast.Call, size: int) -> int:
     return _share(_capped(size * size), 2 + _PER_CHARACTER * text)
 
 
+_AS_LONG = frozenset({"lowerAscii", "upperAscii", "substring", "trim", "string", "url", "jsonpatch.escapeKey", "dyn"})
+"""Functions whose results are as long as what they read at most; of others nothing is known."""
+
+
 def _other(node: ast.Call, args: list[Estimate], total: int) -> Estimate:
-    """A function of a library: what it reads, and a result no larger than that."""
+    """A function of a library: what it reads, and a result of which mostly nothing is known."""
     read = {index for overload in node.overloads for index in overload.traversal if index < len(args)}
     target = node.target.type if node.target is not None else node.args[0].type if node.args else None
     factor = 1.0 if target is not None and target.kind == "list" else _PER_CHARACTER
     cost = sum(_share(args[index].size, factor) for index in read) or 1
     size = _size(node.type)
-    if size == UNBOUNDED and args:
-        size = max(arg.size for arg in args)
+    if size == UNBOUNDED and node.function in _AS_LONG:
+        size = args[0].size
+    elif node.function == "strings.quote":
+        size = _capped(2 * args[0].size + 2)
     return Estimate(_capped(total + cost), size)
 
 

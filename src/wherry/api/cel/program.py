@@ -74,7 +74,7 @@ def compile(expression: str, variables: Mapping[str, Type], *, structs: StructRe
         checker = Checker(variables, structs)
         kind = checker.check(tree)
         if checker.problems:
-            raise CompileError(expression, checker.problems)
+            raise CompileError(expression, sorted(checker.problems))
         if mixed := homogeneous.problems(tree):
             raise CompileError(expression, mixed)
         if checker.unconverted:

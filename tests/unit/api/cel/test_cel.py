@@ -151,6 +151,18 @@ SET = list_of(STRING, list_type="set")
 KEYED = list_of(object_of("e", {"k": STRING, "v": INT}), list_type="map", keys=("k",))
 
 
+def test_problems_are_told_from_left_to_right():
+    with pytest.raises(cel.CompileError) as caught:
+        cel.compile("cel.bind(x, 1)", {})
+    assert [problem.at for problem in caught.value.problems] == [0, 8, 9]
+
+
+@pytest.mark.parametrize("text", ["'%s'.format([self.s])", "url(self.s).getHost()", "self.l.sort()[0]"])
+def test_nothing_is_known_of_the_length_of_what_most_functions_return(text: str):
+    tree = cel.compile(f"{text}.matches('a')", {"self": BOUNDED}).tree
+    assert estimate(tree) == UNBOUNDED
+
+
 def test_lists_of_sets_and_maps_are_joined_by_their_keys():
     program = cel.compile("(self + ['b', 'c']) == ['c', 'a', 'b']", {"self": SET})
     assert program.evaluate({"self": ["a", "b"]}) is True
