@@ -54,6 +54,7 @@ from wherry.apiserver.flowcontrol.dump import PATH as LEVELS_TABLE
 from wherry.apiserver.flowcontrol.references import References
 from wherry.apiserver.health import Health
 from wherry.apiserver.http import Frontend
+from wherry.apiserver.identity import Identity
 from wherry.apiserver.inprocess import InProcessTransport
 from wherry.apiserver.metrics import build_info, store_samples
 from wherry.apiserver.nodeproxy import NodeProxy
@@ -189,6 +190,7 @@ class ApiServer:
         self.compactor = Compactor(store)
         self._event_expiry = EventExpiry(store, registry.prefix(EVENTS), itself)
         self._references = References(registry, itself)
+        self._identity = Identity(registry, itself, lambda: f"{options.address}:{self.port}")
         self.proxy = NodeProxy(self.api, self.authorizer, self._kubelet_tls(), near=options.near_kubelet)
         self.frontend.relay = self.proxy
         self.port = options.port
@@ -232,6 +234,7 @@ class ApiServer:
         await self.compactor.__aenter__()
         await self._event_expiry.__aenter__()
         await self._references.__aenter__()
+        await self._identity.__aenter__()
         self.health.started = True
         log.info("serving on %s:%d", self.options.host, self.port)
         return self
@@ -248,6 +251,7 @@ class ApiServer:
         await self._token_use.__aexit__(kind, error, traceback)
         await self.extensions.__aexit__(kind, error, traceback)
         await self.api.admission.close()
+        await self._identity.__aexit__(kind, error, traceback)
         await self._references.__aexit__(kind, error, traceback)
         await self._event_expiry.__aexit__(kind, error, traceback)
         await self.compactor.__aexit__(kind, error, traceback)
