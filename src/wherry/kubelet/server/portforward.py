@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import socket
 import struct
 from collections.abc import AsyncIterator
@@ -88,7 +89,7 @@ async def _serve_pair(data: SpdyStream, error: SpdyStream, network_namespace: st
         reader, writer = await connect(network_namespace, port)
     except OSError as problem:
         with contextlib.suppress(ConnectionError):
-            await error.write(f"error forwarding port {port} to pod: {problem}".encode())
+            await error.write(_refusal(port, problem).encode())
             await error.close_write()
             await data.reset()
         return
@@ -144,8 +145,7 @@ class _Channels:
         try:
             reader, writer = await connect(self._namespace, port)
         except OSError as error:
-            text = f"error forwarding port {port} to pod: {error}"
-            await self._near.send_bytes(bytes([2 * index + 1]) + text.encode())
+            await self._near.send_bytes(bytes([2 * index + 1]) + _refusal(port, error).encode())
             return
         self._writers[2 * index] = writer
         scope.spawn(self._down(index, reader), guard=True)
@@ -156,6 +156,12 @@ class _Channels:
                 await self._near.send_bytes(bytes([2 * index]) + chunk)
         if len(self._ports) == 1:
             await self._near.close()
+
+
+def _refusal(port: int, problem: OSError) -> str:
+    """Say in Go's words why nobody could be connected to: kubectl shows it and ends."""
+    why = os.strerror(problem.errno).lower() if problem.errno else str(problem)
+    return f"error forwarding port {port} to pod: dial tcp4 127.0.0.1:{port}: connect: {why}"
 
 
 async def connect(network_namespace: str | None, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
