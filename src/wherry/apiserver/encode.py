@@ -1,5 +1,6 @@
 """From an answer to bytes: JSON as stored where possible, other forms where asked."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -124,6 +125,20 @@ class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[mi
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
+
+
+_OTHER_TO_GO = re.compile(r"[yYnN]|[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?|0[oO][0-7]+", re.ASCII)
+"""Text that Go's library reads as a truth value or a number, and PyYAML does not."""
+
+
+def _text(dumper: Any, text: str) -> Any:
+    """Write text as Go's library does: lines as they are, and in double quotes what would be read as something else."""
+    tag = "tag:yaml.org,2002:str"
+    plain = dumper.resolve(yaml.ScalarNode, text, (True, False)) == tag and not _OTHER_TO_GO.fullmatch(text)
+    return dumper.represent_scalar(tag, text, style="|" if "\n" in text else None if plain else '"')
+
+
+_Dumper.add_representer(str, _text)
 
 
 _PREFIXES = {

@@ -168,3 +168,10 @@ async def test_nobody_owns_what_the_server_does_not_take(http: Http) -> None:
     assert "f:metadata" not in made["metadata"]["managedFields"][0]["fieldsV1"]
     _, patched = await http("PATCH", f"{BOATS}/anna", {"metadata": {"selfLink": "x"}}, Content_Type=MERGE)
     assert "selfLink" not in patched["metadata"]
+
+
+async def test_text_that_looks_like_something_else_is_quoted_in_yaml(http: Http) -> None:
+    await _defined(http)
+    assert (await http("POST", BOATS, boat("bella", color="1e3", kind="y")))[0] == 201
+    _, text = await http("GET", f"{BOATS}/bella", Accept="application/yaml")
+    assert 'color: "1e3"' in text and 'kind: "y"' in text
