@@ -394,3 +394,23 @@ async def test_what_is_not_acceptable_is_told_with_what_the_route_has(
 ) -> None:
     code, answer = await http("GET", path, Accept=accept)
     assert (code, answer["message"]) == (406, message)
+
+
+@pytest.mark.parametrize(
+    ("patch", "said"),
+    [
+        ({"kind": "Secret"}, "converting (v1.Secret) to (core.ConfigMap): unknown conversion"),
+        ({"kind": "Zork"}, 'no kind "Zork" is registered for version "v1" in scheme'),
+        ({"kind": ["a"]}, "couldn't get version/kind; json parse error: json: cannot unmarshal array into Go struct"),
+    ],
+)
+async def test_only_a_strategic_patch_may_say_another_kind_and_says_it_in_vain(
+    http: Http, patch: dict[str, Any], said: str
+) -> None:
+    await http("POST", CONFIGMAPS, THING)
+    code, status = await http("PATCH", f"{CONFIGMAPS}/c", patch, Content_Type="application/merge-patch+json")
+    assert code == 422 and said in status["message"]
+    if isinstance(patch["kind"], str):
+        strategic = "application/strategic-merge-patch+json"
+        code, status = await http("PATCH", f"{CONFIGMAPS}/c", patch, Content_Type=strategic)
+        assert (code, status["kind"]) == (200, "ConfigMap")

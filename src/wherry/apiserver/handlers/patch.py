@@ -8,8 +8,9 @@ from wherry.api import defaults, managedfields, schema
 from wherry.api import patch as patches
 from wherry.api.errors import BadRequest, Conflict, InternalError, Invalid, NotFound, UnsupportedMediaType
 from wherry.api.field import forbidden, invalid, required
-from wherry.api.resources import Resource
+from wherry.api.resources import TABLE, Resource
 from wherry.api.schema import DecodeError
+from wherry.api.schema.decode import go_kind
 from wherry.apiserver import heavy, restoring, tracking
 from wherry.apiserver.api import Api
 from wherry.apiserver.decode import SCHEME, field_validation
@@ -128,21 +129,18 @@ def of_schema(
 
     Raises Invalid.
     """
-    version, kind = patched.get("apiVersion"), patched.get("kind")
     wanted = type_schema.api_version, type_schema.kind
-    if (version or wanted[0], kind or wanted[1]) != wanted:
-        text = f'no kind "{kind}" is registered for version "{version}" in scheme {SCHEME}'
-        raise Invalid.of("", "", [invalid("patch", _shown(request), text)])
+    is_strategic = request.content_type.startswith(STRATEGIC)
+    text = None if is_strategic else _other_type(patched, *wanted)
     new, unknown, error = type_schema.conform(patched)
-    if error is not None:
-        text = str(error)
-        if request.content_type.startswith(STRATEGIC):
-            text = restoring.error_of(text)
-        raise Invalid.of("", "", [invalid("patch", _shown(request), text)])
+    if text is None and error is not None:
+        text = restoring.error_of(str(error)) if is_strategic else str(error)
+    if text is not None:
+        raise Invalid.of("", "", [invalid("patch", _shown(request, patched), text)])
     problems = duplicates + [f'unknown field "{path}"' for path in unknown]
     if problems and mode == "Strict":
         text = f"strict decoding error: {', '.join(problems)}"
-        raise Invalid.of("", "", [invalid("patch", _shown(request), text)])
+        raise Invalid.of("", "", [invalid("patch", _shown(request, patched), text)])
     if mode == "Warn":
         request.warnings.extend(of_decoding(problems))
     new["apiVersion"], new["kind"] = wanted
@@ -150,12 +148,26 @@ def of_schema(
     return new
 
 
-def _shown(request: Request) -> str:
-    """Return the patch as errors show it: a strategic one is a Go map by then."""
+def _other_type(patched: Object, api_version: str, kind: str) -> str | None:
+    """Tell what is wrong with a changed type; strategic patches are read by what they are for, whatever they say."""
+    version, given = patched.get("apiVersion") or api_version, patched.get("kind") or kind
+    for member, value in (("apiVersion", version), ("kind", given)):
+        if not isinstance(value, str):
+            why = f"json: cannot unmarshal {go_kind(value)} into Go struct field .{member}"
+            return f"couldn't get version/kind; json parse error: {why} of type string"
+    if (version, given) == (api_version, kind):
+        return None
+    if TABLE.for_object(version, given) is None:
+        return f'no kind "{given}" is registered for version "{version}" in scheme {SCHEME}'
+    return f"converting ({version.rpartition('/')[2]}.{given}) to (core.{kind}): unknown conversion"
+
+
+def _shown(request: Request, patched: Object) -> str:
+    """Return what errors show: a strategic patch as the Go map that it is by then, of others what they made."""
     if request.content_type.startswith(STRATEGIC):
         content, _ = body_of(request, STRATEGIC)
         return restoring.shown(content)
-    return request.body.decode("utf-8", "replace")
+    return orjson.dumps(patched, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def _finish(request: Request, new: Object) -> None:
