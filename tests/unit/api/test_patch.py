@@ -96,6 +96,8 @@ def test_retain_keys_drops_the_other_members() -> None:
     ("patch", "message"),
     [
         ({"$retainKeys": "a"}, "invalid patch format of retainKeys"),
+        ({"$deleteFromPrimitiveList": []}, "invalid patch format of primitive list"),
+        ({"spec": {"$setElementOrders/containers": []}}, "invalid patch format of setElementOrder list"),
         ({"metadata": {"labels": {"$patch": "x"}}}, "unknown patch type: x in map: map[$patch:x]"),
         ({"metadata": {"labels": {"$patch": 1}}}, "unknown patch type: %!s(int64=1) in map: map[$patch:1]"),
         ({"spec": {"containers": [{"image": "i"}]}}, "map: map[image:i] does not contain declared merge key: name"),

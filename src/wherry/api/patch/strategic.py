@@ -15,7 +15,8 @@ from wherry.api.schema.decode import go_kind
 from wherry.api.schema.types import Field, Type, TypeSchema
 
 _PATCH, _RETAIN = "$patch", "$retainKeys"
-_ORDER, _DELETE = "$setElementOrder/", "$deleteFromPrimitiveList/"
+_ORDER, _DELETE = "$setElementOrder", "$deleteFromPrimitiveList"
+_CALLED = {_ORDER: "setElementOrder list", _DELETE: "primitive list"}
 _GO_LIST, _GO_OBJECT = "[]interface {}", "map[string]interface {}"
 
 
@@ -64,10 +65,10 @@ def _merge_object(original: Object, patch: Object, kind: Type | None) -> Object:
                 raise _bad_directive(other, patch)
     out, patch = _retain(original, patch)
     for name in [name for name in patch if name.startswith(_ORDER)]:
-        _merge_ordered(out, patch, name.removeprefix(_ORDER), patch.pop(name), kind)
+        _merge_ordered(out, patch, _named(name, _ORDER), patch.pop(name), kind)
     for key, value in patch.items():
         delete = key.startswith(_DELETE)
-        name = key.removeprefix(_DELETE)
+        name = _named(key, _DELETE) if delete else key
         if value is None:
             out.pop(name, None)
         elif delete and (not isinstance(value, list) or not isinstance(out.get(name), list)):
@@ -79,6 +80,14 @@ def _merge_object(original: Object, patch: Object, kind: Type | None) -> Object:
         else:
             out[name] = _merge_member(out[name], value, _field(kind, name))
     return out
+
+
+def _named(key: str, directive: str) -> str:
+    """Return the name of the list that a directive is about."""
+    found, slash, name = key.partition("/")
+    if found != directive or not slash:
+        raise BadRequest(f"invalid patch format of {_CALLED[directive]}")
+    return name
 
 
 def _field(kind: Type | None, name: str) -> Field | None:
