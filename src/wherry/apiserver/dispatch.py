@@ -51,13 +51,11 @@ def _find_custom(api: Api, request: Request) -> Handler:
     resource, sub, verb = request.resource, request.subresource, request.verb
     if sub and sub not in resource.subresources:
         raise NotFound.of(resource.plural, request.name, resource.group)
-    if verb not in (resource.subresources[sub].verbs if sub else resource.verbs):
+    whole = not sub and verb == "create"  # the handler says why it creates nothing
+    if not whole and verb not in (resource.subresources[sub].verbs if sub else resource.verbs):
         kind = f"{resource.plural}.{resource.group}"
-        terminating = verb == "create" and not sub
-        detail = "not allowed while custom resource definition is terminating"
         raise MethodNotAllowed(
-            f"{verb} {detail}" if terminating else f'{verb} is not supported on resources of kind "{kind}"',
-            {"group": resource.group, "kind": resource.plural},
+            f'{verb} is not supported on resources of kind "{kind}"', {"group": resource.group, "kind": resource.plural}
         )
     if verb in _NAMED and not request.name:
         raise BadRequest("name must be provided")

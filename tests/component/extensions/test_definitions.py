@@ -200,8 +200,8 @@ async def test_deleting_a_definition_deletes_its_objects_first(http: Http):
     code, going = await http("DELETE", f"{CRDS}/boats.yard.example.com")
     assert code == 200 and going["metadata"]["finalizers"] == ["customresourcecleanup.apiextensions.k8s.io"]
     code, refused = await http("POST", BOATS, boat("late", length=1))
-    assert code == 405
-    assert refused["message"] == "create not allowed while custom resource definition is terminating"
+    assert code == 403
+    assert refused["message"].endswith("create not allowed while custom resource definition is terminating")
     await until(http, f"{BOATS}/anna", lambda _, made: "deletionTimestamp" in made["metadata"])
     assert (await http("PATCH", f"{BOATS}/anna", {"metadata": {"finalizers": None}}, Content_Type=MERGE))[0] == 200
     await until(http, f"{CRDS}/boats.yard.example.com", lambda code, _: code == 404)
@@ -242,3 +242,15 @@ async def test_watches_deliver_objects_in_the_version_that_was_asked_for(http: H
     _, events = await http("GET", "/apis/yard.example.com/v2/boats?watch=1&timeoutSeconds=1")
     event = events[0]
     assert event["type"] == "ADDED" and event["object"]["apiVersion"] == "yard.example.com/v2"
+
+
+async def test_a_conversion_must_know_a_version_of_the_review_unless_it_never_did(http: Http):
+    await http("POST", CRDS, definition())
+    webhook = {"conversionReviewVersions": ["v9"], "clientConfig": {"url": "https://127.0.0.1:1/x"}}
+    patch = {"spec": {"conversion": {"strategy": "Webhook", "webhook": webhook}}}
+    code, refused = await http("PATCH", f"{CRDS}/boats.yard.example.com", patch, Content_Type=MERGE)
+    assert code == 422 and "must include at least one of v1, v1beta1" in refused["message"]
+    code, patched = await http(
+        "PATCH", f"{CRDS}/boats.yard.example.com", {"spec": {"conversion": {"webhook": {}}}}, Content_Type=MERGE
+    )
+    assert (code, patched["spec"]["conversion"]) == (200, {"strategy": "None"})

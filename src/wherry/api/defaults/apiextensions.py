@@ -14,6 +14,9 @@ def _definition(obj: Obj) -> None:
     if kind and not names.get("listKind"):
         names["listKind"] = f"{kind}List"
     conversion = spec.setdefault("conversion", {"strategy": "None"})
+    webhook = conversion.get("webhook")
+    if webhook is not None and not any(webhook.values()):
+        del conversion["webhook"]  # the internal version has no place for an empty one
     service = ((conversion.get("webhook") or {}).get("clientConfig") or {}).get("service")
     if service is not None and service.get("port") is None:
         service["port"] = 443

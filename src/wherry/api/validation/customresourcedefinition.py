@@ -152,7 +152,7 @@ def _spec(given: Obj, before: Obj | None) -> Errors:
     any_status = any("status" in (one.get("subresources") or {}) for one in (spec, *versions))
     errors += _schema(spec.get("validation"), "spec.validation", status=any_status)
     errors += _common(spec, "spec")
-    return errors + _conversion(spec["conversion"], "spec.conversion", strict=before is None)
+    return errors + _conversion(spec["conversion"], "spec.conversion", strict=_strict(before))
 
 
 def _group(group: str) -> Errors:
@@ -352,6 +352,13 @@ def _conversion(conversion: Obj, path: str, *, strict: bool) -> Errors:
     else:
         errors += webhook_client(config, place)
     return errors + _review_versions(versions, reviews, strict=strict)
+
+
+def _strict(before: Obj | None) -> bool:
+    """Tell whether a webhook must know a version of the review: it need not where it did not before."""
+    webhook = ((before or {}).get("conversion") or {}).get("webhook") or {}
+    known = webhook.get("conversionReviewVersions") or ()
+    return not known or any(version in _REVIEWS for version in known)
 
 
 def _review_versions(versions: list[str], path: str, *, strict: bool) -> Errors:

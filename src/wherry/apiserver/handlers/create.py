@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from wherry.api import defaults, meta, newpods, strategy, validation, warnings
-from wherry.api.errors import AlreadyExists, BadRequest, Invalid, StatusError
+from wherry.api.errors import AlreadyExists, BadRequest, Forbidden, Invalid, StatusError
 from wherry.api.field import FieldError, required
 from wherry.api.resources import PODS, Resource
 from wherry.apiserver import heavy, names, tracking
@@ -61,12 +61,23 @@ async def create(api: Api, request: Request, obj: Object, *, dry: bool = False, 
     drop_duplicate_owners(request, metadata)
     if not applied:
         tracking.create(api, request, obj)
+    if resource.custom is not None and "create" not in resource.verbs:
+        raise _terminating(request)
     asked = operation(request, CREATE, obj=obj, dry_run=dry)
     await api.admission.admit(asked)
     obj = asked.obj or obj
     if generated:
         return await _store_generated(api, request, obj, asked)
     return await _store(api, request, obj, asked)
+
+
+def _terminating(request: Request) -> Forbidden:
+    resource, name = request.resource, request.name
+    return Forbidden(
+        f'{resource.group_resource} "{name}" is forbidden: create not allowed while custom resource definition is '
+        "terminating",
+        {"name": name, "group": resource.group, "kind": resource.plural},
+    )
 
 
 def check_namespace(request: Request, metadata: Object) -> None:
