@@ -59,6 +59,7 @@ class Resizer:
         self._error = ""
         self._told: tuple[Any, ...] = ()
         self._in_progress = False
+        self._unlimited = False
         self._killed: dict[str, str] = {}
 
     @property
@@ -98,26 +99,29 @@ class Resizer:
             if status is None or status.state != RUNNING:
                 continue
             wanted = resources.container_resources(current, container, node_memory=self._services.node_memory)
-            if status.id not in self._applied and before.get(container["name"]):
+            name = container["name"]
+            if status.id not in self._applied and before.get(name):
                 # It was started, by an earlier process perhaps, with what had been granted then.
-                old = {**container, "resources": before[container["name"]]}
+                old = {**container, "resources": before[name]}
                 self._applied[status.id] = resources.container_resources(
                     current, old, node_memory=self._services.node_memory
                 )
-            if self._applied.setdefault(status.id, wanted) == wanted:
-                self._held[container["name"]] = container.get("resources") or {}
-                continue
-            if needs_restart(container, before.get(container["name"]) or {}):
+                self._held.setdefault(name, before[name])
+            applied = self._applied.setdefault(status.id, wanted)
+            had = self._held.get(name, before.get(name))
+            if had is not None and needs_restart(container, had):
                 self._applied[status.id] = wanted
-                self._held.pop(container["name"], None)
-                text = f"Container {container['name']} resize requires restart"
-                kills.append(Kill(status.id, container["name"], text))
-                self._killed[status.id] = container["name"]
+                self._held.pop(name, None)
+                kills.append(Kill(status.id, name, f"Container {name} resize requires restart"))
+                self._killed[status.id] = name
+            elif applied == wanted:
+                self._held[name] = container.get("resources") or {}
             else:
                 changed[status.id] = (status, wanted)
-        if changed or kills:
-            await self._actuate(current, changed)
-        if self._in_progress and not self._error and self._is_done(runtime):
+        done = self._is_done(runtime)
+        if changed or kills or self._error or (self._unlimited and done):
+            await self._actuate(current, changed, done=done)
+        if self._in_progress and not self._error and done:
             self._in_progress = False
             self._killed.clear()
             self._services.events.normal(pod, "ResizeCompleted", resizeevents.message("completed", current))
@@ -168,7 +172,10 @@ class Resizer:
                 return "Deferred", f"Node didn't have enough resource: {name}, {amounts}"
         return None
 
-    async def _actuate(self, pod: meta.Object, changed: Mapping[str, tuple[ContainerStatus, Resources]]) -> None:
+    async def _actuate(
+        self, pod: meta.Object, changed: Mapping[str, tuple[ContainerStatus, Resources]], *, done: bool
+    ) -> None:
+        """Give running containers what is new for them, and the pod its own limits when all are `done` restarting."""
         try:
             for container_id, (status, wanted) in changed.items():
                 await self._check_usage(container_id, status, wanted)
@@ -178,10 +185,11 @@ class Resizer:
                 await self._services.runtime.update_resources(container_id, wanted)
                 self._applied[container_id] = wanted
                 self._held[status.name] = self.allocated[status.name]
-            of_pod = resources.pod_level_resources(pod)
-            await self._limit_pod(
-                pod, replace(of_pod, cpu_quota=of_pod.cpu_quota or -1, memory_limit=of_pod.memory_limit or -1)
-            )
+            self._unlimited = not done
+            if done:
+                of_pod = resources.pod_level_resources(pod)
+                quota, limit = of_pod.cpu_quota or -1, of_pod.memory_limit or -1
+                await self._limit_pod(pod, replace(of_pod, cpu_quota=quota, memory_limit=limit))
         except (ContainerError, OSError) as error:
             before, self._error = self._error, said(error)
             if self._error != before:
@@ -228,14 +236,9 @@ def _actual(allocated: dict[str, Any], held: dict[str, Any]) -> dict[str, Any]:
 
 def needs_restart(container: Container, before: Mapping[str, Any]) -> bool:
     """Tell whether the resizePolicy of a container wants a restart for what changed since the resources `before`."""
-    after = container.get("resources") or {}
-    restarting = {
-        policy["resourceName"]
-        for policy in container.get("resizePolicy") or ()
-        if policy.get("restartPolicy") == "RestartContainer"
-    }
-    return any(
-        (before.get(kind) or {}).get(name) != (after.get(kind) or {}).get(name)
-        for kind in ("requests", "limits")
-        for name in restarting
-    )
+    policies = container.get("resizePolicy") or ()
+    restarting = {p["resourceName"] for p in policies if p.get("restartPolicy") == "RestartContainer"}
+    if not restarting:
+        return False
+    was, now = resources.requirements(before), resources.requirements(container.get("resources") or {})
+    return any(was[at::2] != now[at::2] for at, name in enumerate(("cpu", "memory")) if name in restarting)

@@ -83,6 +83,7 @@ class PodWorker:
         self._announced: set[str] = set()
         self._start_time = (pod.get("status") or {}).get("startTime") or clock.timestamp()
         self._kill_by: float | None = None
+        self._began = clock.monotonic()
 
     def wake(self) -> None:
         """Have the worker look at its pod now."""
@@ -149,6 +150,7 @@ class PodWorker:
             pass
 
     async def _step(self) -> float | None:
+        self._began = clock.monotonic()
         if self._removed or meta.is_deleting(self.pod):
             await self._terminate()
             return None
@@ -249,8 +251,7 @@ class PodWorker:
     async def _prepare(self, *, create: bool, replace: bool) -> bool:
         """Make volumes and sandbox, or find those that an earlier process left; return whether they are there."""
         services = self._services
-        now = clock.monotonic()
-        if self._retry.get("", 0.0) > now:
+        if self._retry.get("", 0.0) > self._began:
             return False
         self._publish(settle=True)
         if replace:
@@ -280,7 +281,7 @@ class PodWorker:
     async def _start(self, start: Start) -> None:
         name = start.container["name"]
         start = replace(start, restart_count=max(start.restart_count, self._restarts.get(name, 0)))
-        if self._retry.get(name, 0.0) > clock.monotonic() or self._ground is None:
+        if self._retry.get(name, 0.0) > self._began or self._ground is None:
             return
         if self._backs_off(name, start.after):
             return
@@ -416,7 +417,8 @@ class PodWorker:
 
     def _next_wake(self) -> float | None:
         now = clock.monotonic()
-        times = [at - now for at in self._retry.values() if at > now]
+        # What was not due when this step began was passed over, also where it is due by now.
+        times = [at - now for at in self._retry.values() if at > self._began]
         if (left := self._deadline()) is not None:
             times.append(left)
         if (again := self._resizer.again) is not None:

@@ -105,10 +105,9 @@ def finish(record: ContainerRecord, *, records: Records, cgroups: Cgroups) -> No
         record.started_at = record.created_at
     if ended is None:
         record.finish(code=UNKNOWN_CODE, at=clock.seconds(), reason="Unknown", message="ended while nobody watched")
-        return
-    code, at = ended
-    if code == 0:
-        reason = "Completed"
     else:
-        reason = "OOMKilled" if cgroups.oom_kills(record.cgroup) else "Error"
-    record.finish(code=code, at=at, reason=reason)
+        code, at = ended
+        reason = "Completed" if code == 0 else "OOMKilled" if cgroups.oom_kills(record.cgroup) else "Error"
+        record.finish(code=code, at=at, reason=reason)
+    # By cgroup v1 the limit of what has ended would be the least that its pod can have.
+    cgroups.remove(record.cgroup)

@@ -165,6 +165,17 @@ def test_resizing_restarts_the_container_where_its_policy_says_so(world: World) 
     assert world.exec("restarts", _MEMORY).strip() == str(40 << 20)
 
 
+def test_a_smaller_limit_by_a_restart_holds_for_the_pod_too(world: World) -> None:
+    policy = [{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]
+    world.pod("shrinks", container={"resources": _resources("40m", "32Mi"), "resizePolicy": policy})
+    world.ready("shrinks")
+    less = _resources("20m", "32Mi")
+    change = {"spec": {"containers": [{"name": "c", "resources": less}]}}
+    world.api.patch(f"{world.core}/pods/shrinks/resize", change, STRATEGIC)
+    _pod(world, "shrinks", lambda p: _resized(less)(p) and _restarts(p) == 1, "less CPU by a restart")
+    assert world.exec("shrinks", _CPU).split()[0] == "2000"
+
+
 def test_a_resize_that_cannot_be_waits_and_says_why(world: World) -> None:
     world.pod("greedy", container={"resources": {"requests": {"cpu": "10m"}}})
     world.ready("greedy")

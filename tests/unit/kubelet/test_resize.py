@@ -11,6 +11,7 @@ def test_a_container_restarts_only_for_the_resource_whose_policy_says_so() -> No
     assert not needs_restart({"resizePolicy": policy, "resources": more_cpu}, before)
     assert needs_restart({"resizePolicy": policy, "resources": more_memory}, before)
     assert not needs_restart({"resources": more_memory}, before)
+    assert not needs_restart({"resizePolicy": policy, "resources": {"requests": {"memory": "1024Ki"}}}, before)
 
 
 def test_what_was_granted_stands_in_for_what_is_asked() -> None:

@@ -1,6 +1,7 @@
 """A pod's life, driven in virtual time over a fake runtime."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Coroutine
 from itertools import pairwise
 from pathlib import Path
@@ -126,6 +127,26 @@ def test_crashing_container_restarts_with_doubling_back_off(node: Node) -> None:
             assert status["lastState"]["terminated"]["exitCode"] == 1
         gaps = [round(b - a) for a, b in pairwise(starts)]
         assert gaps == [1, 11, 21, 41, 81]
+
+    run(main())
+
+
+def test_a_timer_that_fires_a_little_early_costs_no_restart(node: Node) -> None:
+    async def main() -> None:
+        loop, readings = asyncio.get_running_loop(), Counter[float]()
+
+        def steady() -> float:
+            now = loop.time()
+            readings[now] += 1
+            return now + min(0.0002 * readings[now], 0.002) - 0.001
+
+        node.runtime.programs["app"] = [(1.0, 1)]
+        async with node.kubelet():
+            node.create()
+            await node.until(lambda: "start app" in node.runtime.log)
+            clock.set_source(lambda: virtualtime.EPOCH + loop.time(), steady)
+            await clock.sleep(6000)
+        assert node.runtime.log.count("start app") > 20
 
     run(main())
 
@@ -704,6 +725,23 @@ def test_resized_container_is_updated_in_place(node: Node) -> None:
             assert told == [
                 f"Resize{what}: Pod resize {what.lower()}: {now}".removesuffix(":") for what in ("Started", "Completed")
             ]
+
+    run(main())
+
+
+def test_a_request_for_memory_restarts_the_container_where_its_policy_says_so(node: Node) -> None:
+    async def main() -> None:
+        policy = [{"resourceName": "memory", "restartPolicy": "RestartContainer"}]
+        resources = {"requests": {"cpu": "100m", "memory": "1Mi"}}
+        async with node.kubelet():
+            pod = node.create(containers=[container("app", resources=resources, resizePolicy=policy)])
+            await node.until(lambda: running(node))
+            pod["spec"]["containers"][0]["resources"] = {"requests": {"cpu": "100m", "memory": "2Mi"}}
+            node.api.put(pod)
+            await node.until(lambda: node.runtime.log.count("start app") == 2)
+            await clock.sleep(60)
+            assert node.runtime.log.count("start app") == 2
+            assert "PodResize" not in str(node.status())
 
     run(main())
 
