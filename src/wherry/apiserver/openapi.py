@@ -1,6 +1,7 @@
 """Answers ``/openapi/v2`` and ``/openapi/v3`` (kube-openapi ``handler`` and ``handler3``)."""
 
 import asyncio
+import gzip
 import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
@@ -18,6 +19,7 @@ _NOT_ACCEPTABLE = Plain(b"", TEXT, 406)
 _NO_DOCUMENT = Plain(b"", "", 404)
 _YEAR = timedelta(days=365)
 _V3 = "/openapi/v3/"
+_GZIP_FROM = 1400
 
 
 class OtherDocuments(Protocol):
@@ -37,6 +39,7 @@ class OpenApi:
         self.documents = Documents(schema, resources, git_version=git_version)
         self._making = asyncio.Lock()
         self._remotes: tuple[OtherDocuments, ...] = ()
+        self._small: dict[str, tuple[str, bytes]] = {}
 
     def merge(self, remotes: Iterable[OtherDocuments]) -> None:
         """Tell of what other servers serve: their group versions belong to the documents too."""
@@ -67,7 +70,22 @@ class OpenApi:
         async with self._making:
             body = await asyncio.to_thread(make)
             digest = await asyncio.to_thread(lambda: hashlib.sha256(body).hexdigest().upper())
-        return _answer(body, media, digest, headers)
+            answer = _answer(body, media, digest, headers)
+            answer.headers["Vary"] = "Accept-Encoding, Accept"
+            if len(answer.body) >= _GZIP_FROM and _takes_gzip(headers.get("Accept-Encoding", "")):
+                answer.headers["Content-Encoding"] = "gzip"
+                answer.body = await self._compressed(body, media, digest)
+        return answer
+
+    async def _compressed(self, body: bytes, media: str, digest: str) -> bytes:
+        """Return the v2 document of a form compressed, which is kept until the document changes.
+
+        The v3 documents are sent as they are, as upstream has it.
+        """
+        kept = self._small.get(media)
+        if kept is None or kept[0] != digest:
+            kept = self._small[media] = digest, await asyncio.to_thread(gzip.compress, body, 1, mtime=0)
+        return kept[1]
 
     async def _v3(self, name: str, accept: str, asked: str, headers: Mapping[str, str]) -> Plain:
         """Answer with one document, for ever where its hash is asked for; who asks for another hash is sent there."""
@@ -106,6 +124,15 @@ def _form(accept: str, protobuf_types: frozenset[str]) -> str:
         if media in protobuf_types:
             return media
     return ""
+
+
+def _takes_gzip(accept_encoding: str) -> bool:
+    """Tell whether an ``Accept-Encoding`` header names gzip with a weight that is not zero."""
+    for clause in accept_encoding.split(","):
+        coding, _, weight = clause.partition(";")
+        if coding.strip().lower() == "gzip":
+            return weight.strip().removeprefix("q=").strip("0.") != "" or not weight
+    return False
 
 
 def _answer(body: bytes, media: str, digest: str, headers: Mapping[str, str]) -> Plain:

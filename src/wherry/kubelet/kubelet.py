@@ -13,7 +13,7 @@ from wherry.client.events import EventRecorder
 from wherry.client.informer import InformerFactory
 from wherry.images.protocol import ImageStore
 from wherry.kubelet import cgroups as pod_cgroups
-from wherry.kubelet import podspec
+from wherry.kubelet import csinode, podspec
 from wherry.kubelet.clockwatch import ClockWatch
 from wherry.kubelet.config import KubeletConfig
 from wherry.kubelet.events import PodEvents
@@ -159,6 +159,7 @@ class Kubelet:
         scope.spawn(LogRotator(config, self._runtime, services.cache).run(), name="log rotation", guard=True)
         await status.registered.wait()
         self.ready.set()
+        scope.spawn(csinode.initialize(self._client, config.node_name), name="CSINode")
         await asyncio.Event().wait()
 
     async def _synced(self, scope: Scope, status: NodeStatus) -> None:

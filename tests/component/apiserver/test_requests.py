@@ -172,6 +172,20 @@ async def test_openapi_comes_in_the_protobuf_that_clients_ask_for(http: Http, ve
     assert (await http("GET", path, Accept="text/html"))[0] == 406
 
 
+@pytest.mark.parametrize(("coding", "given"), [("gzip", "gzip"), ("br, gzip;q=0.5", "gzip"), ("gzip;q=0", None)])
+async def test_the_v2_document_is_compressed_for_who_takes_it_under_one_etag(
+    http: Http, coding: str, given: str | None
+) -> None:
+    code, document = await http("GET", "/openapi/v2", Accept_Encoding=coding)
+    assert code == 200 and document["swagger"] == "2.0"
+    assert http.headers.get("Content-Encoding") == given and http.headers["Vary"] == "Accept-Encoding, Accept"
+    tag = http.headers["ETag"]
+    assert (await http("GET", "/openapi/v2", Accept_Encoding="identity"))[1] == document
+    assert http.headers["ETag"] == tag and "Content-Encoding" not in http.headers
+    assert (await http("GET", "/openapi/v2", Accept_Encoding=coding, If_None_Match=tag))[0] == 304
+    assert "Content-Encoding" not in http.headers
+
+
 async def test_openapi_documents_are_kept_by_their_hash(http: Http) -> None:
     _, index = await http("GET", "/openapi/v3", Accept="text/html")
     index = json.loads(index)

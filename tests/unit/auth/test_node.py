@@ -92,3 +92,12 @@ def test_a_node_reaches_volumes_and_their_secrets_through_claims(reader):
 def test_what_is_not_bound_to_pods(reader, asked, answer):
     decision = NodeAuthorizer(reader).authorize(asked)
     assert (decision.allowed or decision.reason) == answer
+
+
+@pytest.mark.parametrize(
+    ("verb", "name", "allowed"),
+    [("create", "", True), ("update", "n1", True), ("get", "n2", False), ("list", "", False)],
+)
+def test_a_node_keeps_its_own_csinode_alone(reader, verb, name, allowed):
+    asked = ask(verb, "csinodes", name=name, namespace="", group="storage.k8s.io")
+    assert NodeAuthorizer(reader).authorize(asked).allowed == allowed
