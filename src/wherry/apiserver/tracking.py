@@ -57,7 +57,10 @@ async def update(api: Api, request: Request, old: Object | None, new: Object, *,
             versions=versions,
         )
 
-    entries = await settled(api, resource, len(request.body), tracked)
+    try:
+        entries = await settled(api, resource, len(request.body), tracked)
+    except managedfields.Undeclared:
+        entries = []  # as upstream, which loses what it cannot tell
     if entries:
         new["metadata"]["managedFields"] = entries
     else:

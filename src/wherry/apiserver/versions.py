@@ -48,7 +48,7 @@ class KindVersions:
         conversion = target[1]
         if source[0].custom is not None and conversion is not None:
             if conversion.fetch is None:
-                return conversion.from_stored(obj)  # from any version, not only the stored one
+                return self._renamed(obj, api_version)
             found = self._made.get((_digest(obj), api_version))
             if found is None:
                 raise managedfields.Unconverted(obj, api_version)
@@ -56,6 +56,16 @@ class KindVersions:
         obj = self._api.schema(source[0]).conform(obj).obj
         stored = source[1].to_stored(obj) if source[1] is not None else obj
         return conversion.from_stored(stored) if conversion is not None else stored
+
+    def _renamed(self, obj: Object, api_version: str) -> Object:
+        """Return a custom resource that no webhook converts. Raises Undeclared: nothing is pruned on this way."""
+        obj = {**obj, "apiVersion": api_version}
+        schema = self.schema(api_version)
+        assert schema is not None
+        errors = managedfields.typed_errors(schema.root, obj, duplicates=True)
+        if errors:
+            raise managedfields.Undeclared(managedfields.join_errors(errors))
+        return obj
 
     async def fetch(self, missing: managedfields.Unconverted) -> None:
         """Have a webhook make what was missing. Raises StatusError when it fails."""

@@ -254,3 +254,18 @@ async def test_a_conversion_must_know_a_version_of_the_review_unless_it_never_di
         "PATCH", f"{CRDS}/boats.yard.example.com", {"spec": {"conversion": {"webhook": {}}}}, Content_Type=MERGE
     )
     assert (code, patched["spec"]["conversion"]) == (200, {"strategy": "None"})
+
+
+async def test_an_apply_fails_where_a_manager_wrote_in_a_version_that_lacks_a_field(http: Http):
+    less = {"type": "object", "properties": {"spec": {"type": "object", "properties": {"color": {"type": "string"}}}}}
+    given = definition()
+    given["spec"]["versions"].append(
+        {"name": "v2", "served": True, "storage": False, "schema": {"openAPIV3Schema": less}}
+    )
+    await http("POST", CRDS, given)
+    apply = "application/apply-patch+yaml"
+    red = {**boat(color="red"), "apiVersion": "yard.example.com/v2"}
+    path = BOATS.replace("/v1/", "/v2/")
+    assert (await http("PATCH", f"{path}/anna?fieldManager=old", red, Content_Type=apply))[0] == 201
+    code, refused = await http("PATCH", f"{BOATS}/anna?fieldManager=new", boat(length=3), Content_Type=apply)
+    assert code == 500 and refused["message"].endswith(".spec.kind: field not declared in schema")

@@ -20,15 +20,17 @@ from wherry.api.managedfields.reset import reset_fields
 from wherry.api.managedfields.scale import Paths as ReplicasPaths
 from wherry.api.managedfields.scale import to_object, to_scale
 from wherry.api.managedfields.track import same_but_managed_fields, track_update
-from wherry.api.managedfields.validate import typed_errors
-from wherry.api.managedfields.versions import Unconverted, Versions
+from wherry.api.managedfields.validate import join_errors, typed_errors
+from wherry.api.managedfields.versions import Unconverted, Undeclared, Versions
 
 __all__ = [
     "ReplicasPaths",
     "Unconverted",
+    "Undeclared",
     "Versions",
     "apply",
     "given_fields",
+    "join_errors",
     "reset_fields",
     "same_but_managed_fields",
     "to_object",

@@ -20,7 +20,7 @@ from wherry.api.managedfields.fieldset import (
 from wherry.api.managedfields.merge import merge, remove, with_named_members
 from wherry.api.managedfields.track import release
 from wherry.api.managedfields.validate import join_errors, typed_errors
-from wherry.api.managedfields.versions import Changes, OneVersion, Versions, by_version, known
+from wherry.api.managedfields.versions import Changes, OneVersion, Versions, by_version, converted, known
 from wherry.api.managedfields.walk import Root, root_of
 from wherry.api.meta import Object
 from wherry.api.schema.types import TypeSchema
@@ -28,6 +28,7 @@ from wherry.api.schema.types import TypeSchema
 BEFORE_FIRST_APPLY = "before-first-apply"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _KUBECTL = "kubectl"
+_PRUNING = "failed to prune fields"
 
 
 def apply(
@@ -67,6 +68,8 @@ def apply(
     versions = versions or OneVersion(type_schema)
     first = Entry(BEFORE_FIRST_APPLY, "Update", api_version, subresource, {}, operation_time)
     entries = known(_entries_before(live, base, walkers, type_schema, first=first, reset=reset), versions)
+    for version in dict.fromkeys(entry.api_version for entry in entries.values()):
+        versions.convert(base, version)  # which must be possible, whoever is asked for what
     wanted = walkers.to_set(config)
     wanted = recursive_difference(wanted, reset) if reset else wanted
     own = Entry(manager, "Apply", api_version, subresource, wanted)
@@ -152,7 +155,7 @@ def _pruned(merged: Object, last: Entry, entries: Entries, versions: Versions) -
     The last configuration is taken away in the version in which it was applied; what others own is put back in theirs.
     """
     given, then = merged["apiVersion"], last.api_version
-    held = versions.convert(merged, then)
+    held = converted(versions, merged, then, f"{_PRUNING}: failed to convert merged object to last applied version")
     schema = versions.schema(then)
     assert schema is not None
     named = with_named_members(schema.root, last.fields)
@@ -163,7 +166,9 @@ def _pruned(merged: Object, last: Entry, entries: Entries, versions: Versions) -
         pruned = _with_owned(held, pruned, owned.pop(then), schema, everything=everything)
     for version, fields in owned.items():
         there = versions.schema(version) or schema
-        held, pruned = versions.convert(held, version), versions.convert(pruned, version)
+        adding = f"{_PRUNING}: failed add back owned items: failed to convert"
+        held = converted(versions, held, version, f"{adding} merged object at version {version}")
+        pruned = converted(versions, pruned, version, f"{adding} pruned object at version {version}")
         pruned = _with_owned(held, pruned, fields, there, everything=_members(held, there))
     if owned:
         held, pruned = versions.convert(held, then), versions.convert(pruned, then)

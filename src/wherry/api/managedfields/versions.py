@@ -6,6 +6,7 @@ Source of the rules: structured-merge-diff ``merge.Updater`` and ``typed.Reconci
 from dataclasses import replace
 from typing import Protocol
 
+from wherry.api.errors import StatusError
 from wherry.api.managedfields.entries import Entries
 from wherry.api.managedfields.fieldset import LEAF, Node, recursive_difference, union
 from wherry.api.managedfields.walk import root_of
@@ -21,7 +22,7 @@ class Versions(Protocol):
         ...
 
     def convert(self, obj: Object, api_version: str) -> Object:
-        """Return `obj`, which is not changed, in a version that `schema` knows. May raise Unconverted."""
+        """Return `obj`, which is not changed, in a version that `schema` knows. May raise Unconverted, Undeclared."""
         ...
 
 
@@ -32,6 +33,22 @@ class Unconverted(Exception):
         super().__init__(api_version)
         self.obj = obj
         self.api_version = api_version
+
+
+class Undeclared(StatusError):
+    """An object has in another version what that version does not declare: upstream gives up then, too."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.status_reason = ""
+
+
+def converted(versions: Versions, obj: Object, api_version: str, what: str) -> Object:
+    """Return `obj` in a version. Raises Unconverted, and Undeclared, which says `what` was to be done."""
+    try:
+        return versions.convert(obj, api_version)
+    except Undeclared as problem:
+        raise Undeclared(f"{what}: {problem}") from None
 
 
 class OneVersion:
@@ -65,8 +82,8 @@ class Changes:
         if found is None:
             schema = self._versions.schema(api_version)
             assert schema is not None
-            convert = self._versions.convert
-            old, new = convert(self._old, api_version), convert(self._new, api_version)
+            old = converted(self._versions, self._old, api_version, "failed to convert old object")
+            new = converted(self._versions, self._new, api_version, "failed to convert new object")
             found = self._known[api_version] = self._compared(old, new, schema)
         return found
 
