@@ -7,19 +7,28 @@ import argparse
 import asyncio
 import os
 import sys
+from pathlib import Path
 
 from wherry.cluster import config as configs
 from wherry.cluster.config import ClusterConfig, ClusterError, Paths
 from wherry.cluster.node import make_network, make_runtime
+from wherry.kubelet import podlogs
+from wherry.kubelet.config import LOG_ROOT
 from wherry.proxy import proxy
 from wherry.runtime import mountns
 
 
 async def destroy(config: ClusterConfig) -> None:
-    """Remove containers, cgroups, namespaces, links and nftables tables."""
+    """Remove containers and their logs, cgroups, namespaces, links and nftables tables."""
     await make_runtime(config).destroy()
+    await asyncio.to_thread(_remove_logs, config.paths.state / "pods")
     await make_network(config).destroy()
     await proxy.destroy(config.name)
+
+
+def _remove_logs(pods: Path) -> None:
+    if pods.is_dir():
+        podlogs.remove_all(LOG_ROOT, os.listdir(pods))
 
 
 def main() -> None:

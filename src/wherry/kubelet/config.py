@@ -12,6 +12,10 @@ DEFAULT_EVICTION_HARD: Mapping[str, str] = {
 }
 
 
+LOG_ROOT = Path("/var/log/pods")
+"""Where log shippers expect the logs of pods; other clusters of the machine have theirs there, too."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KubeletConfig:
     """Fixed for the life of the process. Times are in seconds, sizes in bytes.
@@ -24,7 +28,7 @@ class KubeletConfig:
     node_name: str
     root: Path
     run: Path
-    log_root: Path = Path("/var/log/pods")
+    log_root: Path = LOG_ROOT
     address: str = "127.0.0.1"
     port: int = 10250
     listen: str = "0.0.0.0"
@@ -64,6 +68,11 @@ class KubeletConfig:
     allowed_sysctls: Sequence[str] = ()
 
     @property
+    def log_links(self) -> Path:
+        """The directory of links to the logs of all containers of the machine."""
+        return log_links(self.log_root)
+
+    @property
     def manifests(self) -> Path:
         """The directory whose manifests are this node's static pods."""
         return self.static_pod_path or self.root / "manifests"
@@ -79,3 +88,8 @@ class KubeletConfig:
     def log_directory(self, namespace: str, name: str, uid: str) -> Path:
         """Return the pod's log directory in Kubernetes' layout."""
         return self.log_root / f"{namespace}_{name}_{uid}"
+
+
+def log_links(root: Path) -> Path:
+    """Return the directory of links to the logs that are below `root`."""
+    return root.parent / "containers"

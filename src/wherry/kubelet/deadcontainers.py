@@ -6,7 +6,7 @@ import contextlib
 import os
 
 from wherry.api import meta
-from wherry.kubelet import labels, podspec, sandboxes
+from wherry.kubelet import labels, podlogs, podspec, sandboxes
 from wherry.kubelet.services import NodeServices
 from wherry.runtime.protocol import EXITED
 
@@ -23,6 +23,8 @@ async def prune(pod: meta.Object, services: NodeServices) -> list[str]:
             removed.append(attempt.id)
         if old and (kept := [labels.restart_count(attempt.labels) for attempt in attempts if attempt not in old]):
             await asyncio.to_thread(_remove_logs, os.path.dirname(old[0].log_path), min(kept))
+            links = f"{meta.name(pod)}_{meta.namespace(pod)}_{container['name']}-"
+            await asyncio.to_thread(podlogs.unlink, services.config.log_links, links)
     return removed
 
 

@@ -2,13 +2,11 @@
 
 import asyncio
 import logging
-import shutil
-from pathlib import Path
 
 from wherry.api import meta
 from wherry.client.informer import SharedInformer
 from wherry.images.protocol import Image
-from wherry.kubelet import cgroups, labels, podspec, sandboxes
+from wherry.kubelet import cgroups, labels, podlogs, podspec, sandboxes
 from wherry.kubelet.services import NodeServices
 from wherry.kubelet.starting import VOLUME_ROOT
 from wherry.kubelet.together import together
@@ -148,7 +146,7 @@ class PodManager:
                 await together(*(services.runtime.stop_container(c.id, grace) for c in running))
                 await sandboxes.remove(uid, services)
                 await services.volumes.tear_down(uid)
-                await asyncio.to_thread(_remove_logs, services.config.log_root, uid)
+                await asyncio.to_thread(podlogs.remove_all, services.config.log_root, [uid])
                 if services.cgroups is not None:
                     await asyncio.to_thread(cgroups.remove, uid, services.config, services.cgroups)
                 log.info("removed what was left of pod %s", uid)
@@ -156,9 +154,3 @@ class PodManager:
             except (ContainerError, OSError) as error:
                 log.warning("cannot remove what is left of pod %s: %s", uid, error)
                 await clock.sleep(backoff.next())
-
-
-def _remove_logs(root: Path, uid: str) -> None:
-    """Delete the log directory of a pod whose name is not known any more."""
-    for directory in root.glob(f"*_{uid}"):
-        shutil.rmtree(directory, ignore_errors=True)

@@ -9,7 +9,7 @@ from typing import Any
 from wherry.api import meta
 from wherry.api.resources import Resource
 from wherry.images.protocol import Ids, Image, ImageError
-from wherry.kubelet import downward, envfile, hosts, podspec, pulling, sandboxes
+from wherry.kubelet import downward, envfile, hosts, podlogs, podspec, pulling, sandboxes
 from wherry.kubelet.containers import Inputs, make_config
 from wherry.kubelet.env import ConfigError, make_environment
 from wherry.kubelet.plan import Start
@@ -110,7 +110,7 @@ class ContainerStarter:
         try:
             roots = await self._image_roots(pod, volume_images)
             ground = replace(ground, mounts={**ground.mounts, **roots})
-            await self._create(pod, start, image, ground, container_id)
+            log_path = await self._create(pod, start, image, ground, container_id)
             created = True
             services.events.normal(pod, "Created", "Container created", container=name)
             await services.runtime.start_container(container_id)
@@ -127,14 +127,23 @@ class ContainerStarter:
             raise await self._failed(pod, name, container_id, "CreateContainerError", said(error)) from error
         services.events.normal(pod, "Started", "Container started", container=name)
         await services.cache.refresh(container_id)
+        await self._link(pod, name, container_id, log_path)
         return container_id
+
+    async def _link(self, pod: meta.Object, name: str, container_id: str, log_path: str) -> None:
+        try:
+            config = self._services.config
+            await asyncio.to_thread(podlogs.link, config, pod, container=name, container_id=container_id, log=log_path)
+        except OSError as error:
+            log.warning("cannot link the log of container %s: %s", container_id, error)
 
     async def _image_roots(self, pod: meta.Object, images: Mapping[str, Image]) -> dict[str, str]:
         """Return the mounted roots of image volumes by their names."""
         mount = self._services.images.mount
         return {name: await mount(image.id, _volume_key(meta.uid(pod), name)) for name, image in images.items()}
 
-    async def _create(self, pod: meta.Object, start: Start, image: Image, ground: Ground, container_id: str) -> None:
+    async def _create(self, pod: meta.Object, start: Start, image: Image, ground: Ground, container_id: str) -> str:
+        """Create a container and return the path of its log."""
         services, container = self._services, start.container
         facts = self.facts(pod, ground.addresses)
         environment, invalid = await make_environment(
@@ -178,6 +187,7 @@ class ContainerStarter:
             ),
         )
         await services.runtime.create_container(ground.sandbox_id, config)
+        return config.log_path
 
     def _target(self, pod: meta.Object, container: podspec.Container) -> str:
         """Return the id of the container whose processes an ephemeral container shall see. Raises ConfigError."""

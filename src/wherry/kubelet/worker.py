@@ -6,7 +6,6 @@ beside it and wakes it at its end. A step that fails is tried again with back-of
 
 import asyncio
 import logging
-import shutil
 from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any
@@ -20,6 +19,7 @@ from wherry.kubelet import (
     conditions,
     deadcontainers,
     labels,
+    podlogs,
     podspec,
     sandboxes,
     stopping,
@@ -498,9 +498,7 @@ class PodWorker:
         await self._probes.close()
         await sandboxes.remove(self.uid, services)
         await self._release()
-        config = services.config
-        logs = config.log_directory(meta.namespace(self.pod), meta.name(self.pod), self.uid)
-        await asyncio.to_thread(shutil.rmtree, logs, ignore_errors=True)
+        await asyncio.to_thread(podlogs.remove, services.config, self.pod)
         if not self._removed:
             await services.statuses.flush(self.uid)
             if not podspec.is_static(self.pod):

@@ -120,6 +120,13 @@ def test_following_a_log_until_its_container_ends(namespace: Namespace) -> None:
     assert follow.returncode == 0
 
 
+def test_shippers_find_the_log_of_a_container_while_its_pod_is_there(served: Namespace) -> None:
+    [link] = Path("/var/log/containers").glob(f"web_{served.name}_box-*.log")
+    assert link.read_text().endswith("stdout F began\n")
+    served.kubectl("delete", "pod", "web", "--grace-period=1")
+    assert not link.is_symlink()
+
+
 def test_the_log_of_the_previous_container_and_of_an_init_container(namespace: Namespace) -> None:
     crash = (
         "if [ -e /x/seen ]; then echo second; trap exit TERM; sleep 1d & wait; fi; touch /x/seen; echo first; exit 1"
