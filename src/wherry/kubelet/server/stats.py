@@ -1,14 +1,23 @@
 """Usage of pods: ``/stats/summary``, ``/metrics/resource`` and ``/metrics``."""
 
 import asyncio
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 from wherry.api import meta
 from wherry.kubelet.services import NodeServices
 from wherry.runtime.protocol import ContainerStatus, Stats
-from wherry.util import clock
+from wherry.util import clock, metrics, processmetrics
+
+_FAMILIES = {
+    "kubelet_running_pods": metrics.Family(metrics.GAUGE, "Number of pods that have a running pod sandbox."),
+    "kubelet_running_containers": metrics.Family(metrics.GAUGE, "Number of containers by their state."),
+    "kubelet_node_name": metrics.Family(metrics.GAUGE, "The node's name. The count is always 1."),
+    **processmetrics.FAMILIES,
+}
 
 
 async def usage(
@@ -93,20 +102,14 @@ def _labels(pod: meta.Object, container: ContainerStatus) -> str:
 
 
 def kubelet_metrics(pods: Sequence[meta.Object], services: NodeServices) -> str:
-    """Return the kubelet's own figures in the text format of Prometheus."""
-    states: dict[str, int] = {}
-    for uid in services.cache.uids():
-        for container in services.cache.pod(uid).containers.values():
-            states[container.state] = states.get(container.state, 0) + 1
-    lines = [
-        "# TYPE kubelet_running_pods gauge",
-        f"kubelet_running_pods {sum(1 for p in pods if services.cache.pod(meta.uid(p)).running())}",
-        "# TYPE kubelet_running_containers gauge",
-        *(
-            f'kubelet_running_containers{{container_state="{state}"}} {count}'
-            for state, count in sorted(states.items())
-        ),
-        "# TYPE kubelet_node_name gauge",
-        f'kubelet_node_name{{node="{services.config.node_name}"}} 1',
-    ]
-    return "\n".join(lines) + "\n"
+    """Return the kubelet's own figures, and those of its process, in the text format of Prometheus. Blocks shortly."""
+    return metrics.text(chain(_own(pods, services), processmetrics.samples()), _FAMILIES)
+
+
+def _own(pods: Sequence[meta.Object], services: NodeServices) -> Iterator[metrics.Sample]:
+    cache = services.cache
+    yield metrics.Sample("kubelet_running_pods", {}, sum(1 for pod in pods if cache.pod(meta.uid(pod)).running()))
+    states = Counter(container.state for uid in cache.uids() for container in cache.pod(uid).containers.values())
+    for state, count in sorted(states.items()):
+        yield metrics.Sample("kubelet_running_containers", {"container_state": state}, count)
+    yield metrics.Sample("kubelet_node_name", {"node": services.config.node_name}, 1)
