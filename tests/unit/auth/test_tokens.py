@@ -261,7 +261,9 @@ async def test_an_id_token_of_a_provider(monkeypatch, now):
 
 
 def request(issuer, reader, **spec):
-    return reviews.request_token(issuer, reader, namespace="ns", name="bot", obj={"spec": spec})
+    obj = {"spec": spec}
+    reviews.default_token_request(obj)
+    return reviews.request_token(issuer, reader, namespace="ns", name="bot", obj=obj)
 
 
 async def test_a_token_request_is_answered_with_a_token_for_what_it_names(tokens, issuer, reader):
@@ -293,9 +295,8 @@ def test_a_token_request_that_cannot_be(tokens, issuer, reader, spec, error, mes
 
 def test_a_token_request_may_name_the_account_that_it_means(tokens, issuer, reader):
     def ask(uid):
-        return reviews.request_token(
-            issuer, reader, namespace="ns", name="bot", obj={"metadata": {"name": "bot", "uid": uid}}
-        )
+        obj = {"metadata": {"name": "bot", "uid": uid}, "spec": {"expirationSeconds": 3600}}
+        return reviews.request_token(issuer, reader, namespace="ns", name="bot", obj=obj)
 
     assert ask("u1")["metadata"]["uid"] == "u1"
     with pytest.raises(Conflict, match=r"\(gone\) does not match the UID of the service account \(u1\)"):

@@ -107,8 +107,6 @@ def request_of(operation: Operation, form: Form) -> Object:
     """Return the AdmissionRequest without its UID and objects: what expressions see as ``request``."""
     asked = operation.resource
     name, namespace = operation.name, operation.namespace
-    if operation.verb == "deletecollection":
-        name = ""  # the request names none
     if asked is NAMESPACES and name and operation.verb != "create":
         namespace = name
     request = {

@@ -47,7 +47,7 @@ class NamespaceLifecycle(Plugin):
 
 
 def forbidden(resource: Resource, name: str, why: str) -> Forbidden:
-    """Return the refusal of admission in Kubernetes' words."""
+    """Return the refusal of admission in Kubernetes' words; a request that names no object is about an Unknown one."""
+    name = name or "Unknown"
     details = {k: v for k, v in (("name", name), ("group", resource.group), ("kind", resource.plural)) if v}
-    named = f' "{name}"' if name else ""
-    return Forbidden(f"{resource.group_resource}{named} is forbidden: {why}", details)
+    return Forbidden(f'{resource.group_resource} "{name}" is forbidden: {why}', details)

@@ -43,8 +43,15 @@ def review_self(user: UserInfo, obj: Object) -> Object:
     return {**answer, "status": {"userInfo": user.to_dict()}}
 
 
+def default_token_request(obj: Object) -> None:
+    """Fill in for how long a TokenRequest asks."""
+    spec = obj.setdefault("spec", {})
+    if spec.get("expirationSeconds") is None:
+        spec["expirationSeconds"] = DEFAULT_SECONDS
+
+
 def request_token(issuer: ServiceAccountIssuer, reader: Reader, *, namespace: str, name: str, obj: Object) -> Object:
-    """Answer a TokenRequest for a service account. Raises NotFound, Invalid, BadRequest, Conflict."""
+    """Answer a TokenRequest, defaulted, for a service account. Raises NotFound, Invalid, BadRequest, Conflict."""
     given = obj.get("metadata") or {}
     if (given.get("namespace") or namespace) != namespace:
         raise BadRequest("the namespace of the provided object does not match the namespace sent on the request")
@@ -60,7 +67,7 @@ def request_token(issuer: ServiceAccountIssuer, reader: Reader, *, namespace: st
         )
         raise Conflict.of("TokenRequest", name, why, GROUP)
     spec = obj.get("spec") or {}
-    seconds = DEFAULT_SECONDS if spec.get("expirationSeconds") is None else spec["expirationSeconds"]
+    seconds = spec["expirationSeconds"]
     errors = _check_seconds(seconds)
     if errors:
         raise Invalid.of("TokenRequest", "", errors, GROUP)

@@ -48,6 +48,8 @@ async def delete_one(api: Api, request: Request, options: DeleteOptions, *, dry:
 
     async def check(old: Object) -> None:
         asked = operation(request, DELETE, old=old, dry_run=dry)
+        if request.verb == "deletecollection":
+            asked.name = ""  # the request names none
         begins = request.resource is PODS and not old["metadata"].get("deletionTimestamp")
         asked.options = options.told(grace_period(old, options) if begins else options.grace)
         await api.admission.admit(asked)

@@ -176,3 +176,13 @@ async def test_checks_and_match_conditions_are_counted(server: ApiServer, http: 
     assert f"apiserver_admission_match_condition_exclusions_total{{{labels}}} 1" in lines
     labels = 'kind="policy",name="p",operation="CREATE",type="validate"'
     assert f"apiserver_admission_match_condition_evaluation_seconds_count{{{labels}}} 1" in lines
+
+
+async def test_the_deletion_of_a_collection_names_no_object(server: ApiServer, http: Any) -> None:
+    rules = {"resourceRules": [{**RULE, "operations": ["DELETE"]}]}
+    await validating(http, {"expression": "has(request.name)"}, matchConstraints=rules)
+    assert (await http("POST", CONFIGMAPS, configmap("a")))[0] == 201
+    code, answer = await http("DELETE", CONFIGMAPS)
+    assert (code, answer["details"]["name"]) == (422, "Unknown")
+    assert answer["message"].startswith('configmaps "Unknown" is forbidden: ')
+    assert (await http("DELETE", f"{CONFIGMAPS}/a"))[0] == 200
