@@ -21,7 +21,7 @@ from wherry.api.errors import generic_error
 from wherry.api.resources import ENDPOINTSLICES, SERVICES
 from wherry.api.schema import DecodeError, decode_body
 from wherry.apiserver.attributes import Reader
-from wherry.util.trust import SELF_SIGNED, Vouched, presented, trusting, vouch
+from wherry.util.trust import OTHER_NAME, SELF_SIGNED, Vouched, mismatch, presented, trusting, vouch
 
 Object = dict[str, Any]
 _Answer = tuple[int, str, bytes]
@@ -115,12 +115,15 @@ class WebhookClient:
         try:
             return await call.send(session, trust)
         except aiohttp.ClientConnectorCertificateError as error:
-            if not bundle or getattr(error.certificate_error, "verify_code", 0) != SELF_SIGNED:
+            code = getattr(error.certificate_error, "verify_code", 0)
+            if code not in (SELF_SIGNED, *OTHER_NAME):
                 raise
             url = urlsplit(call.url)
             async with asyncio.timeout(call.timeout):
                 certificate = await presented(url.hostname or "", url.port or 443, call.host)
-            vouched = vouch(base64.b64decode(bundle).decode(), certificate, call.host)
+            if other := mismatch(certificate, call.host):
+                raise WebhookError(f"tls: failed to verify certificate: x509: {other}") from None
+            vouched = vouch(base64.b64decode(bundle).decode(), certificate, call.host) if bundle else None
             if vouched is None:
                 raise
         if len(self._vouched) >= _MAX_VOUCHED:

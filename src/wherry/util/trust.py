@@ -15,11 +15,13 @@ from typing import TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from wherry.util import clock
 
 E = TypeVar("E", bound=x509.ExtensionType)
+OTHER_NAME = (62, 64)
+"""OpenSSL's codes for a server's certificate that has not the host name, or the address, that is asked for."""
 SELF_SIGNED = 18
 """OpenSSL's code for a server's certificate that has the name of its issuer, and is not in the bundle."""
 
@@ -80,6 +82,25 @@ def vouch(bundle: str, certificate: bytes, name: str) -> Vouched | None:
     return None
 
 
+def mismatch(certificate: bytes, name: str) -> str:
+    """Say in Go's words why a server's certificate (DER) is none for `name`; "" when it is one. Raises ValueError."""
+    leaf = x509.load_der_x509_certificate(certificate)
+    if _named(leaf, name):
+        return ""
+    names = _extension(leaf, x509.SubjectAlternativeName)
+    if _address(name) is not None:
+        valid = [str(one) for one in names.get_values_for_type(x509.IPAddress)] if names else []
+        if not valid:
+            return f"cannot validate certificate for {name} because it doesn't contain any IP SANs"
+    else:
+        if names is None and leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME):
+            return "certificate relies on legacy Common Name field, use SANs instead"
+        valid = names.get_values_for_type(x509.DNSName) if names else []
+        if not valid:
+            return f"certificate is not valid for any names, but wanted to match {name}"
+    return f"certificate is valid for {', '.join(valid)}, not {name}"
+
+
 def _issued(leaf: x509.Certificate, authority: x509.Certificate) -> bool:
     try:
         leaf.verify_directly_issued_by(authority)
@@ -104,12 +125,19 @@ def _named(leaf: x509.Certificate, name: str) -> bool:
     names = _extension(leaf, x509.SubjectAlternativeName)
     if names is None:
         return False
+    address = _address(name)
+    if address is not None:
+        return address in names.get_values_for_type(x509.IPAddress)
+    wanted = name.lower().rstrip(".")
+    parent = wanted.partition(".")[2]
+    return any(one.lower() in (wanted, f"*.{parent}") for one in names.get_values_for_type(x509.DNSName))
+
+
+def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return ipaddress.ip_address(name.strip("[]")) in names.get_values_for_type(x509.IPAddress)
+        return ipaddress.ip_address(name.strip("[]"))
     except ValueError:
-        wanted = name.lower().rstrip(".")
-        parent = wanted.partition(".")[2]
-        return any(one.lower() in (wanted, f"*.{parent}") for one in names.get_values_for_type(x509.DNSName))
+        return None
 
 
 def _extension(certificate: x509.Certificate, kind: type[E]) -> E | None:
