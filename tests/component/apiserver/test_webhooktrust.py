@@ -103,7 +103,7 @@ async def test_a_strangers_certificate_is_refused(tmp_path: Path, subject: x509.
 async def test_another_servers_certificate_is_refused(tmp_path: Path, subject: x509.Name) -> None:
     issuer = Issuer(subject)
     server = issuer.server(tmp_path, "127.0.0.2", NAMELESS)
-    with pytest.raises(WebhookError, match="certificate is valid for 127[.]0[.]0[.]2, not 127[.]0[.]0[.]1"):
+    with pytest.raises(WebhookError, match=r"certificate is valid for 127[.]0[.]0[.]2, not 127[.]0[.]0[.]1"):
         await call(new_client(), server, issuer.certificate)
 
 
@@ -111,6 +111,6 @@ async def test_a_server_is_not_known_by_its_common_name(tmp_path: Path) -> None:
     issuer = Issuer(AUTHORITY)
     common = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     with pytest.raises(
-        WebhookError, match="x509: cannot validate certificate for .* because it doesn't contain any IP SANs"
+        WebhookError, match=r"x509: cannot validate certificate for .* because it doesn't contain any IP SANs"
     ):
         await call(new_client(), issuer.server(tmp_path, "", common), issuer.certificate)
