@@ -33,6 +33,16 @@ class AddressAllocator:
         """``IPv4`` or ``IPv6``."""
         return f"IPv{self.network.version}"
 
+    @property
+    def allocated(self) -> int:
+        """How many addresses of the range are taken."""
+        return sum(self._first < number < self._end for number in self._taken)
+
+    @property
+    def available(self) -> int:
+        """How many addresses of the range are free."""
+        return self._end - self._first - 1 - self.allocated
+
     def take(self, address: str) -> None:
         """Take one address. Raises AllocationError."""
         ip = ipaddress.ip_address(address)
@@ -72,6 +82,16 @@ class PortAllocator:
         size = last - first + 1
         self._dynamic = first + (min(max(16, size // 32), 128) if size > 32 else 0)
         self._taken: set[int] = set()
+
+    @property
+    def allocated(self) -> int:
+        """How many ports of the range are taken."""
+        return sum(self.first <= port <= self.last for port in self._taken)
+
+    @property
+    def available(self) -> int:
+        """How many ports of the range are free."""
+        return self.last - self.first + 1 - self.allocated
 
     def take(self, port: int) -> None:
         """Take one port. Raises AllocationError."""

@@ -27,6 +27,7 @@ from wherry.apiserver.admission.metrics import FAMILIES as ADMISSION_FAMILIES
 from wherry.apiserver.admission.order import standard
 from wherry.apiserver.admission.plugin import Plugin
 from wherry.apiserver.admission.webhooks.metrics import FAMILIES as WEBHOOK_FAMILIES
+from wherry.apiserver.aggregation.aggregator import FAMILIES as AGGREGATOR_FAMILIES
 from wherry.apiserver.aggregation.aggregator import Aggregator
 from wherry.apiserver.api import Api
 from wherry.apiserver.attributes import AUTHENTICATED_GROUP, MASTERS_GROUP, UserInfo
@@ -65,6 +66,7 @@ from wherry.apiserver.relay import Near
 from wherry.apiserver.reviews import ReviewContext
 from wherry.apiserver.strategies import certificates, claims
 from wherry.apiserver.strategies.hooks import Hooks
+from wherry.apiserver.strategies.services import FAMILIES as SERVICE_FAMILIES
 from wherry.apiserver.strategies.services import ServiceStorage
 from wherry.apiserver.version import version_info
 from wherry.client.client import Client
@@ -181,9 +183,13 @@ class ApiServer:
         self.metrics.families.update(CHECK_FAMILIES)
         self.metrics.sources.append(context.webhooks.samples)
         self.metrics.families.update(WEBHOOK_FAMILIES)
+        self.metrics.sources.append(self.aggregator.samples)
+        self.metrics.families.update(AGGREGATOR_FAMILIES)
         self.metrics.sources.append(partial(build_info, version_info(options.kubernetes_version)))
         self.services = ServiceStorage(self.registry, options.service_cidr.split(","), options.node_ports)
         self.api.hooks.register(SERVICES, self.services.hook)
+        self.metrics.sources.append(self.services.samples)
+        self.metrics.families.update(SERVICE_FAMILIES)
         self.api.hooks.register(CERTIFICATESIGNINGREQUESTS, certificates.HOOK)
         self.api.hooks.register(RESOURCECLAIMS, claims.claim_hook(registry, self.authorizer))
         self.api.hooks.register(RESOURCECLAIMTEMPLATES, claims.template_hook(registry, self.authorizer))

@@ -356,6 +356,25 @@ async def test_what_is_stored_has_a_storage_version(http: Http) -> None:
     assert stored == {name for name in by_name if "/" not in name} - {"bindings", "componentstatuses"}
 
 
+async def test_metrics_tell_what_is_left_of_ranges_and_seats_and_which_apis_are_missing(http: Http) -> None:
+    service = {"metadata": {"name": "s"}, "spec": {"type": "NodePort", "ports": [{"port": 80}]}}
+    assert (await http("POST", "/api/v1/namespaces/default/services", service))[0] == 201
+    spec = {"group": "far.example", "version": "v1", "groupPriorityMinimum": 1, "versionPriority": 1}
+    spec["service"] = {"namespace": "default", "name": "none"}
+    apis = "/apis/apiregistration.k8s.io/v1/apiservices"
+    assert (await http("POST", apis, {"metadata": {"name": "v1.far.example"}, "spec": spec}))[0] == 201
+    lines = (await http("GET", "/metrics"))[1].splitlines()
+    allocator = "kube_apiserver_clusterip_allocator"
+    values = {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
+    taken, free = (values[f'{allocator}_{what}_ips{{cidr="10.96.0.0/16"}}'] for what in ("allocated", "available"))
+    assert taken >= 1 and taken + free == (1 << 16) - 2
+    assert values["kube_apiserver_nodeport_allocator_allocated_ports"] == 1
+    assert values["kube_apiserver_nodeport_allocator_available_ports"] == 2767
+    assert values['aggregator_unavailable_apiservice{name="v1.far.example"}'] == 1
+    level = 'apiserver_flowcontrol_upper_limit_seats{priority_level="catch-all"}'
+    assert values[level] == 600
+
+
 async def test_metrics_can_be_reset(http: Http) -> None:
     counted = 'apiserver_request_total{code="200",component="apiserver",dry_run="",group="",resource="namespaces"'
     await http("GET", "/api/v1/namespaces")

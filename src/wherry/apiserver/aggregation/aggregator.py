@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -16,6 +17,7 @@ from wherry.apiserver.registry import Registry
 from wherry.client.client import Client
 from wherry.util import clock
 from wherry.util.backoff import Backoff
+from wherry.util.metrics import GAUGE, Family, Sample
 from wherry.util.tasks import Scope
 
 log = logging.getLogger(__name__)
@@ -23,6 +25,8 @@ log = logging.getLogger(__name__)
 _LOOK = 1.0
 _CHECK_AGAIN = 30.0
 _DOCUMENTS = "/openapi/v3"
+_UNAVAILABLE = "aggregator_unavailable_apiservice"
+FAMILIES = {_UNAVAILABLE: Family(GAUGE, "Whether an APIService is not available, by its name.")}
 
 
 class Aggregator:
@@ -67,6 +71,11 @@ class Aggregator:
         if path.startswith(_DOCUMENTS):
             return self._by_path.get(path.removeprefix(_DOCUMENTS).rstrip("/"))
         return self._by_path.get("/".join(path.split("/", 4)[:4])) if path.startswith("/apis/") else None
+
+    def samples(self) -> Iterator[Sample]:
+        """Yield which APIServices are not available."""
+        for obj in self._registry.list(APISERVICES):
+            yield Sample(_UNAVAILABLE, {"name": meta.name(obj)}, not meta.is_true(obj, "Available"))
 
     def _changed(self, key: str, obj: Object | None) -> None:
         name = key.rpartition("/")[2]

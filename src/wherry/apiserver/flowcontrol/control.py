@@ -25,10 +25,12 @@ FAMILIES = {
     "apiserver_flowcontrol_dispatched_requests_total": Family(COUNTER, f"Requests that went on {_OF}"),
     "apiserver_flowcontrol_rejected_requests_total": Family(COUNTER, f"Requests that were refused, by reason, {_OF}"),
     "apiserver_flowcontrol_current_inqueue_requests": Family(GAUGE, "Requests that wait by priority level."),
+    "apiserver_flowcontrol_current_inqueue_seats": Family(GAUGE, "Seats that are waited for by priority level."),
     "apiserver_flowcontrol_current_executing_requests": Family(GAUGE, "Requests under way by priority level."),
     "apiserver_flowcontrol_current_executing_seats": Family(GAUGE, "Seats in use by priority level."),
     "apiserver_flowcontrol_nominal_limit_seats": Family(GAUGE, "Nominal number of seats by priority level."),
     "apiserver_flowcontrol_lower_limit_seats": Family(GAUGE, "Seats that are not lent by priority level."),
+    "apiserver_flowcontrol_upper_limit_seats": Family(GAUGE, "Seats that it may ever have by priority level."),
     "apiserver_flowcontrol_request_wait_duration_seconds": Family(HISTOGRAM, "Seconds in queues by priority level."),
     "apiserver_flowcontrol_request_execution_seconds": Family(HISTOGRAM, "Seconds under way by priority level."),
 }
@@ -132,10 +134,13 @@ class FlowControl:
         for level in self._levels.values():
             labels = {"priority_level": level.name}
             yield Sample(f"{prefix}current_inqueue_requests", labels, level.waiting)
+            yield Sample(f"{prefix}current_inqueue_seats", labels, level.waiting_seats)
             yield Sample(f"{prefix}current_executing_requests", labels, level.running)
             yield Sample(f"{prefix}current_executing_seats", labels, level.used)
             yield Sample(f"{prefix}nominal_limit_seats", labels, level.nominal)
             yield Sample(f"{prefix}lower_limit_seats", labels, level.nominal - level.lendable)
+            upper = self._total if level.upper is None else min(level.upper, self._total)
+            yield Sample(f"{prefix}upper_limit_seats", labels, upper)
             yield from level.wait_seconds.samples(f"{prefix}request_wait_duration_seconds", labels)
             yield from level.run_seconds.samples(f"{prefix}request_execution_seconds", labels)
             for schema, number in level.dispatched.items():

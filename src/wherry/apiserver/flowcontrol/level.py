@@ -102,6 +102,11 @@ class Level:
         """How many queues hold requests."""
         return sum(1 for queue in self._queues if queue.requests)
 
+    @property
+    def waiting_seats(self) -> int:
+        """How many seats are waited for."""
+        return sum(waiting.seats for queue in self._queues for waiting in queue.requests)
+
     def is_open(self) -> bool:
         """Tell whether a request of one seat could go on at once."""
         return self.exempt or (not self.waiting and self.has_room(1))

@@ -49,12 +49,16 @@ class ServiceRanges:
                 failure = error
         raise failure
 
-    def _of(self, family: str) -> Iterator[AddressAllocator]:
+    def all(self) -> list[AddressAllocator]:
+        """Return what gives addresses now, one for each range."""
         version = self._registry.version(SERVICECIDRS)
         if version != self._version:
             self._allocators = [self._made(cidr) for cidr in self._usable()]
             self._version = version
-        return (allocator for allocator in self._allocators if allocator.family == family)
+        return self._allocators
+
+    def _of(self, family: str) -> Iterator[AddressAllocator]:
+        return (allocator for allocator in self.all() if allocator.family == family)
 
     def _made(self, cidr: str) -> AddressAllocator:
         return AddressAllocator(cidr, self._taken[family_of(cidr.partition("/")[0])])

@@ -2,7 +2,7 @@
 
 import ipaddress
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -17,11 +17,20 @@ from wherry.apiserver.strategies.hooks import Hook, Undo
 from wherry.apiserver.strategies.servicefamilies import default_families
 from wherry.apiserver.strategies.serviceranges import ServiceRanges
 from wherry.client.client import Client
+from wherry.util.metrics import GAUGE, Family, Sample
 
 log = logging.getLogger(__name__)
 
 Object = dict[str, Any]
 HEADLESS = "None"
+
+_IPS, _PORTS = "kube_apiserver_clusterip_allocator_", "kube_apiserver_nodeport_allocator_"
+FAMILIES = {
+    f"{_IPS}allocated_ips": Family(GAUGE, "Addresses of Services that are taken, by range."),
+    f"{_IPS}available_ips": Family(GAUGE, "Addresses of Services that are free, by range."),
+    f"{_PORTS}allocated_ports": Family(GAUGE, "Node ports that are taken."),
+    f"{_PORTS}available_ports": Family(GAUGE, "Node ports that are free."),
+}
 
 
 class ServiceStorage:
@@ -51,6 +60,15 @@ class ServiceStorage:
                 await self._unmirror(name)
         for ip, service in expected.items():
             await self._mirror(ip, service)
+
+    def samples(self) -> Iterator[Sample]:
+        """Yield how many addresses and ports are taken and free."""
+        for given in self._ranges.all():
+            labels = {"cidr": str(given.network)}
+            yield Sample(f"{_IPS}allocated_ips", labels, given.allocated)
+            yield Sample(f"{_IPS}available_ips", labels, given.available)
+        yield Sample(f"{_PORTS}allocated_ports", {}, self._ports.allocated)
+        yield Sample(f"{_PORTS}available_ports", {}, self._ports.available)
 
     def _before(self, request: Request, new: Object, old: Object | None, dry: bool) -> Undo:
         taken: list[Callable[[], None]] = []
