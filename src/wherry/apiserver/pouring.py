@@ -100,12 +100,13 @@ class Answer(asyncio.Protocol):
             self._changed.clear()
             if self._over:
                 raise ServerDisconnectedError
-            if not self._client.writing_paused:
-                await self._changed.wait()
+            if self._client.writing_paused:
+                await http.writer.drain()
                 continue
-            await http.writer.drain()
+            # Also where the client had taken everything before this task came to see that it had to wait.
             if self._transport is not None:
                 self._transport.resume_reading()
+            await self._changed.wait()
         return self._poured
 
     def _pass(self, data: bytes, client: Line) -> None:
