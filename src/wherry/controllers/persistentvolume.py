@@ -96,9 +96,10 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Bind to a volume, or ask a provisioner, or wait for the reason given."""
+    """Bind to a volume, or look again `soon`, or ask a provisioner, or wait for the reason given."""
 
     bind: Object | None = None
+    soon: bool = False
     provisioner: str = ""
     waiting: tuple[str, str] | None = None
 
@@ -125,8 +126,11 @@ def plan(inputs: Inputs) -> Plan:
             return Plan(waiting=("WaitForPodScheduled", message))
         return Plan(waiting=("WaitForFirstConsumer", "waiting for first consumer to be created before binding"))
     free = [volume for volume in inputs.volumes if not volume["spec"].get("claimRef") and fits(claim, volume)]
+    available = [volume for volume in free if (volume.get("status") or {}).get("phase") == "Available"]
+    if available:
+        return Plan(bind=min(available, key=lambda volume: (_size(volume), meta.name(volume))))
     if free:
-        return Plan(bind=min(free, key=lambda volume: (_size(volume), meta.name(volume))))
+        return Plan(soon=True)
     provisioner = (inputs.storage_class or {}).get("provisioner", "")
     if provisioner and provisioner != _NO_PROVISIONER:
         return Plan(provisioner=provisioner)
@@ -140,6 +144,9 @@ def plan(inputs: Inputs) -> Plan:
 
 
 _LOOK_AGAIN = 3.0
+_LOOK_SOON = 0.5
+"""Seconds until a new volume is looked at again: as upstream, it is nobody's before it has become available, so that
+who makes one may change it first."""
 
 
 class PersistentVolumeController(Controller):
@@ -181,7 +188,7 @@ class PersistentVolumeController(Controller):
         if BIND_COMPLETED in meta.annotations(claim):
             await self._check_bound(key, claim)
         elif not meta.is_deleting(claim):
-            await self._bind_claim(key, claim)
+            return await self._bind_claim(key, claim)
         return None
 
     # Volumes.
@@ -234,9 +241,9 @@ class PersistentVolumeController(Controller):
 
     # Claims.
 
-    async def _bind_claim(self, key: str, claim: Object) -> None:
+    async def _bind_claim(self, key: str, claim: Object) -> float | None:
         if await self._give_default_class(key, claim):
-            return
+            return None
         name = class_of(claim)
         volumes = [*self._volumes.lister.by_index(_CLAIM, key), *self._volumes.lister.by_index(_CLASS, name)]
         wanted = claim["spec"].get("volumeName")
@@ -247,13 +254,14 @@ class PersistentVolumeController(Controller):
         todo = plan(Inputs(claim, tuple(volumes), storage_class, tuple(map(meta.name, consumers))))
         if todo.bind is not None:
             await self._bind(key, claim, todo.bind)
-            return
+            return None
         if todo.provisioner:
             claim = await self._ask_provisioner(key, claim, todo.provisioner)
         elif todo.waiting is not None:
             kind = WARNING if todo.waiting[0] == "ProvisioningFailed" else NORMAL
             self.recorder.event(claim, kind, *todo.waiting)
         await self._write_claim_status(key, claim, {"phase": "Pending"})
+        return _LOOK_SOON if todo.soon else None
 
     async def _give_default_class(self, key: str, claim: Object) -> bool:
         """Write the default class into a claim that names none; tell whether it did."""

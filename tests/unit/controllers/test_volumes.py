@@ -1,7 +1,7 @@
 from tests.unit.controllers.cluster import running
 from wherry.api import meta
 from wherry.api.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS
-from wherry.controllers.persistentvolume import PersistentVolumeController
+from wherry.controllers.persistentvolume import Inputs, PersistentVolumeController, plan
 from wherry.controllers.volumeprotection import ClaimProtectionController, VolumeProtectionController
 
 
@@ -48,6 +48,15 @@ async def test_two_claims_never_share_a_volume() -> None:
         await cluster.settle(seconds=5)
         phases = sorted(found["status"]["phase"] for found in cluster.fake.list(PERSISTENTVOLUMECLAIMS))
         assert phases == ["Bound", "Pending"]
+
+
+async def test_a_volume_is_nobodys_before_it_is_available() -> None:
+    new = {**volume("new", "1Gi"), "status": {"phase": "Pending"}}
+    todo = plan(Inputs(claim(), (new,), storage_class()))
+    assert todo.soon and todo.bind is None and not todo.provisioner
+    async with running(PersistentVolumeController, objects=(new, claim())) as cluster:
+        await cluster.settle(seconds=1)
+        assert cluster.get(PERSISTENTVOLUMECLAIMS, "c")["status"]["phase"] == "Bound"
 
 
 async def test_a_class_that_waits_for_a_consumer_asks_the_provisioner_after_the_scheduler() -> None:
