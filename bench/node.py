@@ -28,6 +28,7 @@ import presets
 import yaml
 
 PODS, EXECS, LOG_BYTES, LINES, IMAGE_BYTES, IDLE = 110, 1000, 1 << 30, (120, 1000), 200_000_000, 60.0
+PREFIX = 45  # bytes of a log's line before its text
 TICK = os.sysconf("SC_CLK_TCK")
 NAMESPACE = "bench-node"
 
@@ -174,11 +175,14 @@ class Bench:
             yield f"lines of {line}, curl", read(curl, self.pids())
             kubectl = ["kubectl", "-n", NAMESPACE, "logs", "log", "--kubeconfig"]
             yield f"lines of {line}, kubectl", read([*kubectl, self.kubeconfig], self.pids())
+            size = file.stat().st_size * line // (line + PREFIX)
+            yield f"lines of {line}, kubectl >/dev/null", read([*kubectl, self.kubeconfig], self.pids(), size)
             with presets.serving(pki / "kubelet-serving.crt", pki / "kubelet-serving.key", line, LOG_BYTES) as config:
                 kubeconfig = self.pair.with_name("presets.json")
                 kubeconfig.write_text(json.dumps(config))
                 alone = ["kubectl", "logs", "log", "--kubeconfig", kubeconfig]
                 yield f"lines of {line}, kubectl at most", read(alone, {})
+                yield f"lines of {line}, the same >/dev/null", read(alone, {}, LOG_BYTES)
         await self.clear()
 
     async def load(self):
@@ -201,17 +205,20 @@ def write_log(file, line):
     stamp = "2026-01-02T03:04:05.{:09d}+00:00 stdout F " + "x" * (line - 1) + "\n"
     block = "".join(stamp.format(n) for n in range((1 << 20) // line)).encode()
     with file.open("wb") as log:
-        while log.tell() < LOG_BYTES * (line + 45) / line:
+        while log.tell() < LOG_BYTES * (line + PREFIX) / line:
             log.write(block)
 
 
-def read(command, pids):
-    """Run a command that reads a log; say how fast that went and what it took of the client and of `pids`."""
+def read(command, pids, size=0):
+    """Run a command that reads a log; say how fast that went and what it took of the client and of `pids`.
+
+    Its output comes here by a pipe, as to any program behind it; with `size` (its bytes) it goes nowhere.
+    """
     held, used = {name: pss(pid) for name, pid in pids.items()}, {name: cpu(pid) for name, pid in pids.items()}
     began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0) as reading:
-        got = 0
-        while data := os.read(reading.stdout.fileno(), 1 << 20):
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL if size else subprocess.PIPE, bufsize=0) as reading:
+        got = size
+        while not size and (data := os.read(reading.stdout.fileno(), 1 << 20)):
             got += len(data)
     took, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     grown = ", ".join(f"{name} {(pss(pid) - held[name]) / 1e6:.1f}" for name, pid in pids.items())
@@ -252,7 +259,7 @@ async def main():
     async with bench.session():
         for row in rows or ("pods", "exec", "logs", "load"):
             async for what, figure in getattr(bench, row)():
-                print(f"{what:<32} {figure}", flush=True)
+                print(f"{what:<36} {figure}", flush=True)
 
 
 asyncio.run(main())
