@@ -18,6 +18,7 @@ from wherry.api.schema.compile import builder
 from wherry.api.schema.types import Anomaly, Conformed
 from wherry.apiserver.request import Request
 
+_PLAIN = frozenset({"name", "generateName", "namespace", "uid", "creationTimestamp", "labels"})
 _MOST = 1024
 _LONGEST = 8 * 1024
 
@@ -37,6 +38,7 @@ class Drafts:
         self._schema = pods
         self._metadata = builder(pods.root.fields["metadata"].type)
         self._known: dict[bytes, Draft] = {}
+        self._owned: dict[tuple[str, ...], Node] = {}
 
     def conform(self, request: Request, obj: Object) -> Conformed:
         """Return a new pod as its schema and the defaults make it of `obj`, which is not changed.
@@ -58,6 +60,18 @@ class Drafts:
             return self._learn(b"", obj)
         request.fields = draft.fields
         return Conformed({**draft.rest, "metadata": metadata, "spec": draft.spec.copy()}, [], None)
+
+    def owned(self, metadata: Object) -> Node:
+        """Return which fields of a pod's metadata are its maker's; shared. Of plain ones only the names matter."""
+        if not metadata.keys() <= _PLAIN:
+            return managedfields.given_fields({"metadata": metadata}, self._schema)
+        key = (*metadata, "", *(metadata.get("labels") or ()))
+        found = self._owned.get(key)
+        if found is None:
+            if len(self._owned) >= _MOST:
+                self._owned.clear()
+            found = self._owned[key] = managedfields.given_fields({"metadata": metadata}, self._schema)
+        return found
 
     def _learn(self, content: bytes, obj: Object) -> Conformed:
         found = self._schema.conform(obj)

@@ -213,9 +213,10 @@ class Registry:
             return obj
         memo = record.memo
         if memo.light is None:
-            # Not a copy without it, which would keep the larger table.
-            metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
-            memo.light = {**obj, "metadata": metadata}
+            metadata = obj["metadata"].copy()
+            del metadata["managedFields"]
+            memo.light = obj.copy()
+            memo.light["metadata"] = metadata
         return memo.light
 
     def value(self, record: Record, resource: Resource) -> bytes:

@@ -18,7 +18,7 @@ def create(api: Api, request: Request, obj: Object) -> None:
     if resource.custom is not None and managedfields.typed_errors(schema.root, obj, duplicates=True):
         return  # the values are not of the types of the schema: validation refuses them
     if request.fields is not None:
-        fields = {**managedfields.given_fields({"metadata": metadata}, schema), **request.fields}
+        fields = {**api.drafts.owned(metadata), **request.fields}
     else:
         reset = managedfields.reset_fields(resource, request.subresource)
         fields = managedfields.given_fields(obj, schema, reset=reset)

@@ -67,7 +67,8 @@ class Indexer:
 
     def by_index(self, name: str, value: str) -> Objects:
         """Return the objects that index `name` holds under `value`. Raises KeyError for an unknown index."""
-        return list(self._indexes[name].groups.get(value, {}).values())
+        group = self._indexes[name].groups.get(value)
+        return [] if group is None else list(group.values())
 
     def add_index(self, name: str, function: IndexFunc) -> None:
         """Add index `name` over present and future objects; one that is there stays as it is."""

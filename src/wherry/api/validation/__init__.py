@@ -52,7 +52,9 @@ def validate_new_metadata(resource: Resource, obj: dict[str, Any]) -> list[Field
     """Return what is wrong with the metadata of a new object; a part of `validate_create`."""
     rules = _rules(resource)
     errors = _metadata(resource, obj, rules, rules.name)
-    return errors or metadata.validate_names(obj["metadata"], metadata.path_segment)
+    if errors or rules.name is metadata.subdomain:  # which fits into a path
+        return errors
+    return metadata.validate_names(obj["metadata"], metadata.path_segment)
 
 
 def validate_update(
