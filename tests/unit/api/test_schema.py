@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from wherry.api import schema
+from wherry.api.schema import DecodeError
 from wherry.api.schema.decode import syntax_error
 
 SCHEMA = schema.load()
@@ -121,3 +122,28 @@ def test_a_body_that_is_no_object_is_refused_in_the_words_of_go(raw: bytes, told
 @pytest.mark.parametrize("form", ["application/json", "application/yaml"])
 def test_null_is_an_object_that_says_nothing(form: str) -> None:
     assert schema.decode_body(b"null", form) == ({}, [])
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ("v: [A,", "line 1: did not find expected node content"),
+        ("v:\n- [A,", "line 2: did not find expected node content"),
+        ("a:\n- b: *,", "line 2: did not find expected alphabetic or numeric character"),
+        ("value: -", "block sequence entries are not allowed in this context"),
+        ("a: b: c", "mapping values are not allowed in this context"),
+        ("a: b\nc: d: e", "line 2: mapping values are not allowed in this context"),
+        ("- record\n\texpr: foo\n", "line 2: found a tab character that violates indentation"),
+        ("a:\n\tb: c", "line 2: found character that cannot start any token"),
+        ("a:\n  - b\n c: d", "line 2: did not find expected key"),
+        ("a: \x01", "control characters are not allowed"),
+        ("a: *b", "unknown anchor 'b' referenced"),
+        ("a: !!int abc", "cannot decode !!str `abc` as a !!int"),
+        ("a: !!int 1.5", "cannot decode !!float `1.5` as a !!int"),
+        ("a: !!bool 1", "cannot decode !!int `1` as a !!bool"),
+    ],
+)
+def test_yaml_that_cannot_be_read_is_refused_in_the_words_of_gos_library(raw: str, message: str) -> None:
+    with pytest.raises(DecodeError) as caught:
+        schema.decode_body(raw.encode(), "application/yaml")
+    assert str(caught.value) == f"yaml: {message}"

@@ -198,5 +198,5 @@ def _yaml(raw: bytes) -> tuple[Any, list[str]]:
     try:
         value, problems = yaml_body.load(raw)
     except (yaml.YAMLError, ValueError) as error:
-        raise DecodeError(f"yaml: {error}") from None
+        raise DecodeError(f"yaml: {yaml_body.wording(error)}") from None
     return value, ["yaml: unmarshal errors:\n" + "\n".join(problems)] if problems else []

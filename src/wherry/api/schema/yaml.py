@@ -22,6 +22,9 @@ _FREE_ALIASES, _FREE_VALUES = 100, 1000
 _GENEROUS, _STRICT = 400_000, 4_000_000
 _TAG = "tag:yaml.org,2002:"
 _TRUE = frozenset({"y", "yes", "true", "on"})
+_SAID = frozenset({f"{_TAG}bool", f"{_TAG}null"})
+"""Of these types is only what would be without a tag."""
+
 _MERGE: Any = object()
 _NONE: Any = object()
 
@@ -64,6 +67,24 @@ def load(raw: bytes) -> tuple[Any, list[str]]:
         return builder.build(), builder.problems
     finally:
         parser.dispose()
+
+
+def wording(error: Exception) -> str:
+    """Return what is wrong with a document as the API server's library says it.
+
+    Both are ports of one parser and have its problems in common. The other tells no mark but the line, which counts
+    from nought (so the first is not told), and of the context before that of the problem; what the scanner finds is
+    one line further.
+    """
+    if isinstance(error, yaml.reader.ReaderError):
+        return str(error.reason)
+    if not isinstance(error, yaml.MarkedYAMLError) or not error.problem:
+        return str(error)
+    marks = (error.context_mark, error.problem_mark)
+    line = next((mark.line for mark in marks if mark is not None and mark.line), 0)
+    if line and isinstance(error, yaml.scanner.ScannerError):
+        line += 1
+    return f"line {line}: {error.problem}" if line else str(error.problem)
 
 
 class _Open:
@@ -207,7 +228,12 @@ class _Builder:
             return _MERGE
         if tag == _TAG + "int" and text.isascii() and text.isdigit() and len(text) < 19 and text[0] != "0":
             return int(text)
-        value = self._scalars.construct_object(yaml.ScalarNode(tag, text, event.start_mark, event.end_mark))
+        if tag in _SAID and _implicit_tag(text) != tag:
+            raise _undecodable(text, tag)
+        try:
+            value = self._scalars.construct_object(yaml.ScalarNode(tag, text, event.start_mark, event.end_mark))
+        except ValueError:
+            raise _undecodable(text, tag) from None
         if isinstance(value, bytes):
             return value.decode("utf-8", "replace")
         if isinstance(value, float) and not math.isfinite(value):
@@ -223,6 +249,11 @@ def _implicit_tag(text: str) -> str | None:
         if pattern.match(text):
             return str(tag)
     return None
+
+
+def _undecodable(text: str, tag: str) -> yaml.YAMLError:
+    given = (_implicit_tag(text) or "str").removeprefix(_TAG)
+    return yaml.YAMLError(f"cannot decode !!{given} `{text}` as a !!{tag.removeprefix(_TAG)}")
 
 
 def _allowed(decoded: int) -> float:
