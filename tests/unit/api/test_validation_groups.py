@@ -290,6 +290,29 @@ def test_only_approval_decides_on_a_certificate_request() -> None:
     assert wrong_update(request, "status/conditions", decided) == []  # an update without subresource keeps the status
 
 
+def test_a_decision_that_a_status_changes_is_shown_as_upstream_shows_it() -> None:
+    request = example("CertificateSigningRequest")
+    old = decoded(request)
+    assert old is not None
+    old["status"] = {"conditions": [{"type": "Approved", "status": "True", "reason": "R", "lastUpdateTime": "T"}]}
+    new = meta.copy(old)
+    new["status"]["conditions"][0]["message"] = "<m>"
+    error = validation.validate_update(resource_of(request), new, old, "status")[-1]
+    assert str(error).split("\n") == [
+        'status.conditions: Forbidden: updates may not modify a condition of type "Approved"',
+        "@@ -3,7 +3,7 @@",
+        '   "Type": "Approved",',
+        '   "Status": "True",',
+        '   "Reason": "R",',
+        '-  "Message": "",',
+        r'+  "Message": "\u003cm\u003e",',
+        '   "LastUpdateTime": "T",',
+        '   "LastTransitionTime": null',
+        "  }",
+        "",
+    ]
+
+
 def test_conditions_of_a_certificate_request_are_dated() -> None:
     request = example("CertificateSigningRequest")
     resource, old = resource_of(request), created(request)

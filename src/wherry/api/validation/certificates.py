@@ -1,8 +1,11 @@
 """CertificateSigningRequests: the request itself, who may say what about it, and the certificate."""
 
+import json
 import re
 from base64 import b64decode
 from dataclasses import dataclass
+from difflib import unified_diff
+from itertools import islice
 from typing import Any
 
 from cryptography import x509
@@ -193,7 +196,8 @@ def _change(obj: Obj, options: _Options) -> Errors:
             if len(now) > len(before):
                 errors.append(field.forbidden(path, f'updates may not add a condition of type "{kind}"'))
             elif len(now) == len(before) and now != before:
-                errors.append(field.forbidden(path, f'updates may not modify a condition of type "{kind}"'))
+                detail = f'updates may not modify a condition of type "{kind}"\n{_difference(before, now)}'
+                errors.append(field.forbidden(path, detail))
     certificate, issued = _certificate_of(obj), _certificate_of(options.old)
     if certificate != issued:
         if not options.issues:
@@ -202,6 +206,27 @@ def _change(obj: Obj, options: _Options) -> Errors:
             detail = "updates may not modify existing certificate content"
             errors.append(field.forbidden("status.certificate", detail))
     return errors
+
+
+_MEMBERS = ("type", "status", "reason", "message", "lastUpdateTime", "lastTransitionTime")
+_ESCAPED = str.maketrans({char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"})
+
+
+def _difference(old: list[Obj], new: list[Obj]) -> str:
+    """Return how conditions differ, as upstream shows it: a unified diff of its internal objects' JSON."""
+    one, other = (
+        [f"{line}\n" for line in json.dumps(shown, indent=1, ensure_ascii=False).translate(_ESCAPED).split("\n")]
+        for shown in ([_internal(condition) for condition in conditions] for conditions in (old, new))
+    )
+    without_files = islice(unified_diff(one, other), 2, None)
+    return "".join(without_files)
+
+
+def _internal(condition: Obj) -> Obj:
+    """Return a condition by the names of upstream's internal type, which has no optional members."""
+    return {
+        name[0].upper() + name[1:]: condition.get(name) or (None if name.endswith("Time") else "") for name in _MEMBERS
+    }
 
 
 RULES = {
