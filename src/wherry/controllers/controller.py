@@ -112,7 +112,7 @@ class Controller(ABC):
         self.informers = context.informers
         self.recorder = context.recorder
         self.settings = context.settings
-        self._dependents = context.dependents
+        self._ownership = context.dependents
         first, longest = self.retry_delays
         self.queue: Workqueue[str] = Workqueue(self.name, initial_delay=first, maximum_delay=longest)
         self.meter = Meter(metrics.BOUNDS)
@@ -186,9 +186,9 @@ class Controller(ABC):
             for key in orphans(obj):
                 self._add_later(key, delay)
 
-        dependents = self._dependents.get(informer)
+        dependents = self._ownership.get(informer)
         if dependents is None:
-            dependents = self._dependents[informer] = Dependents(informer)
+            dependents = self._ownership[informer] = Dependents(informer)
         dependents.add(owner, lambda key: self._add_later(key, delay), orphan=adopt if orphans is not None else None)
         return informer
 
