@@ -78,6 +78,11 @@ class Metrics:
         self._kinds: dict[tuple[str, KindKey], _Kind] = {}
         self._running: Counter[tuple[str, KindKey]] = Counter()
 
+    def add(self, source: Source, families: Mapping[str, Family] | None = None) -> None:
+        """Show what `source` yields, too; `families` says of which kind that is."""
+        self.sources.append(source)
+        self.families.update(families or {})
+
     def count(self, verb: str, info: PathInfo, code: int, seconds: float, size: int) -> None:
         """Note one answered request on a resource or path that took `seconds`; its verb is Kubernetes'."""
         key = (verb, info.kind_key)

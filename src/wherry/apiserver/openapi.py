@@ -127,7 +127,10 @@ def _form(accept: str, protobuf_types: frozenset[str]) -> str:
 
 
 def _takes_gzip(accept_encoding: str) -> bool:
-    """Tell whether an ``Accept-Encoding`` header names gzip with a weight that is not zero."""
+    """Tell whether an ``Accept-Encoding`` header names gzip with a weight that is not zero.
+
+    Not `negotiate.takes_gzip`, which knows no weights: upstream serves this document by another library.
+    """
     for clause in accept_encoding.split(","):
         coding, _, weight = clause.partition(";")
         if coding.strip().lower() == "gzip":

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from wherry.api import newpods, protobuf, schema
-from wherry.api.resources import TABLE, Resource, ResourceTable
+from wherry.api.resources import PODS, TABLE, Resource, ResourceTable
 from wherry.apiserver import conversion
 from wherry.apiserver.attributes import Follower
 from wherry.store.protocol import PUT, Event, Record, Store, Subscription
@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 Object = dict[str, Any]
 
 _DUMP = orjson.dumps
-_PODS = "/registry/core/pods/"
 _WRITE_SECONDS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 
 
@@ -69,6 +68,7 @@ class Registry:
         self.table = table if table is not None else ResourceTable(list(TABLE))
         self.conversions = dict(conversion.STORED_AS)
         self._prefixes: dict[Resource, str] = {}
+        self._pods = self.prefix(PODS)
         self._versions: dict[str, int] = {}
         self._fresh: dict[tuple[str, int], Object] = {}
         self.write_seconds: dict[tuple[str, str], Histogram] = {}
@@ -166,7 +166,7 @@ class Registry:
         found = self._fresh.get((record.key, record.revision))
         if found is None:
             found = orjson.loads(record.value)
-            if record.key.startswith(_PODS):
+            if record.key.startswith(self._pods):
                 newpods.share(found)
         return self._keep(record, found)
 

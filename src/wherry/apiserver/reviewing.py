@@ -9,13 +9,13 @@ from wherry.apiserver.admission.plugin import CREATE
 from wherry.apiserver.api import Api, operation
 from wherry.apiserver.authn.reviews import default_token_request
 from wherry.apiserver.decode import decode, options_of
-from wherry.apiserver.handlers.create import check_namespace
+from wherry.apiserver.handlers.create import NOT_GIVEN, check_namespace
 from wherry.apiserver.request import Answer, Made, Request
 from wherry.apiserver.reviews import REVIEWS, Handler, Object, ReviewContext
 from wherry.util import clock
 
 _DEFAULTS: dict[tuple[str, str], Callable[[Object], None]] = {("", "serviceaccounts/token"): default_token_request}
-_OF_THE_SYSTEM = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink")
+_OF_WHAT_IS_STORED = ("uid", "creationTimestamp", *NOT_GIVEN)
 
 
 def register(api: Api, context: ReviewContext) -> None:
@@ -45,7 +45,7 @@ def _handler(
         metadata = obj.setdefault("metadata", {})
         if not request.subresource:
             check_namespace(request, metadata)
-            for member in _OF_THE_SYSTEM:
+            for member in _OF_WHAT_IS_STORED:
                 metadata.pop(member, None)
         _track(request, obj, schema, api_version)
         asked = operation(request, CREATE, obj=obj, dry_run=dry)

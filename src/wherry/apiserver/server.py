@@ -72,6 +72,7 @@ from wherry.apiserver.version import version_info
 from wherry.client.client import Client
 from wherry.store.protocol import Store
 from wherry.util.certificates import load_chain
+from wherry.util.tasks import Service
 
 log = logging.getLogger(__name__)
 
@@ -174,29 +175,25 @@ class ApiServer:
         if options.audit_policy is not None and options.audit_log is not None:
             self.frontend.audit = AuditLog(Policy.load(options.audit_policy), options.audit_log)
         self.metrics = self.frontend.metrics
-        self.metrics.sources.append(partial(store_samples, registry))
-        self.metrics.sources.append(self.frontend.flow.samples)
-        self.metrics.families.update(FLOW_FAMILIES)
-        self.metrics.sources.append(self.api.admission.timers.samples)
-        self.metrics.families.update(ADMISSION_FAMILIES)
-        self.metrics.sources.append(context.checks.samples)
-        self.metrics.families.update(CHECK_FAMILIES)
-        self.metrics.sources.append(context.webhooks.samples)
-        self.metrics.families.update(WEBHOOK_FAMILIES)
-        self.metrics.sources.append(self.aggregator.samples)
-        self.metrics.families.update(AGGREGATOR_FAMILIES)
-        self.metrics.sources.append(partial(build_info, version_info(options.kubernetes_version)))
+        self.metrics.add(partial(store_samples, registry))
+        self.metrics.add(self.frontend.flow.samples, FLOW_FAMILIES)
+        self.metrics.add(self.api.admission.timers.samples, ADMISSION_FAMILIES)
+        self.metrics.add(context.checks.samples, CHECK_FAMILIES)
+        self.metrics.add(context.webhooks.samples, WEBHOOK_FAMILIES)
+        self.metrics.add(self.aggregator.samples, AGGREGATOR_FAMILIES)
+        self.metrics.add(partial(build_info, version_info(options.kubernetes_version)))
         self.services = ServiceStorage(self.registry, options.service_cidr.split(","), options.node_ports)
         self.api.hooks.register(SERVICES, self.services.hook)
-        self.metrics.sources.append(self.services.samples)
-        self.metrics.families.update(SERVICE_FAMILIES)
+        self.metrics.add(self.services.samples, SERVICE_FAMILIES)
         self.api.hooks.register(CERTIFICATESIGNINGREQUESTS, certificates.HOOK)
         self.api.hooks.register(RESOURCECLAIMS, claims.claim_hook(registry, self.authorizer))
         self.api.hooks.register(RESOURCECLAIMTEMPLATES, claims.template_hook(registry, self.authorizer))
-        self.compactor = Compactor(store)
-        self._event_expiry = EventExpiry(store, registry.prefix(EVENTS), itself)
-        self._references = References(registry, itself)
-        self._identity = Identity(registry, itself, lambda: f"{options.address}:{self.port}")
+        self._background: Sequence[Service] = (
+            Compactor(store),
+            EventExpiry(store, registry.prefix(EVENTS), itself),
+            References(registry, itself),
+            Identity(registry, itself, lambda: f"{options.address}:{self.port}"),
+        )
         self.proxy = NodeProxy(self.api, self.authorizer, self._kubelet_tls(), near=options.near_kubelet)
         self.frontend.relay = self.proxy
         self.port = options.port
@@ -207,8 +204,7 @@ class ApiServer:
         await self.registry.start()
         if self.frontend.audit is not None:
             await self.frontend.audit.start()
-            self.metrics.sources.append(self.frontend.audit.samples)
-            self.metrics.families.update(AUDIT_FAMILIES)
+            self.metrics.add(self.frontend.audit.samples, AUDIT_FAMILIES)
         client = Client(self.transport(_SELF), field_manager="kube-apiserver")
         await self.services.load(client)
         await self._token_use.__aenter__()
@@ -237,10 +233,8 @@ class ApiServer:
         self.keeper = Keeper(await self._bootstrap(client), partial(objects.version, self.registry))
         await self.keeper.__aenter__()
         await self.aggregator.__aenter__()
-        await self.compactor.__aenter__()
-        await self._event_expiry.__aenter__()
-        await self._references.__aenter__()
-        await self._identity.__aenter__()
+        for service in self._background:
+            await service.__aenter__()
         self.health.started = True
         log.info("serving on %s:%d", self.options.host, self.port)
         return self
@@ -257,10 +251,8 @@ class ApiServer:
         await self._token_use.__aexit__(kind, error, traceback)
         await self.extensions.__aexit__(kind, error, traceback)
         await self.api.admission.close()
-        await self._identity.__aexit__(kind, error, traceback)
-        await self._references.__aexit__(kind, error, traceback)
-        await self._event_expiry.__aexit__(kind, error, traceback)
-        await self.compactor.__aexit__(kind, error, traceback)
+        for service in reversed(self._background):
+            await service.__aexit__(kind, error, traceback)
         await self.aggregator.__aexit__(kind, error, traceback)
         await self.proxy.close()
         if self.frontend.audit is not None:

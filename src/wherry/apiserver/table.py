@@ -121,9 +121,7 @@ def table(
     rows = []
     for obj in objects:
         row: Object = {
-            "cells": _scale_cells(obj)
-            if resource in _SCALE_COLUMNS
-            else printers.cells(resource, _stored(resource, obj)),
+            "cells": _scale_cells(obj) if scales is not None else printers.cells(resource, _stored(resource, obj)),
             "object": None,
         }
         conditions = printers.row_conditions(resource, obj)

@@ -4,7 +4,7 @@ The controllers and the scheduler reach the API server in process, each as the u
 rights are those of the default roles.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from types import TracebackType
@@ -15,7 +15,7 @@ from wherry.api.resources import NODES
 from wherry.apiserver.attributes import AUTHENTICATED_GROUP, MASTERS_GROUP, UserInfo
 from wherry.apiserver.authn.issuer import ServiceAccountIssuer, SigningKey, groups, username
 from wherry.apiserver.authn.token import TokenAuthenticator
-from wherry.apiserver.metrics import Source
+from wherry.apiserver.metrics import Metrics
 from wherry.apiserver.server import ApiServer, ServerOptions
 from wherry.client.client import Client
 from wherry.client.events import EventRecorder
@@ -29,7 +29,6 @@ from wherry.scheduler.metrics import FAMILIES as SCHEDULER_FAMILIES
 from wherry.scheduler.profile import SchedulerConfig
 from wherry.scheduler.scheduler import Scheduler
 from wherry.store.protocol import Store
-from wherry.util.metrics import Family
 from wherry.util.tasks import Scope
 
 _MANAGER = UserInfo("system:kube-controller-manager", (AUTHENTICATED_GROUP,))
@@ -86,10 +85,10 @@ class ControlPlane:
         """A client in process with all rights."""
         return self._client(_ADMIN)
 
-    def add_metrics(self, source: Source, families: Mapping[str, Family]) -> None:
-        """Show more at ``/metrics``."""
-        self._server.metrics.sources.append(source)
-        self._server.metrics.families.update(families)
+    @property
+    def metrics(self) -> Metrics:
+        """What ``/metrics`` shows."""
+        return self._server.metrics
 
     def _run_controllers(self, scope: Scope) -> Manager:
         authority = self._credentials.authority
@@ -102,8 +101,7 @@ class ControlPlane:
         )
         manager = Manager(self._client(_MANAGER), settings=settings, client_for=self._controller_client)
         manager.run(scope)
-        self._server.metrics.sources.append(manager.samples)
-        self._server.metrics.families.update(CONTROLLER_FAMILIES)
+        self.metrics.add(manager.samples, CONTROLLER_FAMILIES)
         return manager
 
     def _run_scheduler(self, scope: Scope, informers: InformerFactory) -> None:
@@ -111,8 +109,7 @@ class ControlPlane:
         client = self._client(_SCHEDULER)
         recorder = EventRecorder(client, "default-scheduler", quiet=lambda: scheduler.is_quiet())
         scheduler = Scheduler(client, informers, recorder, config=self._scheduling)
-        self._server.metrics.sources.append(scheduler.samples)
-        self._server.metrics.families.update(SCHEDULER_FAMILIES)
+        self.metrics.add(scheduler.samples, SCHEDULER_FAMILIES)
         scope.spawn(recorder.run(), name="scheduler events", guard=True)
         scope.spawn(scheduler.run(), name="scheduler")
 
@@ -126,7 +123,7 @@ class ControlPlane:
         from wherry.kubelet.fake.nodes import FakeNodes
 
         nodes = FakeNodes(config, informers, client_for=self._node_client, admin=self.admin)
-        self._server.metrics.sources.append(nodes.samples)
+        self.metrics.add(nodes.samples)
         await nodes.run()
 
     def _node_client(self, name: str) -> Client:

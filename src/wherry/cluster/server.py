@@ -95,7 +95,7 @@ async def serve(
                 scope.spawn(certificates.follow(), name="certificates", guard=True)
                 for one in tokens:
                     if isinstance(one, FileTokens):
-                        plane.add_metrics(one.samples, FILE_TOKENS_FAMILIES)
+                        plane.metrics.add(one.samples, FILE_TOKENS_FAMILIES)
                         scope.spawn(one.follow(), name="authentication.yaml", guard=True)
                 if cluster is not None:
                     scope.spawn(credentials.keep(cluster), name="credentials", guard=True)

@@ -63,12 +63,10 @@ def _resources(status: Obj) -> Errors:
 
 def _swap(status: Obj) -> Errors:
     capacity = ((status.get("nodeInfo") or {}).get("swap") or {}).get("capacity")
+    if capacity is None or capacity > 0:
+        return []
     # The path is upstream's.
-    return (
-        []
-        if capacity is None or capacity > 0
-        else [field.invalid("metadata.nodeSwapStatus.capacity", capacity, POSITIVE)]
-    )
+    return [field.invalid("metadata.nodeSwapStatus.capacity", capacity, POSITIVE)]
 
 
 def _features(found: list[str]) -> Errors:

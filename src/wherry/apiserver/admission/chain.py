@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from wherry.api.resources import Resource
-from wherry.apiserver.admission.metrics import ADMIT, QUICK, VALIDATE, Timer, Timers
+from wherry.apiserver.admission.metrics import ADMIT, VALIDATE, Timer, Timers
 from wherry.apiserver.admission.plugin import Operation, Plugin
 from wherry.util import clock
 
@@ -41,19 +41,9 @@ class _Step(NamedTuple):
                 timer.rejected.observe(rejected - now)
                 self.timer.rejected.observe(rejected - began)
                 raise
-            took = watch() - now
-            now += took
-            if took <= QUICK:
-                timer.quick += 1
-                timer.quick_seconds += took
-            else:
-                timer.slow.observe(took)
-        timer, took = self.timer, now - began
-        if took <= QUICK:
-            timer.quick += 1
-            timer.quick_seconds += took
-        else:
-            timer.slow.observe(took)
+            before, now = now, watch()
+            timer.passed(now - before)
+        self.timer.passed(now - began)
 
 
 class Chain:
@@ -84,20 +74,16 @@ class Chain:
             if len(self._known) > _MOST_KNOWN:  # definitions of custom resources came and went
                 self._known.clear()
             plugins = [plugin for plugin in self._plugins if _may_concern(plugin, operation)]
-            timer = self.timers.of
-            admit = [
-                _Part(each.handles, each.admit, timer(each.name, ADMIT, key[0]))
-                for each in plugins
-                if type(each).admit is not Plugin.admit
-            ]
-            validate = [
-                _Part(each.handles, each.validate, timer(each.name, VALIDATE, key[0]))
-                for each in plugins
-                if type(each).validate is not Plugin.validate
-            ]
-            chosen = _Step(admit, timer("", ADMIT, key[0])), _Step(validate, timer("", VALIDATE, key[0]))
+            chosen = self._step(plugins, ADMIT, key[0]), self._step(plugins, VALIDATE, key[0])
             self._known[key] = chosen
         return chosen
+
+    def _step(self, plugins: Sequence[Plugin], name: str, operation: str) -> _Step:
+        """Return the step whose name is that of the method by which plugins take part in it."""
+        timer = self.timers.of
+        own = [each for each in plugins if getattr(type(each), name) is not getattr(Plugin, name)]
+        parts = [_Part(each.handles, getattr(each, name), timer(each.name, name, operation)) for each in own]
+        return _Step(parts, timer("", name, operation))
 
     async def close(self) -> None:
         """Release what the plugins hold."""

@@ -8,7 +8,7 @@ _PREFIX = "apiserver_admission_"
 _PLUGIN, _STEP = f"{_PREFIX}controller_admission_duration_seconds", f"{_PREFIX}step_admission_duration_seconds"
 _SUMMARY = f"{_STEP}_summary"
 _SECONDS = (0.005, 0.025, 0.1, 0.5, 1.0, 2.5)
-QUICK = _SECONDS[0]
+_QUICK = _SECONDS[0]
 """Seconds of the first bucket."""
 
 FAMILIES = {
@@ -18,25 +18,34 @@ FAMILIES = {
 }
 
 ADMIT, VALIDATE = "admit", "validate"
+"""The steps, as metrics and the methods of plugins call them."""
 
 
 class Timer:
     """The times of one plugin, or of a step, for one operation: what was admitted and what was refused."""
 
-    __slots__ = ("quick", "quick_seconds", "rejected", "slow")
+    __slots__ = ("_quick", "_quick_seconds", "_slow", "rejected")
 
     def __init__(self) -> None:
-        # Almost all are quick, and every plugin of every write is counted: these two are added to in place.
-        self.quick = 0
-        self.quick_seconds = 0.0
-        self.slow = Histogram(_SECONDS)
+        # Almost all are quick, and every plugin of every write is counted: these are added up without a search.
+        self._quick = 0
+        self._quick_seconds = 0.0
+        self._slow = Histogram(_SECONDS)
         self.rejected = Histogram(_SECONDS)
+
+    def passed(self, seconds: float) -> None:
+        """Count what was let through."""
+        if seconds <= _QUICK:
+            self._quick += 1
+            self._quick_seconds += seconds
+        else:
+            self._slow.observe(seconds)
 
     def admitted(self) -> Histogram:
         """Return what was let through."""
         made = Histogram(_SECONDS)
-        made.counts = [self.slow.counts[0] + self.quick, *self.slow.counts[1:]]
-        made.total = self.slow.total + self.quick_seconds
+        made.counts = [self._slow.counts[0] + self._quick, *self._slow.counts[1:]]
+        made.total = self._slow.total + self._quick_seconds
         return made
 
 

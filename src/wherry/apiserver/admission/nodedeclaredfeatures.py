@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from wherry.api import meta
 from wherry.api.meta import Object
 from wherry.api.resources import NODES, PODS
 from wherry.apiserver.admission.namespacelifecycle import forbidden
@@ -18,6 +19,16 @@ def concerns_bound_pod(operation: Operation) -> bool:
         return False
     changed: bool = obj["metadata"].get("generation") != old["metadata"].get("generation")
     return changed
+
+
+def node_of(operation: Operation, reader: Reader) -> Object:
+    """Return the node of the pod of an operation. Raises Forbidden."""
+    assert operation.obj is not None
+    name = operation.obj["spec"]["nodeName"]
+    node = reader.get(NODES, None, name)
+    if node is None:
+        raise forbidden(operation.resource, operation.name, f'node "{name}" not found')
+    return node
 
 
 class NodeDeclaredFeatureValidator(Plugin):
@@ -40,14 +51,11 @@ class NodeDeclaredFeatureValidator(Plugin):
         needed = [feature for feature, needs in _FEATURES.items() if needs(spec, before)]
         if not needed:
             return
-        name = spec["nodeName"]
-        node = self._reader.get(NODES, None, name)
-        if node is None:
-            raise forbidden(operation.resource, operation.name, f'node "{name}" not found')
+        node = node_of(operation, self._reader)
         declared = (node.get("status") or {}).get("declaredFeatures") or ()
         lacking = ", ".join(feature for feature in needed if feature not in declared)
         if lacking:
-            why = f'pod update requires features {lacking} which are not available on node "{name}"'
+            why = f'pod update requires features {lacking} which are not available on node "{meta.name(node)}"'
             raise forbidden(operation.resource, operation.name, why)
 
 

@@ -1,9 +1,9 @@
 """PodResizeValidator: a running pod cannot be given more than its node could ever give."""
 
 from wherry.api import meta, quantity, quota
-from wherry.api.resources import NODES, PODS
+from wherry.api.resources import PODS
 from wherry.apiserver.admission.namespacelifecycle import forbidden
-from wherry.apiserver.admission.nodedeclaredfeatures import concerns_bound_pod
+from wherry.apiserver.admission.nodedeclaredfeatures import concerns_bound_pod, node_of
 from wherry.apiserver.admission.plugin import UPDATE, Operation, Plugin
 from wherry.apiserver.attributes import Reader
 
@@ -25,11 +25,8 @@ class PodResizeValidator(Plugin):
 
     def validate(self, operation: Operation) -> None:
         assert operation.obj is not None
-        spec = operation.obj["spec"]
-        node = self._reader.get(NODES, None, spec["nodeName"])
-        if node is None:
-            raise forbidden(operation.resource, operation.name, f'node "{spec["nodeName"]}" not found')
-        lacks = _lacks(spec, node)
+        node = node_of(operation, self._reader)
+        lacks = _lacks(operation.obj["spec"], node)
         system = meta.labels(node).get(_OS, "")
         if lacks:
             why, cause = f"Node didn't have enough allocatable resources: {lacks}", "NodeCapacity"

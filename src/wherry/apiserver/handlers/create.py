@@ -90,14 +90,15 @@ def check_namespace(request: Request, metadata: Object) -> None:
         metadata["namespace"] = request.namespace
 
 
-_SYSTEM = ("selfLink", "deletionTimestamp", "deletionGracePeriodSeconds")
+NOT_GIVEN = ("selfLink", "deletionTimestamp", "deletionGracePeriodSeconds")
+"""Members of metadata that nobody gives a new object."""
 
 
 def fill(metadata: Object) -> None:
     """Give a new object its UID, creation time and, where a base is given, its name."""
     metadata["uid"] = names.new_uid()
     metadata["creationTimestamp"] = clock.timestamp()
-    for member in _SYSTEM:
+    for member in NOT_GIVEN:
         metadata.pop(member, None)
     if not metadata.get("name"):
         metadata.pop("name", None)

@@ -206,7 +206,7 @@ def _scaled(request: Request, old: Object, scale: Object, paths: ScalePaths) -> 
         new["metadata"]["uid"] = metadata["uid"]
     if metadata.get("resourceVersion"):
         new["metadata"]["resourceVersion"] = metadata["resourceVersion"]
-    if not metadata.get("resourceVersion"):
+    else:
         new["metadata"].pop("resourceVersion", None)
     return new
 

@@ -80,11 +80,7 @@ def _wrong(node: ast.Node, kinds: tuple[str, ...], *, deep: bool) -> ast.Node | 
     """Return the node, or with `deep` the part of it, whose type a verb does not take."""
     if node.type.kind not in (*kinds, "dyn"):
         return node
-    parts: list[ast.Node] = []
-    if deep and isinstance(node, ast.ListLiteral):
-        parts = list(node.items)
-    elif deep and isinstance(node, ast.MapLiteral):
-        parts = [part for key, value, _ in node.entries for part in (key, value)]
+    parts = ast.children(node) if deep and isinstance(node, (ast.ListLiteral, ast.MapLiteral)) else []
     return next((wrong for part in parts if (wrong := _wrong(part, kinds, deep=True)) is not None), None)
 
 
